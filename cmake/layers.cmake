@@ -1,0 +1,62 @@
+# One static library a layer. Every *.c of the folder belongs to it, but for three endings:
+#   NAME_test.c  a cmocka program, run by ctest as LAYER.NAME; it links only what the layer may use
+#   NAME_fuzz.c  a fuzz target; its corpus is tests/fuzz/LAYER.NAME/, replayed by ctest as fuzz.LAYER.NAME
+#   main.c       the entry point of the binary
+#
+#   tidegate_layer(proto USES base LIBS zlib libdeflate)   LIBS are pkg-config names
+function(tidegate_layer name)
+  cmake_parse_arguments(arg "" "" "USES;LIBS" ${ARGN})
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.c)
+  set(sources ${files})
+  list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|/main)\\.c$")
+  if(NOT sources)
+    return()
+  endif()
+
+  add_library(tg_${name} STATIC ${sources})
+  target_include_directories(tg_${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
+  target_link_libraries(tg_${name} PUBLIC Threads::Threads)
+  foreach(used ${arg_USES})
+    if(TARGET tg_${used})
+      target_link_libraries(tg_${name} PUBLIC tg_${used})
+    endif()
+  endforeach()
+  foreach(lib ${arg_LIBS})
+    if(NOT TARGET PkgConfig::${lib})
+      pkg_check_modules(${lib} REQUIRED IMPORTED_TARGET ${lib})
+    endif()
+    target_link_libraries(tg_${name} PUBLIC PkgConfig::${lib})
+  endforeach()
+
+  foreach(file ${files})
+    get_filename_component(stem ${file} NAME_WE)
+    if(file MATCHES "_test\\.c$")
+      tidegate_unit_test(${name} ${stem} ${file})
+    elseif(file MATCHES "_fuzz\\.c$")
+      tidegate_fuzz_target(${name} ${stem} ${file})
+    endif()
+  endforeach()
+endfunction()
+
+function(tidegate_unit_test layer stem file)
+  string(REGEX REPLACE "_test$" "" short ${stem})
+  add_executable(${layer}_${stem} ${file})
+  target_link_libraries(${layer}_${stem} PRIVATE tg_${layer} cmocka)
+  add_test(NAME ${layer}.${short} COMMAND ${layer}_${stem}
+           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${layer}.${short} PROPERTIES TIMEOUT 120)
+endfunction()
+
+function(tidegate_fuzz_target layer stem file)
+  string(REGEX REPLACE "_fuzz$" "" short ${stem})
+  set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/${layer}.${short})
+  add_executable(${layer}_${stem} ${file})
+  target_link_libraries(${layer}_${stem} PRIVATE tg_${layer})
+  if(TIDEGATE_LIBFUZZER)
+    target_link_options(${layer}_${stem} PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(${layer}_${stem} PRIVATE ${CMAKE_SOURCE_DIR}/tools/fuzz_replay.c)
+    add_test(NAME fuzz.${layer}.${short} COMMAND ${layer}_${stem} ${corpus})
+    set_tests_properties(fuzz.${layer}.${short} PROPERTIES TIMEOUT 120)
+  endif()
+endfunction()

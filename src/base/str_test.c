@@ -1,0 +1,61 @@
+#include "base/str.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+static void numbers_are_digits_alone_and_within_the_limit(void **state)
+{
+    uint64_t value = 7;
+    assert_true(str_to_u64(STR("0"), 10, &value));
+    assert_int_equal(value, 0);
+    assert_true(str_to_u64(STR("18446744073709551615"), UINT64_MAX, &value));
+    assert_true(value == UINT64_MAX);
+    assert_true(str_to_u64(STR("255"), 255, &value));
+    const char *bad[] = {"", "+5", "-1", " 5", "5 ", "0x5", "5,5", "256", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(str_to_u64(str_of(bad[i]), 255, &value));
+    }
+    assert_false(str_to_u64(STR("18446744073709551616"), UINT64_MAX, &value));
+    assert_int_equal(value, 255);
+}
+
+static void a_split_gives_every_part_also_the_empty_ones(void **state)
+{
+    struct str rest = STR("a,,b,");
+    struct str part;
+    const char *expected[] = {"a", "", "b", ""};
+    for (int i = 0; i < 4; i++) {
+        assert_true(str_split(&rest, ',', &part));
+        assert_true(str_equal(part, str_of(expected[i])));
+    }
+    assert_false(str_split(&rest, ',', &part));
+}
+
+static void patterns_end_in_a_star_or_match_exactly(void **state)
+{
+    assert_true(str_matches_pattern(STR("room:1"), STR("room:*")));
+    assert_true(str_matches_pattern(STR("x"), STR("*")));
+    assert_true(str_matches_pattern(STR("room:1"), STR("room:1")));
+    assert_false(str_matches_pattern(STR("rooms"), STR("room:*")));
+    assert_false(str_matches_pattern(STR("room:12"), STR("room:1")));
+}
+
+static void trim_takes_spaces_and_tabs_only(void **state)
+{
+    assert_true(str_equal(str_trim(STR(" \t a b\t ")), STR("a b")));
+    assert_true(str_equal(str_trim(STR("\r a")), STR("\r a")));
+    assert_int_equal(str_trim(STR("   ")).len, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_are_digits_alone_and_within_the_limit),
+        cmocka_unit_test(a_split_gives_every_part_also_the_empty_ones),
+        cmocka_unit_test(patterns_end_in_a_star_or_match_exactly),
+        cmocka_unit_test(trim_takes_spaces_and_tabs_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

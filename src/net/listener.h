@@ -1,0 +1,31 @@
+/* A listening TCP socket on a loop: SO_REUSEPORT, so that each worker has its own for the same
+ * address. Accepts up to 64 connections a turn, non-blocking, close-on-exec, TCP_NODELAY. When
+ * descriptors or memory run out (EMFILE, ENFILE, ENOBUFS, ENOMEM) it gives up a reserve descriptor
+ * to turn the waiting peers away, stops listening for events for 100 ms and tries again: no
+ * spinning. */
+#ifndef TIDEGATE_NET_LISTENER_H
+#define TIDEGATE_NET_LISTENER_H
+
+#include "net/addr.h"
+#include "net/loop.h"
+
+struct listener; /* listener.c */
+
+/* fd is the callee's from here on. */
+typedef void (*listener_accept_cb)(void *owner, int fd, const struct addr *peer);
+
+/* Port 0 picks a free one; see listener_addr. backlog 0 means 4,096. */
+int listener_create(struct listener **out_listener, struct loop *loop, const struct addr *addr,
+                    int backlog, listener_accept_cb on_accept, void *owner);
+void listener_destroy(struct listener *listener);
+
+void listener_addr(const struct listener *listener, struct addr *out_addr);
+
+/* Stops or resumes accepting; connections wait in the backlog meanwhile. */
+void listener_pause(struct listener *listener);
+void listener_resume(struct listener *listener);
+
+/* How often accept ran into a lack of descriptors or memory. */
+uint64_t listener_shortages(const struct listener *listener);
+
+#endif
