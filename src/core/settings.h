@@ -1,0 +1,230 @@
+/* Every setting of a gateway, as the parts read it. Plain data: app/config fills it from YAML and
+ * the environment; after that it never changes. A reload makes a new one and swaps the pointer;
+ * workers hold a reference to the one they read, so any thread may read, ref and unref.
+ *
+ * Sizes are bytes, times milliseconds, 0 means "no limit" only where the line says so. Texts are
+ * owned by the settings and NUL-terminated behind .len; one that is not set has .len 0 (and maybe
+ * no .ptr). */
+#ifndef TIDEGATE_CORE_SETTINGS_H
+#define TIDEGATE_CORE_SETTINGS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "base/str.h"
+
+/* Rights of an API key; bits. */
+enum settings_scope {
+    SETTINGS_SCOPE_PUSH = 1,
+    SETTINGS_SCOPE_READ = 2,
+    SETTINGS_SCOPE_KICK = 4,
+    SETTINGS_SCOPE_TICKET = 8,
+    SETTINGS_SCOPE_ADMIN = 16,
+};
+
+struct settings_api_key {
+    struct str name;  /* for logs and audits */
+    uint8_t hash[32]; /* SHA-256 of the key's bytes */
+    uint32_t scopes;  /* of enum settings_scope */
+};
+
+enum settings_alg {
+    SETTINGS_ALG_OF_KEY, /* what the key's type says: its JWK "alg", or the one that fits a PEM */
+    SETTINGS_ALG_HS256,
+    SETTINGS_ALG_RS256,
+    SETTINGS_ALG_ES256,
+    SETTINGS_ALG_EDDSA,
+};
+
+enum settings_key_kind {
+    SETTINGS_KEY_SECRET,   /* material: the bytes of an HMAC secret (32 or more) */
+    SETTINGS_KEY_PEM,      /* material: a public key in PEM */
+    SETTINGS_KEY_JWK,      /* material: one JSON web key */
+    SETTINGS_KEY_JWKS,     /* material: a JSON web key set */
+    SETTINGS_KEY_JWKS_URL, /* material is empty; fetch url each refresh_ms */
+};
+
+/* Files are read when the configuration is loaded, so material is complete here. */
+struct settings_jwt_key {
+    enum settings_key_kind kind;
+    enum settings_alg alg;
+    struct str kid; /* "": any token without a kid, or whose kid no other key has */
+    struct str material;
+    struct str file; /* where material came from, "" when inline; for messages */
+    struct str url;
+    uint64_t refresh_ms;
+};
+
+struct settings_jwt {
+    struct str issuer;   /* "": not checked */
+    struct str audience; /* "": not checked */
+    uint64_t leeway_ms;  /* for clocks that differ; only when a token is first shown */
+    struct settings_jwt_key *keys;
+    size_t key_count; /* 0: tokens are not accepted */
+};
+
+/* A proxy in front has authenticated the user and says so in a header. */
+struct settings_trusted_header {
+    struct str name;  /* "": off */
+    struct str *from; /* prefixes as text, checked when loaded: "127.0.0.0/8" */
+    size_t from_count;
+};
+
+struct settings_auth {
+    struct settings_jwt jwt;
+    struct str cookie; /* name of the cookie that carries the token; "": off */
+    struct settings_trusted_header trusted_header;
+    bool anonymous;
+};
+
+/* One tenant. */
+struct settings_app {
+    struct str name;
+    struct settings_api_key *api_keys;
+    size_t api_key_count;
+    struct settings_auth auth;
+    struct str *origins; /* "https://www.example.com", or "*" for all */
+    size_t origin_count;
+    struct str *join_patterns; /* groups that a client may join by itself: "room:*" */
+    size_t join_pattern_count;
+};
+
+struct settings_listen {
+    struct str client; /* addresses as text, checked when loaded; see net/addr.h. "": not opened */
+    struct str api;
+    struct str admin;
+};
+
+struct settings_bus {
+    struct str engine;           /* "memory" */
+    uint64_t queues;             /* 1 to 64 */
+    uint64_t publish_timeout_ms; /* no acknowledgement until then: 503 */
+    uint64_t backlog_bytes;      /* events that wait for the bus; over it: 503 */
+};
+
+struct settings_window {
+    uint64_t max_age_ms;
+    uint64_t max_bytes; /* index included */
+};
+
+struct settings_limits {
+    uint64_t message_bytes; /* one message, inflated, either way */
+    uint64_t fragments;     /* frames of one message */
+    uint64_t body_bytes;    /* an API request's body */
+    uint64_t session_queue_bytes;
+    uint64_t session_queue_age_ms;
+    uint64_t sessions;           /* 0: no limit */
+    uint64_t sessions_per_user;  /* 0: no limit */
+    uint64_t sessions_per_ip;    /* 0: no limit */
+    uint64_t groups_per_session; /* 0: none may be joined */
+    uint64_t name_bytes;         /* users, groups, ids, types, devices */
+    uint64_t hello_timeout_ms;
+    uint64_t messages_per_second; /* client frames of a session; 0: no limit */
+    uint64_t message_burst;       /* that may come at once */
+    uint64_t pings_per_second;    /* averaged over 10 s; 0: no limit */
+    uint64_t token_bytes;
+    uint64_t json_depth;
+
+    uint64_t uri_bytes;
+    uint64_t header_line_bytes;
+    uint64_t header_bytes; /* all lines */
+    uint64_t headers;
+    uint64_t header_timeout_ms; /* in all, from the accept or the request's first byte */
+    uint64_t idle_timeout_ms;   /* between two requests of a kept connection */
+    uint64_t body_timeout_ms;   /* in all */
+    uint64_t body_rate_bytes;   /* a second, averaged over 5 s; 0: no limit */
+    uint64_t write_stall_ms;    /* an answer of which nothing is taken for so long */
+    uint64_t pipeline_bytes;    /* unsent answers after which no request is parsed */
+    uint64_t batch;             /* messages of a batch */
+    uint64_t targets;           /* targets of a message */
+    uint64_t wait_ms;           /* the longest wait_ms of a push */
+    uint64_t api_connections;   /* 0: no limit */
+
+    uint64_t accept_rate;  /* new client connections a second; 0: no limit */
+    uint64_t memory_bytes; /* at 85 % new sessions are refused; 0: no limit */
+};
+
+struct settings_compression {
+    bool enabled;       /* permessage-deflate, RFC 7692 */
+    uint64_t min_bytes; /* smaller messages go as they are */
+    uint64_t level;     /* 1 (fast) to 12 */
+};
+
+struct settings_debug {
+    bool echo; /* /v1/echo, only on loopback */
+    bool demo; /* /demo/, only on loopback */
+};
+
+struct settings_secret {
+    struct str id;
+    struct str material;
+};
+
+struct settings_cluster {
+    struct str name;
+    struct settings_secret *secrets; /* the first signs, all verify */
+    size_t secret_count;
+};
+
+struct settings_heartbeat {
+    uint64_t interval_ms;
+    uint64_t missed; /* pings without an answer after which a session is closed */
+};
+
+struct settings_drain {
+    uint64_t window_ms;
+};
+
+struct settings_log {
+    enum log_level level;
+};
+
+struct settings_chunk;
+
+struct settings {
+    struct settings_listen listen;
+    uint64_t workers; /* 0: one a core; see settings_worker_count */
+    struct settings_bus bus;
+    struct settings_window window;
+    struct settings_limits limits;
+    struct settings_compression compression;
+    struct settings_debug debug;
+    struct settings_cluster cluster;
+    struct settings_heartbeat heartbeat;
+    struct settings_drain drain;
+    struct settings_log log;
+    struct settings_app *apps;
+    size_t app_count;
+
+    struct settings_chunk *chunks; /* private: the memory behind all pointers above */
+    atomic_uint refs;              /* private */
+};
+
+/* The defaults, with one reference and no app. 0 or ERR_NO_MEMORY. The maker may fill it until it
+ * is shown to another thread. */
+int settings_create_default(struct settings **out_settings);
+
+struct settings *settings_ref(struct settings *settings);
+
+/* Frees everything, secrets wiped, with the last reference. NULL is fine. */
+void settings_unref(struct settings *settings);
+
+/* For the maker: zeroed memory and copies of text that live as long as the settings. NULL, and a
+ * {NULL, 0}, when memory is out. settings_array is settings_alloc with the product checked. */
+void *settings_alloc(struct settings *settings, size_t size);
+void *settings_array(struct settings *settings, size_t count, size_t size);
+struct str settings_copy(struct settings *settings, struct str text);
+
+/* workers, with 0 resolved to the CPUs that this process may run on (1 to 256). */
+unsigned settings_worker_count(const struct settings *settings);
+
+/* Borrowed from settings; NULL when there is none of that name. */
+const struct settings_app *settings_find_app(const struct settings *settings, struct str name);
+
+/* "push" → SETTINGS_SCOPE_PUSH; 0 for no scope. */
+uint32_t settings_scope_parse(struct str name);
+
+#endif
