@@ -6,13 +6,8 @@
 
 #include <stdatomic.h>
 
+#include "base/mail.h"
 #include "net/loop.h"
-
-/* Embedded in what is sent; the receiver owns it once posted. */
-struct mail {
-    struct mail *next;
-    void (*run)(struct mail *mail);
-};
 
 struct mailbox {
     _Atomic(struct mail *) head; /* newest first */
