@@ -1,0 +1,294 @@
+#include "proto/ws_deflate.h"
+
+#include <libdeflate.h>
+#include <pthread.h>
+#include <zlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+enum {
+    SMALL_WINDOWS = WS_WINDOW_BITS_MAX - WS_WINDOW_BITS_MIN, /* 9 to 14 */
+    ZLIB_MEM_LEVEL = 8,
+    OUTPUT_KEPT = 256 * 1024, /* a longer output buffer is given back at the next message */
+};
+
+/* RFC 7692 7.2.1 and 7.2.2: the end of a sync flush, which stays off the wire. */
+static const uint8_t flush_tail[] = {0x00, 0x00, 0xff, 0xff};
+
+static void *zlib_alloc(void *opaque, unsigned items, unsigned size)
+{
+    return mem_alloc((size_t)items * size);
+}
+
+static void zlib_free(void *opaque, void *ptr)
+{
+    mem_free(ptr);
+}
+
+struct ws_deflater {
+    int level;
+    struct libdeflate_compressor *wide; /* for 15 bits: several times as fast as zlib */
+    z_stream *narrow[SMALL_WINDOWS];    /* by bits - 9: libdeflate knows no smaller window */
+};
+
+static void use_our_allocator(void)
+{
+    libdeflate_set_memory_allocator(mem_alloc, mem_free);
+}
+
+int ws_deflater_create(struct ws_deflater **out_deflater, int level)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    ASSERT(level >= 1 && level <= 9);
+    pthread_once(&once, use_our_allocator);
+    struct ws_deflater *deflater = mem_zalloc(sizeof(*deflater));
+    if (!deflater) {
+        return ERR_NO_MEMORY;
+    }
+    deflater->level = level;
+    *out_deflater = deflater;
+    return 0;
+}
+
+void ws_deflater_destroy(struct ws_deflater *deflater)
+{
+    if (!deflater) {
+        return;
+    }
+    libdeflate_free_compressor(deflater->wide);
+    for (int i = 0; i < SMALL_WINDOWS; i++) {
+        if (deflater->narrow[i]) {
+            deflateEnd(deflater->narrow[i]);
+            mem_free(deflater->narrow[i]);
+        }
+    }
+    mem_free(deflater);
+}
+
+static struct libdeflate_compressor *wide_of(struct ws_deflater *deflater)
+{
+    if (!deflater->wide) {
+        deflater->wide = libdeflate_alloc_compressor(deflater->level);
+    }
+    return deflater->wide;
+}
+
+static z_stream *narrow_of(struct ws_deflater *deflater, int window_bits)
+{
+    z_stream **slot = &deflater->narrow[window_bits - WS_WINDOW_BITS_MIN];
+    if (*slot) {
+        return *slot;
+    }
+    z_stream *stream = mem_zalloc(sizeof(*stream));
+    if (!stream) {
+        return NULL;
+    }
+    stream->zalloc = zlib_alloc;
+    stream->zfree = zlib_free;
+    if (deflateInit2(stream, deflater->level, Z_DEFLATED, -window_bits, ZLIB_MEM_LEVEL,
+                     Z_DEFAULT_STRATEGY) != Z_OK) {
+        mem_free(stream);
+        return NULL;
+    }
+    *slot = stream;
+    return stream;
+}
+
+/* RFC 7692 7.2.3.4: libdeflate ends with a final block, padded to a byte; a byte of zero behind it
+ * begins the empty block whose rest the receiver adds. */
+static int deflate_wide(struct ws_deflater *deflater, struct str payload, struct buf *out)
+{
+    struct libdeflate_compressor *compressor = wide_of(deflater);
+    if (!compressor) {
+        return ERR_NO_MEMORY;
+    }
+    size_t bound = libdeflate_deflate_compress_bound(compressor, payload.len);
+    uint8_t *to = buf_reserve(out, bound + 1);
+    if (!to) {
+        return buf_err(out);
+    }
+    size_t len = libdeflate_deflate_compress(compressor, payload.ptr, payload.len, to, bound);
+    ASSERT(len > 0);
+    to[len] = 0;
+    out->len += len + 1;
+    return 0;
+}
+
+static int deflate_narrow(struct ws_deflater *deflater, int window_bits, struct str payload,
+                          struct buf *out)
+{
+    z_stream *stream = narrow_of(deflater, window_bits);
+    if (!stream) {
+        return ERR_NO_MEMORY;
+    }
+    ASSERT(payload.len <= UINT32_MAX / 2);
+    /* The bound holds for Z_FINISH; a sync flush adds its empty block. */
+    size_t bound = deflateBound(stream, payload.len) + 16;
+    uint8_t *to = buf_reserve(out, bound);
+    if (!to) {
+        return buf_err(out);
+    }
+    deflateReset(stream);
+    stream->next_in = (Bytef *)payload.ptr;
+    stream->avail_in = (uInt)payload.len;
+    stream->next_out = to;
+    stream->avail_out = (uInt)bound;
+    int result = deflate(stream, Z_SYNC_FLUSH);
+    ASSERT(result == Z_OK && stream->avail_in == 0 && stream->avail_out > 0);
+    out->len += bound - stream->avail_out - sizeof(flush_tail);
+    return 0;
+}
+
+int ws_deflate(struct ws_deflater *deflater, int window_bits, struct str payload, struct buf *out)
+{
+    ASSERT(window_bits >= WS_WINDOW_BITS_MIN && window_bits <= WS_WINDOW_BITS_MAX);
+    if (payload.len == 0) {
+        return buf_append_char(out, 0); /* RFC 7692 7.2.3.6 */
+    }
+    return window_bits == WS_WINDOW_BITS_MAX ? deflate_wide(deflater, payload, out)
+                                             : deflate_narrow(deflater, window_bits, payload, out);
+}
+
+struct ws_inflater {
+    z_stream stream;
+    bool ready;
+    bool ended; /* the last call stopped behind a final block */
+    struct buf out;
+};
+
+int ws_inflater_create(struct ws_inflater **out_inflater)
+{
+    struct ws_inflater *inflater = mem_zalloc(sizeof(*inflater));
+    if (!inflater) {
+        return ERR_NO_MEMORY;
+    }
+    *out_inflater = inflater;
+    return 0;
+}
+
+void ws_inflater_destroy(struct ws_inflater *inflater)
+{
+    if (!inflater) {
+        return;
+    }
+    if (inflater->ready) {
+        inflateEnd(&inflater->stream);
+    }
+    buf_fini(&inflater->out);
+    mem_free(inflater);
+}
+
+static int prepare_stream(struct ws_inflater *inflater)
+{
+    z_stream *stream = &inflater->stream;
+    if (inflater->ready) {
+        return inflateReset(stream) == Z_OK ? 0 : ERR_NO_MEMORY;
+    }
+    *stream = (z_stream){.zalloc = zlib_alloc, .zfree = zlib_free};
+    if (inflateInit2(stream, -WS_WINDOW_BITS_MAX) != Z_OK) {
+        return ERR_NO_MEMORY;
+    }
+    inflater->ready = true;
+    return 0;
+}
+
+static void prepare_output(struct buf *out, size_t limit)
+{
+    if (out->cap > OUTPUT_KEPT) {
+        buf_fini(out);
+    }
+    buf_clear(out);
+    out->max = limit > SIZE_MAX - WS_INFLATE_BLOCK ? SIZE_MAX : limit + WS_INFLATE_BLOCK;
+}
+
+/* Points the stream at the free end of the output, at least a block or what the limit leaves. */
+static int offer_output(struct ws_inflater *inflater)
+{
+    struct buf *out = &inflater->out;
+    size_t left = out->max - out->len;
+    uint8_t *to = buf_reserve(out, left < WS_INFLATE_BLOCK ? left : WS_INFLATE_BLOCK);
+    if (!to) {
+        return ERR_NO_MEMORY;
+    }
+    size_t room = out->cap - out->len;
+    room = room < left ? room : left;
+    inflater->stream.next_out = to;
+    inflater->stream.avail_out = (uInt)(room < UINT32_MAX ? room : UINT32_MAX);
+    return 0;
+}
+
+static int inflate_step(struct ws_inflater *inflater)
+{
+    z_stream *stream = &inflater->stream;
+    int err = offer_output(inflater);
+    if (err) {
+        return err;
+    }
+    uint8_t *from = stream->next_out;
+    int result = inflate(stream, Z_SYNC_FLUSH);
+    inflater->out.len += (size_t)(stream->next_out - from);
+    inflater->ended = result == Z_STREAM_END;
+    switch (result) {
+    case Z_OK:
+    case Z_STREAM_END:
+    case Z_BUF_ERROR: return 0; /* the last: all input is used up and nothing was left to give */
+    case Z_MEM_ERROR: return ERR_NO_MEMORY;
+    default: return ERR_SYNTAX;
+    }
+}
+
+static int inflate_span(struct ws_inflater *inflater, const uint8_t *data, size_t len, size_t limit)
+{
+    z_stream *stream = &inflater->stream;
+    stream->next_in = (Bytef *)data;
+    stream->avail_in = (uInt)len;
+    do {
+        /* More follows a final block: a new stream in zlib's eyes, but one that may still refer to
+         * what came before. inflateReset would forget the window. */
+        if (inflater->ended) {
+            inflateResetKeep(stream);
+        }
+        int err = inflate_step(inflater);
+        if (err) {
+            return err;
+        }
+        if (inflater->out.len > limit) {
+            return ERR_TOO_LARGE;
+        }
+    } while (stream->avail_in > 0 || (stream->avail_out == 0 && !inflater->ended));
+    return 0;
+}
+
+/* A message that stops inside a block is cut, even when zlib is content to wait for more. */
+static bool is_at_block_end(const struct ws_inflater *inflater)
+{
+    enum { AT_BLOCK_END = 128 }; /* zlib.h, inflate(), data_type */
+    return inflater->ended || (inflater->stream.data_type & AT_BLOCK_END);
+}
+
+int ws_inflate(struct ws_inflater *inflater, struct str compressed, size_t limit,
+               struct str *out_payload)
+{
+    if (compressed.len > UINT32_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    int err = prepare_stream(inflater);
+    if (err) {
+        return err;
+    }
+    prepare_output(&inflater->out, limit);
+    inflater->ended = false;
+    err = inflate_span(inflater, (const uint8_t *)compressed.ptr, compressed.len, limit);
+    /* A sender that ends with a final block and forgets the zero byte is understood. */
+    if (!err && !inflater->ended) {
+        err = inflate_span(inflater, flush_tail, sizeof(flush_tail), limit);
+    }
+    if (!err && !is_at_block_end(inflater)) {
+        err = ERR_SYNTAX;
+    }
+    if (!err) {
+        *out_payload = buf_str(&inflater->out);
+    }
+    return err;
+}
