@@ -1,6 +1,7 @@
 /* An open-addressing map from a 64-bit key that is already a keyed hash to a 64-bit value.
- * Linear probing, backward-shift deletion (no tombstones), grows by doubling at 7/8 full and never
- * shrinks below what was reserved. 16 bytes a slot. One thread. */
+ * Linear probing from the key's low bits, backward-shift deletion (no tombstones), grows by
+ * doubling at 7/8 full and shrinks only when asked. 16 bytes a slot, accounted to MEM_TABLES. One
+ * thread. */
 #ifndef TIDEGATE_BASE_U64MAP_H
 #define TIDEGATE_BASE_U64MAP_H
 
@@ -9,7 +10,7 @@
 #include <stdint.h>
 
 struct u64map_entry {
-    uint64_t key; /* 0 marks a free slot; key 0 is stored as 1 */
+    uint64_t key; /* 0 marks a free slot; key 0 is the same as 1 and stored so */
     uint64_t value;
 };
 
@@ -19,7 +20,7 @@ struct u64map {
     uint32_t count;
 };
 
-/* {0} is an empty map too. */
+/* {0} is an empty map too. An empty map holds no memory. */
 void u64map_init(struct u64map *map);
 void u64map_fini(struct u64map *map);
 
@@ -32,7 +33,8 @@ uint64_t *u64map_put(struct u64map *map, uint64_t key);
 /* False when it was absent. */
 bool u64map_remove(struct u64map *map, uint64_t key);
 
-/* Halves the table while it is under 1/8 full and over 64 slots. Failure to do so is harmless. */
+/* Halves the table while it is under 1/8 full and over 64 slots; moves all entries, so not to be
+ * called at each removal. Failure to do so is harmless. */
 void u64map_shrink(struct u64map *map);
 
 /* Walks all entries: for (size_t at = 0; (entry = u64map_next(map, &at));). No changes meanwhile.
