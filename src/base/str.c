@@ -42,7 +42,7 @@ bool str_to_u64(struct str s, uint64_t max, uint64_t *out_value)
     uint64_t value = 0;
     for (size_t i = 0; i < s.len; i++) {
         unsigned digit = (unsigned char)s.ptr[i] - '0';
-        if (digit > 9 || value > (max - digit % 10) / 10 || value * 10 > max - digit) {
+        if (digit > 9 || digit > max || value > (max - digit) / 10) {
             return false;
         }
         value = value * 10 + digit;

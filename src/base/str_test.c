@@ -18,7 +18,11 @@ static void numbers_are_digits_alone_and_within_the_limit(void **state)
         assert_false(str_to_u64(str_of(bad[i]), 255, &value));
     }
     assert_false(str_to_u64(STR("18446744073709551616"), UINT64_MAX, &value));
+    assert_false(str_to_u64(STR("7"), 5, &value));
+    assert_false(str_to_u64(STR("1"), 0, &value));
     assert_int_equal(value, 255);
+    assert_true(str_to_u64(STR("000"), 0, &value));
+    assert_int_equal(value, 0);
 }
 
 static void a_split_gives_every_part_also_the_empty_ones(void **state)
