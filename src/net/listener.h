@@ -11,7 +11,7 @@
 
 struct listener; /* listener.c */
 
-/* fd is the callee's from here on. */
+/* fd is the callee's from here on. May pause the listener, not destroy it. */
 typedef void (*listener_accept_cb)(void *owner, int fd, const struct addr *peer);
 
 /* Port 0 picks a free one; see listener_addr. backlog 0 means 4,096. */
@@ -24,6 +24,10 @@ void listener_addr(const struct listener *listener, struct addr *out_addr);
 /* Stops or resumes accepting; connections wait in the backlog meanwhile. */
 void listener_pause(struct listener *listener);
 void listener_resume(struct listener *listener);
+
+/* Leaves the last so many descriptors below RLIMIT_NOFILE to others (health checks, the bus, logs):
+ * a peer that would get one of them counts as a shortage. 0, the default: takes all. */
+void listener_keep_free(struct listener *listener, unsigned descriptors);
 
 /* How often accept ran into a lack of descriptors or memory. */
 uint64_t listener_shortages(const struct listener *listener);

@@ -13,7 +13,9 @@ struct loop; /* loop.c */
 
 enum { LOOP_READABLE = 1, LOOP_WRITABLE = 2, LOOP_HANGUP = 4 }; /* HANGUP: EPOLLHUP or EPOLLERR */
 
-/* Lives in its owner. Set on_ready before loop_watch; fd is borrowed. */
+/* Lives in its owner. Set on_ready before loop_watch; fd is borrowed, and -1 while not watched
+ * (after loop_unwatch or a failed loop_watch; owners start with it). Unwatch before closing the
+ * descriptor. */
 struct loop_watch {
     void (*on_ready)(struct loop_watch *watch, unsigned events);
     int fd;
@@ -24,7 +26,7 @@ void loop_destroy(struct loop *loop);
 
 /* Runs turns until loop_stop; returns 0, or -errno when epoll itself fails. */
 int loop_run(struct loop *loop);
-void loop_stop(struct loop *loop); /* from the loop's own thread */
+void loop_stop(struct loop *loop); /* from the loop's own thread, during a turn */
 
 /* One turn that waits at most max_wait_ms; for tests and nested tools. Returns 0 or -errno. */
 int loop_turn(struct loop *loop, int max_wait_ms);
@@ -33,7 +35,7 @@ int loop_turn(struct loop *loop, int max_wait_ms);
  * After loop_unwatch the callback never runs again, also not for events of the current turn. */
 int loop_watch(struct loop *loop, struct loop_watch *watch, int fd, unsigned events);
 int loop_rewatch(struct loop *loop, struct loop_watch *watch, unsigned events);
-void loop_unwatch(struct loop *loop, struct loop_watch *watch);
+void loop_unwatch(struct loop *loop, struct loop_watch *watch); /* fd -1: no effect */
 
 /* For populations in a slab: no watch object, but a tag that comes back with the event. The top bit
  * of the tag must be set (user-space pointers never have it): slot, generation. An event of the
