@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -227,10 +228,8 @@ static void spin_2ms(struct timer *timer)
 {
     struct stopper *stopper = (struct stopper *)(void *)timer;
     uint64_t start_us = loop_now_us(stopper->loop);
-    struct timespec now;
-    do {
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    } while ((uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000 < start_us + 2000);
+    while (clock_monotonic_us() < start_us + 2000) {
+    }
     loop_stop(stopper->loop);
 }
 
