@@ -1,7 +1,8 @@
 /* HTTP(S) requests to others, on a loop: key sets now, webhooks too. By libcurl's multi interface;
  * names are resolved by curl's own threads, so nothing here blocks. HTTP/1.1, connections are kept
  * and used again, certificates are checked against the system's, redirects are answers like any
- * other, and the environment's proxies are ignored.
+ * other, and the environment's proxies are ignored. The process must ignore SIGPIPE: writing to a
+ * closed TLS connection raises it.
  *
  * One promise a request: when fetch_start returns 0, on_done runs exactly once, on the loop, never
  * inside fetch_start. Everything belongs to the loop's thread. */
