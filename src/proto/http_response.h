@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
-#include "proto/http_refusal.h"
+#include "proto/http_fields.h"
 
 struct http_pair {
     struct str name;
@@ -22,7 +22,8 @@ struct http_response {
     struct str body;
     bool close;     /* send "Connection: close" */
     bool head_only; /* the answer to HEAD: the length of the body, but not the body */
-    bool stream;    /* no Content-Length: the body goes on until the connection closes (SSE) */
+    bool stream;    /* no Content-Length: the body goes on until the connection closes (SSE);
+                     * implies close */
     const struct http_pair *headers; /* further ones; may be NULL */
     size_t header_count;
 };
@@ -33,6 +34,12 @@ int http_response_write(struct buf *out, const struct http_response *response);
 
 /* "HTTP/1.1 100 Continue" and its empty line, for a request whose expect_continue is set. */
 extern const struct str HTTP_CONTINUE;
+
+/* Each name is a token and no value has a control byte in it: safe to write as header lines. */
+bool http_pairs_are_clean(const struct http_pair *pairs, size_t count);
+
+/* Appends "name: value" and CRLF, unchecked. */
+void http_append_header(struct buf *out, struct str name, struct str value);
 
 /* "Not Found"; "Unknown" for a status without a registered phrase. */
 struct str http_status_phrase(int status);
