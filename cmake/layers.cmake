@@ -60,3 +60,18 @@ function(tidegate_fuzz_target layer stem file)
     set_tests_properties(fuzz.${layer}.${short} PROPERTIES TIMEOUT 120)
   endif()
 endfunction()
+
+# Libraries that one test needs and its layer must not have: an oracle to compare with.
+#   tidegate_test_libs(proto_json_oracle_test jansson)   a pkg-config name, else a library's name
+function(tidegate_test_libs target)
+  foreach(lib ${ARGN})
+    if(NOT TARGET PkgConfig::${lib})
+      pkg_check_modules(${lib} IMPORTED_TARGET ${lib})
+    endif()
+    if(TARGET PkgConfig::${lib})
+      target_link_libraries(${target} PRIVATE PkgConfig::${lib})
+    else()
+      target_link_libraries(${target} PRIVATE ${lib})
+    endif()
+  endforeach()
+endfunction()

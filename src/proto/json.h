@@ -25,15 +25,16 @@ enum {
     JSON_MAX_UNIQUE = 256, /* the most keys that json_check_unique_keys compares */
 };
 
+/* Named apart from those of jansson, which some files include beside this one. */
 enum json_type {
-    JSON_NONE, /* an absent field; never made by json_parse */
-    JSON_NULL,
-    JSON_FALSE,
-    JSON_TRUE,
-    JSON_NUMBER,
-    JSON_STRING,
-    JSON_ARRAY,
-    JSON_OBJECT,
+    JSON_TYPE_NONE, /* an absent field; never made by json_parse */
+    JSON_TYPE_NULL,
+    JSON_TYPE_FALSE,
+    JSON_TYPE_TRUE,
+    JSON_TYPE_NUMBER,
+    JSON_TYPE_STRING,
+    JSON_TYPE_ARRAY,
+    JSON_TYPE_OBJECT,
 };
 
 struct json_value {
@@ -59,7 +60,8 @@ struct json_iter {
 /* Over the members of an object or the elements of an array; a value of another type has none. */
 void json_iter_init(struct json_iter *iter, struct json_value value);
 
-/* False at the end. out_key may be NULL; it is a JSON_STRING, or JSON_NONE in an array. */
+/* False at the end. out_key may be NULL; it is a JSON_TYPE_STRING, or JSON_TYPE_NONE in an array.
+ */
 bool json_next(struct json_iter *iter, struct json_value *out_key, struct json_value *out_value);
 
 /* The first member with this (unescaped) name; false when absent or value is not an object. */
@@ -68,13 +70,13 @@ bool json_get(struct json_value value, struct str name, struct json_value *out_v
 /* One member that json_read_fields looks for; leave value out of the initializer. */
 struct json_field {
     struct str name;         /* unescaped */
-    struct json_value value; /* JSON_NONE when absent */
+    struct json_value value; /* JSON_TYPE_NONE when absent */
 };
 
 /* Fills the values of the fields (at most JSON_MAX_FIELDS) from one walk over the object.
  * ERR_SYNTAX: not an object. ERR_EXISTS: a known key is there twice, however it is escaped.
  * Other keys are skipped; their number goes to *out_unknown (may be NULL). All values are set
- * to JSON_NONE first, also on failure. */
+ * to JSON_TYPE_NONE first, also on failure. */
 int json_read_fields(struct json_value object, struct json_field *fields, size_t count,
                      size_t *out_unknown);
 

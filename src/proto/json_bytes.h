@@ -47,13 +47,13 @@ static inline int json_hex_digit(char c)
 static inline enum json_type json_type_of(char first)
 {
     switch (first) {
-    case '{': return JSON_OBJECT;
-    case '[': return JSON_ARRAY;
-    case '"': return JSON_STRING;
-    case 't': return JSON_TRUE;
-    case 'f': return JSON_FALSE;
-    case 'n': return JSON_NULL;
-    default: return JSON_NUMBER;
+    case '{': return JSON_TYPE_OBJECT;
+    case '[': return JSON_TYPE_ARRAY;
+    case '"': return JSON_TYPE_STRING;
+    case 't': return JSON_TYPE_TRUE;
+    case 'f': return JSON_TYPE_FALSE;
+    case 'n': return JSON_TYPE_NULL;
+    default: return JSON_TYPE_NUMBER;
     }
 }
 

@@ -75,8 +75,8 @@ static const char *after_space(const char *at, const char *end)
 void json_iter_init(struct json_iter *iter, struct json_value value)
 {
     *iter = (struct json_iter){0};
-    if (value.type == JSON_OBJECT || value.type == JSON_ARRAY) {
-        iter->is_object = value.type == JSON_OBJECT;
+    if (value.type == JSON_TYPE_OBJECT || value.type == JSON_TYPE_ARRAY) {
+        iter->is_object = value.type == JSON_TYPE_OBJECT;
         iter->end = value.raw.ptr + value.raw.len - 1;
         iter->at = after_space(value.raw.ptr + 1, iter->end);
     }
@@ -125,7 +125,7 @@ static bool has_escape(struct str text)
 
 bool json_string_plain(struct json_value value, struct str *out_text)
 {
-    if (value.type != JSON_STRING || has_escape(inside(value))) {
+    if (value.type != JSON_TYPE_STRING || has_escape(inside(value))) {
         return false;
     }
     *out_text = inside(value);
@@ -201,7 +201,7 @@ static int decode(char *out, size_t cap, struct str source, size_t *out_len)
 
 int json_string_text(struct json_value value, char *scratch, size_t cap, struct str *out_text)
 {
-    if (value.type != JSON_STRING) {
+    if (value.type != JSON_TYPE_STRING) {
         return ERR_SYNTAX;
     }
     struct str text = inside(value);
@@ -222,7 +222,7 @@ int json_string_text(struct json_value value, char *scratch, size_t cap, struct 
 
 int json_string_append(struct json_value value, struct buf *out)
 {
-    if (value.type != JSON_STRING) {
+    if (value.type != JSON_TYPE_STRING) {
         return ERR_SYNTAX;
     }
     struct str text = inside(value);
@@ -284,7 +284,7 @@ static bool texts_equal(struct str a, bool a_escaped, struct str b, bool b_escap
 
 bool json_equals(struct json_value value, struct str text)
 {
-    if (value.type != JSON_STRING) {
+    if (value.type != JSON_TYPE_STRING) {
         return false;
     }
     struct str mine = inside(value);
@@ -324,7 +324,7 @@ int json_read_fields(struct json_value object, struct json_field *fields, size_t
     for (size_t i = 0; i < count; i++) {
         fields[i].value = (struct json_value){0};
     }
-    if (object.type != JSON_OBJECT) {
+    if (object.type != JSON_TYPE_OBJECT) {
         return ERR_SYNTAX;
     }
     struct json_iter iter;
@@ -335,7 +335,7 @@ int json_read_fields(struct json_value object, struct json_field *fields, size_t
         struct json_field *field = find_field(fields, count, key);
         if (!field) {
             unknown++;
-        } else if (field->value.type != JSON_NONE) {
+        } else if (field->value.type != JSON_TYPE_NONE) {
             return ERR_EXISTS;
         } else {
             field->value = member;
@@ -378,14 +378,14 @@ int json_check_unique_keys(struct json_value object)
 
 bool json_u64(struct json_value value, uint64_t max, uint64_t *out_number)
 {
-    return value.type == JSON_NUMBER && str_to_u64(value.raw, max, out_number);
+    return value.type == JSON_TYPE_NUMBER && str_to_u64(value.raw, max, out_number);
 }
 
 bool json_bool(struct json_value value, bool *out_bool)
 {
-    if (value.type != JSON_TRUE && value.type != JSON_FALSE) {
+    if (value.type != JSON_TYPE_TRUE && value.type != JSON_TYPE_FALSE) {
         return false;
     }
-    *out_bool = value.type == JSON_TRUE;
+    *out_bool = value.type == JSON_TYPE_TRUE;
     return true;
 }
