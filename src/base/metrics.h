@@ -3,8 +3,8 @@
  * own, a scrape sums over threads. Threads that end leave their sums behind.
  *
  *     static struct metric *accepted;
- *     accepted = metric_counter("tidegate_messages_accepted_total", "Messages accepted.",
- * "app=\"demo\""); metric_add(accepted, 1);
+ *     accepted = metric_counter("tidegate_messages_accepted_total", "Messages accepted.", labels);
+ *     metric_add(accepted, 1);
  */
 #ifndef TIDEGATE_BASE_METRICS_H
 #define TIDEGATE_BASE_METRICS_H
@@ -20,7 +20,8 @@ enum { METRICS_MAX_CELLS = 16384, METRICS_MAX_THREADS = 256 };
 /* Find or make a series. name and help are literals with the base unit in the name; labels is "" or
  * `a="x",b="y"` with values already escaped (metric_label). Never NULL: when the registry is full
  * it is a common overflow series, `tidegate_metrics_overflow_total`. Any thread; takes a lock. The
- * same name and labels give the same series. */
+ * same name and labels give the same series; a name stays of one kind. Updates are for the kind
+ * that the series was made as. */
 struct metric *metric_counter(const char *name, const char *help, const char *labels);
 struct metric *metric_gauge(const char *name, const char *help, const char *labels);
 
@@ -28,22 +29,27 @@ struct metric *metric_gauge(const char *name, const char *help, const char *labe
  * 1, 2.5, 5. */
 struct metric *metric_histogram(const char *name, const char *help, const char *labels);
 
+/* Any thread, a few nanoseconds; the first of a thread takes a lock and 128 KiB of address space.
+ */
 void metric_add(struct metric *metric, uint64_t n);          /* counter */
 void metric_gauge_add(struct metric *metric, int64_t delta); /* gauge moved by several threads */
 void metric_observe_us(struct metric *metric, uint64_t us);  /* histogram */
 
-/* A gauge or counter whose value is asked for at each scrape, on the scraping thread. Set it once.
- */
+/* A gauge or counter whose value is asked for at each scrape, on the scraping thread. Setting again
+ * replaces it and NULL takes it off; after the call the old one is not running any more. So read
+ * may use this module but must not set a reader, nor wait for a lock that a setter may hold. */
 void metric_set_reader(struct metric *metric, double (*read)(void *arg), void *arg);
 
-/* The sum over all threads now: for tests and for answers of the API. */
+/* The sum over all threads now (of a histogram the observations), without what a reader would say:
+ * for tests and for answers of the API. */
 int64_t metric_value(const struct metric *metric);
 
-/* Appends `name="escaped value"`, with a comma before it when buf is not empty. */
+/* Appends `name="escaped value"`, with a comma before it when buf is not empty. Bytes that are not
+ * UTF-8 become U+FFFD: the format is UTF-8, and a scraper would refuse the page. */
 void metric_label(struct buf *labels, const char *name, struct str value);
 
-/* The whole exposition: HELP and TYPE once a family, families by name, series in order of making.
- */
+/* Appends the whole exposition: HELP and TYPE once a family, families by name, series in order of
+ * making. 0 or the buffer's error. Any thread, several at a time. */
 int metrics_render(struct buf *out);
 
 #endif

@@ -51,6 +51,34 @@ bool str_to_u64(struct str s, uint64_t max, uint64_t *out_value)
     return true;
 }
 
+size_t str_utf8_width(struct str s)
+{
+    const uint8_t *byte = (const uint8_t *)s.ptr;
+    if (s.len == 0) {
+        return 0;
+    }
+    uint8_t lead = byte[0];
+    if (lead < 0x80) {
+        return 1;
+    }
+    size_t width = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    if (lead < 0xc2 || lead > 0xf4 || s.len < width) {
+        return 0;
+    }
+    /* Only the second byte's range depends on the lead: it rules out what the RFC does. */
+    uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    if (byte[1] < low || byte[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < width; i++) {
+        if (byte[i] < 0x80 || byte[i] > 0xbf) {
+            return 0;
+        }
+    }
+    return width;
+}
+
 bool str_matches_pattern(struct str s, struct str pattern)
 {
     if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '*') {

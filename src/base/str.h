@@ -61,6 +61,10 @@ bool str_split(struct str *rest, char sep, struct str *out_part);
 /* Decimal digits only: no sign, no space, no leading '+'. False when empty, other, or over max. */
 bool str_to_u64(struct str s, uint64_t max, uint64_t *out_value);
 
+/* The bytes of the first character, 1 to 4; 0 when s is empty or does not begin with well-formed
+ * UTF-8 (RFC 3629: no overlong form, no surrogate, nothing over U+10FFFF). */
+size_t str_utf8_width(struct str s);
+
 /* '*' at the end of the pattern matches any rest ("room:*"); anything else matches itself. */
 bool str_matches_pattern(struct str s, struct str pattern);
 

@@ -46,6 +46,46 @@ static void patterns_end_in_a_star_or_match_exactly(void **state)
     assert_false(str_matches_pattern(STR("room:12"), STR("room:1")));
 }
 
+static void only_well_formed_utf8_has_a_width(void **state)
+{
+    const struct {
+        const char *text;
+        size_t width;
+    } cases[] = {
+        {"a", 1},
+        {"\x7f", 1},
+        {"\xc2\x80", 2},
+        {"\xdf\xbf!", 2},
+        {"\xe0\xa0\x80", 3},
+        {"\xed\x9f\xbf", 3},
+        {"\xef\xbf\xbf", 3},
+        {"\xf0\x90\x80\x80", 4},
+        {"\xf4\x8f\xbf\xbf", 4},
+        {"", 0},
+        {"\x80", 0},
+        {"\xbf", 0},
+        {"\xc0\x80", 0},
+        {"\xc1\xbf", 0},
+        {"\xe0\x9f\xbf", 0},
+        {"\xed\xa0\x80", 0},
+        {"\xf0\x8f\xbf\xbf", 0},
+        {"\xf4\x90\x80\x80", 0},
+        {"\xf5\x80\x80\x80", 0},
+        {"\xff", 0},
+        {"\xc2", 0},
+        {"\xc2!", 0},
+        {"\xe2\x82", 0},
+        {"\xe2\x82!", 0},
+        {"\xf0\x9f\x98", 0},
+        {"\xf0\x9f\x98!", 0},
+        {"\xf0\x9f!\x80", 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(str_utf8_width(str_of(cases[i].text)), cases[i].width);
+    }
+    assert_int_equal(str_utf8_width(str_make("\0", 1)), 1);
+}
+
 static void trim_takes_spaces_and_tabs_only(void **state)
 {
     assert_true(str_equal(str_trim(STR(" \t a b\t ")), STR("a b")));
@@ -59,6 +99,7 @@ int main(void)
         cmocka_unit_test(numbers_are_digits_alone_and_within_the_limit),
         cmocka_unit_test(a_split_gives_every_part_also_the_empty_ones),
         cmocka_unit_test(patterns_end_in_a_star_or_match_exactly),
+        cmocka_unit_test(only_well_formed_utf8_has_a_width),
         cmocka_unit_test(trim_takes_spaces_and_tabs_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,394 @@
+#include "base/metrics.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+static char *render(void)
+{
+    struct buf page = {0};
+    assert_int_equal(metrics_render(&page), 0);
+    char *text = strdup(buf_cstr(&page));
+    buf_fini(&page);
+    return text;
+}
+
+static void assert_page_has(const char *part)
+{
+    char *page = render();
+    if (!strstr(page, part)) {
+        print_error("missing: %s\nin: %s\n", part, page);
+        fail();
+    }
+    free(page);
+}
+
+static void a_counter_is_rendered_with_help_and_type(void **state)
+{
+    struct metric *web = metric_counter("test_pushes_total", "Pushes taken.", "app=\"web\"");
+    struct metric *shop = metric_counter("test_pushes_total", "Pushes taken.", "app=\"shop\"");
+    metric_add(web, 2);
+    metric_add(web, 3);
+    metric_add(shop, 1);
+    assert_int_equal(metric_value(web), 5);
+    assert_page_has("# HELP test_pushes_total Pushes taken.\n"
+                    "# TYPE test_pushes_total counter\n"
+                    "test_pushes_total{app=\"web\"} 5\n"
+                    "test_pushes_total{app=\"shop\"} 1\n");
+}
+
+static void a_series_without_labels_has_no_braces(void **state)
+{
+    metric_add(metric_counter("test_bare_total", "Bare.", ""), 7);
+    assert_page_has("# TYPE test_bare_total counter\ntest_bare_total 7\n");
+}
+
+static void the_same_name_and_labels_give_the_same_series(void **state)
+{
+    struct metric *first = metric_counter("test_same_total", "Same.", "a=\"1\"");
+    assert_ptr_equal(metric_counter("test_same_total", "Same.", "a=\"1\""), first);
+    assert_ptr_not_equal(metric_counter("test_same_total", "Same.", "a=\"2\""), first);
+    assert_ptr_not_equal(metric_counter("test_same_total", "Same.", ""), first);
+}
+
+static void a_gauge_goes_up_and_down(void **state)
+{
+    struct metric *gauge = metric_gauge("test_open", "Open things.", "");
+    metric_gauge_add(gauge, 5);
+    metric_gauge_add(gauge, -8);
+    assert_int_equal(metric_value(gauge), -3);
+    assert_page_has("# TYPE test_open gauge\ntest_open -3\n");
+}
+
+static void a_histogram_has_ascending_buckets_a_sum_and_a_count(void **state)
+{
+    struct metric *time = metric_histogram("test_time_seconds", "Time.", "route=\"push\"");
+    const uint64_t observed_us[] = {0, 10, 11, 1000, 2500000, 10000000, 10000001};
+    for (size_t i = 0; i < 7; i++) {
+        metric_observe_us(time, observed_us[i]);
+    }
+    assert_int_equal(metric_value(time), 7);
+    assert_page_has("# HELP test_time_seconds Time.\n"
+                    "# TYPE test_time_seconds histogram\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.00001\"} 2\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.000025\"} 3\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.00005\"} 3\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.0001\"} 3\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.00025\"} 3\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.0005\"} 3\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.001\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.0025\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.005\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.01\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.025\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.05\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.1\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.25\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"0.5\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"1\"} 4\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"2.5\"} 5\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"5\"} 5\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"10\"} 6\n"
+                    "test_time_seconds_bucket{route=\"push\",le=\"+Inf\"} 7\n"
+                    "test_time_seconds_sum{route=\"push\"} 22.501022\n"
+                    "test_time_seconds_count{route=\"push\"} 7\n");
+}
+
+static void a_histogram_without_labels_has_le_alone(void **state)
+{
+    metric_observe_us(metric_histogram("test_lag_seconds", "Lag.", ""), 3);
+    assert_page_has("test_lag_seconds_bucket{le=\"0.00001\"} 1\n");
+    assert_page_has("test_lag_seconds_bucket{le=\"+Inf\"} 1\n"
+                    "test_lag_seconds_sum 0.000003\n"
+                    "test_lag_seconds_count 1\n");
+}
+
+static void families_come_by_name_and_once(void **state)
+{
+    metric_add(metric_counter("test_zz_total", "Z.", ""), 1);
+    metric_add(metric_counter("test_aa_total", "A.", "x=\"1\""), 1);
+    metric_add(metric_counter("test_mm_total", "M.", ""), 1);
+    metric_add(metric_counter("test_aa_total", "A.", "x=\"2\""), 1);
+    char *page = render();
+    char last[64] = "";
+    int families = 0;
+    for (char *at = page; (at = strstr(at, "# TYPE ")); families++) {
+        char name[64];
+        assert_int_equal(sscanf(at, "# TYPE %63s", name), 1);
+        assert_true(strcmp(last, name) < 0);
+        strcpy(last, name);
+        at += 7;
+    }
+    assert_true(families >= 4);
+    free(page);
+}
+
+static double read_number(void *arg)
+{
+    return *(double *)arg;
+}
+
+static void a_reader_is_asked_at_each_scrape(void **state)
+{
+    double value = 0.1;
+    struct metric *gauge = metric_gauge("test_asked_bytes", "Asked.", "owner=\"x\"");
+    metric_set_reader(gauge, read_number, &value);
+    assert_page_has("\ntest_asked_bytes{owner=\"x\"} 0.1\n");
+    const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {0, " 0\n"},
+        {4096, " 4096\n"},
+        {1767225600123, " 1767225600123\n"},
+        {9007199254740993, " 9007199254740992\n"},
+        {-2.5, " -2.5\n"},
+        {1.0 / 3, " 0.33333333333333331\n"},
+        {NAN, " NaN\n"},
+        {INFINITY, " +Inf\n"},
+        {-INFINITY, " -Inf\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        value = cases[i].value;
+        char line[96];
+        snprintf(line, sizeof(line), "\ntest_asked_bytes{owner=\"x\"}%s", cases[i].text);
+        assert_page_has(line);
+    }
+    metric_set_reader(gauge, NULL, NULL);
+    assert_page_has("\ntest_asked_bytes{owner=\"x\"} 0\n");
+}
+
+static double count_scrapes(void *arg)
+{
+    metric_add(arg, 1);
+    return (double)metric_value(metric_counter("test_scrapes_total", "Scrapes.", ""));
+}
+
+static void a_reader_may_use_the_registry(void **state)
+{
+    struct metric *scrapes = metric_counter("test_scrapes_total", "Scrapes.", "");
+    struct metric *gauge = metric_gauge("test_reentrant", "Reentrant.", "");
+    metric_set_reader(gauge, count_scrapes, scrapes);
+    assert_page_has("\ntest_reentrant 1\n");
+    assert_page_has("\ntest_reentrant 2\n");
+    metric_set_reader(gauge, NULL, NULL);
+}
+
+static void label_values_and_help_are_escaped(void **state)
+{
+    struct buf labels = {0};
+    metric_label(&labels, "app", STR("a\"b\\c\nd"));
+    metric_label(&labels, "reason", STR("\xc3\xa9\xff}"));
+    metric_label(&labels, "empty", STR(""));
+    assert_string_equal(buf_cstr(&labels), "app=\"a\\\"b\\\\c\\nd\","
+                                           "reason=\"\xc3\xa9\xef\xbf\xbd}\",empty=\"\"");
+    metric_add(metric_counter("test_escaped_total", "One\\two\nthree \"four\".", buf_cstr(&labels)),
+               1);
+    assert_page_has("# HELP test_escaped_total One\\\\two\\nthree \"four\".\n");
+    assert_page_has("\ntest_escaped_total{app=\"a\\\"b\\\\c\\nd\",reason=\"\xc3\xa9\xef\xbf\xbd}\","
+                    "empty=\"\"} 1\n");
+    buf_fini(&labels);
+}
+
+static void a_page_that_does_not_fit_is_an_error(void **state)
+{
+    struct buf page;
+    buf_init(&page, 100);
+    assert_int_equal(metrics_render(&page), ERR_TOO_LARGE);
+    buf_fini(&page);
+    buf_init(&page, 0);
+    mem_fail_nth(1);
+    assert_int_equal(metrics_render(&page), ERR_NO_MEMORY);
+    buf_fini(&page);
+}
+
+static void *add_1000(void *arg)
+{
+    for (int i = 0; i < 1000; i++) {
+        metric_add(arg, 1);
+    }
+    return NULL;
+}
+
+static void threads_that_end_leave_their_sums(void **state)
+{
+    /* More threads in all than may live at once: their places are used again. */
+    struct metric *counter = metric_counter("test_ended_total", "Ended.", "");
+    for (int i = 0; i < METRICS_MAX_THREADS + 50; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, add_1000, counter), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(metric_value(counter), (i + 1) * 1000);
+    }
+}
+
+static pthread_barrier_t barrier;
+
+static void *add_1000_together(void *arg)
+{
+    metric_add(arg, 1); /* takes a place, if there is one */
+    pthread_barrier_wait(&barrier);
+    add_1000(arg);
+    pthread_barrier_wait(&barrier);
+    return NULL;
+}
+
+static void threads_beyond_the_limit_are_counted_too(void **state)
+{
+    enum { THREADS = METRICS_MAX_THREADS + 4 };
+    struct metric *counter = metric_counter("test_crowd_total", "Crowd.", "");
+    pthread_t threads[THREADS];
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, THREADS), 0);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, add_1000_together, counter), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    pthread_barrier_destroy(&barrier);
+    assert_int_equal(metric_value(counter), THREADS * 1001);
+}
+
+static void *add_without_memory(void *arg)
+{
+    mem_fail_nth(1);
+    metric_add(arg, 1);
+    int failed = !mem_fail_pending();
+    metric_add(arg, 1);
+    return failed ? arg : NULL;
+}
+
+static void *hold_a_place(void *arg)
+{
+    metric_add(arg, 1);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    return NULL;
+}
+
+/* Runs first, so that a second thread needs an array of its own. */
+static void a_thread_without_memory_for_cells_is_counted_too(void **state)
+{
+    struct metric *counter = metric_counter("test_no_memory_total", "No memory.", "");
+    pthread_t holder, thread;
+    void *result;
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
+    assert_int_equal(pthread_create(&holder, NULL, hold_a_place, counter), 0);
+    pthread_barrier_wait(&barrier);
+    assert_int_equal(pthread_create(&thread, NULL, add_without_memory, counter), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_ptr_equal(result, counter);
+    pthread_barrier_wait(&barrier);
+    assert_int_equal(pthread_join(holder, NULL), 0);
+    pthread_barrier_destroy(&barrier);
+    assert_int_equal(metric_value(counter), 3);
+}
+
+static void *make_and_add(void *arg)
+{
+    for (int i = 0; i < 200; i++) {
+        char labels[32];
+        snprintf(labels, sizeof(labels), "n=\"%d\"", i % 50);
+        metric_add(metric_counter("test_race_total", "Race.", labels), 1);
+        metric_observe_us(metric_histogram("test_race_seconds", "Race.", ""), 5);
+    }
+    return NULL;
+}
+
+static void scrapes_run_beside_makers_and_updates(void **state)
+{
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, make_and_add, NULL), 0);
+    }
+    for (int i = 0; i < 20; i++) {
+        free(render());
+    }
+    int64_t sum = 0;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    for (int i = 0; i < 50; i++) {
+        char labels[32];
+        snprintf(labels, sizeof(labels), "n=\"%d\"", i);
+        sum += metric_value(metric_counter("test_race_total", "Race.", labels));
+    }
+    assert_int_equal(sum, 800);
+    assert_int_equal(metric_value(metric_histogram("test_race_seconds", "Race.", "")), 800);
+}
+
+static void a_series_without_memory_is_the_overflow_series(void **state)
+{
+    struct metric *overflow = metric_counter("tidegate_metrics_overflow_total", "", "");
+    int64_t before = metric_value(overflow);
+    for (unsigned long nth = 1; nth <= 2; nth++) {
+        mem_fail_nth(nth); /* the family, then the series */
+        struct metric *metric = metric_gauge("test_unborn", "Unborn.", "");
+        assert_ptr_equal(metric, overflow);
+        assert_false(mem_fail_pending());
+        metric_gauge_add(metric, -5);
+    }
+    assert_int_equal(metric_value(overflow), before + 2);
+    /* A family without series is not rendered. */
+    char *page = render();
+    assert_null(strstr(page, "test_unborn"));
+    free(page);
+    assert_ptr_not_equal(metric_gauge("test_unborn", "Unborn.", ""), overflow);
+}
+
+/* Runs last: nothing fits any more afterwards. */
+static void a_full_registry_counts_into_the_overflow_series(void **state)
+{
+    struct metric *overflow = metric_counter("tidegate_metrics_overflow_total", "", "");
+    int64_t before = metric_value(overflow);
+    struct metric *known = metric_counter("test_pushes_total", "Pushes taken.", "app=\"web\"");
+    int64_t pushes = metric_value(known);
+    struct metric *metric = NULL;
+    for (int i = 0; metric != overflow; i++) {
+        char labels[32];
+        snprintf(labels, sizeof(labels), "n=\"%d\"", i);
+        metric = metric_histogram("test_full_seconds", "Full.", labels);
+        metric_observe_us(metric, 1000);
+        assert_in_range(i, 0, METRICS_MAX_CELLS);
+    }
+    metric_observe_us(metric, 1000);
+    metric_set_reader(metric, read_number, NULL); /* has no effect */
+    assert_int_equal(metric_value(overflow), before + 2);
+    metric_add(known, 1);
+    assert_int_equal(metric_value(known), pushes + 1);
+    char line[64];
+    snprintf(line, sizeof(line), "\ntidegate_metrics_overflow_total %lld\n", (long long)before + 2);
+    assert_page_has(line);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_thread_without_memory_for_cells_is_counted_too),
+        cmocka_unit_test(a_counter_is_rendered_with_help_and_type),
+        cmocka_unit_test(a_series_without_labels_has_no_braces),
+        cmocka_unit_test(the_same_name_and_labels_give_the_same_series),
+        cmocka_unit_test(a_gauge_goes_up_and_down),
+        cmocka_unit_test(a_histogram_has_ascending_buckets_a_sum_and_a_count),
+        cmocka_unit_test(a_histogram_without_labels_has_le_alone),
+        cmocka_unit_test(families_come_by_name_and_once),
+        cmocka_unit_test(a_reader_is_asked_at_each_scrape),
+        cmocka_unit_test(a_reader_may_use_the_registry),
+        cmocka_unit_test(label_values_and_help_are_escaped),
+        cmocka_unit_test(a_page_that_does_not_fit_is_an_error),
+        cmocka_unit_test(threads_that_end_leave_their_sums),
+        cmocka_unit_test(threads_beyond_the_limit_are_counted_too),
+        cmocka_unit_test(scrapes_run_beside_makers_and_updates),
+        cmocka_unit_test(a_series_without_memory_is_the_overflow_series),
+        cmocka_unit_test(a_full_registry_counts_into_the_overflow_series),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
