@@ -57,7 +57,7 @@ static _Atomic(struct family *) families;
 /* Held while a reader runs: once it is taken off, it is not under way either. */
 static pthread_mutex_t reader_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static struct metric overflow = {.kind = KIND_COUNTER}; /* its cell is cell 0 */
+static struct metric overflow = {.kind = KIND_COUNTER, .labels = ""}; /* its cell is cell 0 */
 static struct family overflow_family = {
     .kind = KIND_COUNTER,
     .name = "tidegate_metrics_overflow_total",
