@@ -1,0 +1,47 @@
+"""Fixtures: a gateway for a whole file, and gateways with a configuration of their own."""
+
+import contextlib
+import pathlib
+import tempfile
+
+import pytest
+from harness.gateway import Gateway
+
+
+def pytest_addoption(parser):
+    parser.addoption("--preset", default="release", help="the build that tests run against")
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(request, tmp_path_factory):
+    """One gateway for all tests of a file; a file changes its configuration by a global CONFIG."""
+    changes = getattr(request.module, "CONFIG", None)
+    gateway = Gateway(request.config.getoption("preset"), tmp_path_factory.mktemp("gateway"), changes)
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def gateway(shared_gateway):
+    """The file's gateway. Dead after a test means that this test killed it."""
+    assert shared_gateway.is_alive(), "an earlier test ended the gateway"
+    yield shared_gateway
+    assert shared_gateway.is_alive(), f"it died:\n{shared_gateway.stderr()[-8000:]}"
+
+
+@pytest.fixture
+def make_gateway(request, tmp_path):
+    """A function that starts a gateway with changes to the configuration; all are checked at the end."""
+    preset = request.config.getoption("preset")
+    if request.node.get_closest_marker("release"):
+        preset = "release"
+    with contextlib.ExitStack() as ends:
+
+        def make(changes=None, **options):
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="gateway", dir=tmp_path))
+            gateway = Gateway(preset, folder, changes, **options).start()
+            ends.callback(gateway.stop)
+            return gateway
+
+        yield make

@@ -1,0 +1,54 @@
+"""What must hold for every attack, whatever it is."""
+
+from harness.control import Control
+from harness.gateway import wait_for
+
+RSS_GROWTH = 1 << 20
+MAX_LOG_LINES = 40  # two rounds; an event may speak ten times a second
+
+
+def check_harmless(gateway, attack, *, reason=None, settle=10, once=False, rss_growth=RSS_GROWTH):
+    """Runs attack() twice and checks that nobody else noticed.
+
+    A bystander's pushes arrive in time during and after; the descriptors are all back; the second round
+    leaves the resident memory where the first left it (not with a sanitizer, which keeps what is freed).
+    reason: the label of the counter that must have moved, or several of which one must; a log line must
+    name it too, rate-limited. None where there is nothing to tell.
+    """
+    before, logged = gateway.metrics(), len(gateway.log())
+    with Control(gateway):
+        fds = gateway.fds()
+        attack()
+        fds_return(gateway, fds, settle)
+        if not once:
+            first = gateway.rss()
+            attack()
+            fds_return(gateway, fds, settle)
+            if gateway.preset == "release":
+                assert gateway.rss() <= first + rss_growth, f"RSS grew from {first} to {gateway.rss()}"
+        assert gateway.is_alive()
+    if reason:
+        reasons = {reason} if isinstance(reason, str) else set(reason)
+        check_counter(gateway, before, reasons)
+        check_log(gateway, logged, reasons)
+
+
+def fds_return(gateway, fds, seconds):
+    wait_for(lambda: gateway.fds() == fds, seconds, f"{fds} descriptors again, as before the attack")
+
+
+def check_counter(gateway, before, reasons):
+    moved = gateway.metrics().moved(before)
+    found = [series for series in moved if series[1].get("reason") in reasons]
+    assert found, f"no counter with a reason of {reasons} moved; moved: {moved}"
+
+
+def check_log(gateway, logged, reasons):
+    def lines():
+        return [line for line in gateway.log()[logged:] if any(reason in line["msg"] for reason in reasons)]
+
+    def nothing():
+        return f"a log line that names one of {reasons}; there are {gateway.log()[logged:][:5]}"
+
+    wait_for(lines, 3, nothing)
+    assert len(lines()) <= MAX_LOG_LINES, f"{len(lines())} lines for one attack"
