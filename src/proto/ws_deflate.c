@@ -10,6 +10,7 @@
 enum {
     SMALL_WINDOWS = WS_WINDOW_BITS_MAX - WS_WINDOW_BITS_MIN, /* 9 to 14 */
     ZLIB_MEM_LEVEL = 8,
+    OUTPUT_ROOM = 1024,       /* with less, inflate() works byte by byte */
     OUTPUT_KEPT = 256 * 1024, /* a longer output buffer is given back at the next message */
 };
 
@@ -155,6 +156,7 @@ struct ws_inflater {
     bool ready;
     bool ended; /* the last call stopped behind a final block */
     struct buf out;
+    size_t accounted; /* of out.cap */
 };
 
 int ws_inflater_create(struct ws_inflater **out_inflater)
@@ -167,6 +169,14 @@ int ws_inflater_create(struct ws_inflater **out_inflater)
     return 0;
 }
 
+static void account_output(struct ws_inflater *inflater)
+{
+    if (inflater->accounted != inflater->out.cap) {
+        mem_account(MEM_SESSIONS, (int64_t)inflater->out.cap - (int64_t)inflater->accounted);
+        inflater->accounted = inflater->out.cap;
+    }
+}
+
 void ws_inflater_destroy(struct ws_inflater *inflater)
 {
     if (!inflater) {
@@ -176,6 +186,7 @@ void ws_inflater_destroy(struct ws_inflater *inflater)
         inflateEnd(&inflater->stream);
     }
     buf_fini(&inflater->out);
+    account_output(inflater);
     mem_free(inflater);
 }
 
@@ -193,24 +204,28 @@ static int prepare_stream(struct ws_inflater *inflater)
     return 0;
 }
 
-static void prepare_output(struct buf *out, size_t limit)
+static void prepare_output(struct ws_inflater *inflater, size_t limit)
 {
+    struct buf *out = &inflater->out;
     if (out->cap > OUTPUT_KEPT) {
         buf_fini(out);
+        account_output(inflater);
     }
     buf_clear(out);
     out->max = limit > SIZE_MAX - WS_INFLATE_BLOCK ? SIZE_MAX : limit + WS_INFLATE_BLOCK;
 }
 
-/* Points the stream at the free end of the output, at least a block or what the limit leaves. */
+/* Points the stream at the free end of the output, longer by a block when little is left of it. */
 static int offer_output(struct ws_inflater *inflater)
 {
     struct buf *out = &inflater->out;
     size_t left = out->max - out->len;
-    uint8_t *to = buf_reserve(out, left < WS_INFLATE_BLOCK ? left : WS_INFLATE_BLOCK);
+    size_t want = out->cap - out->len < OUTPUT_ROOM ? WS_INFLATE_BLOCK : OUTPUT_ROOM;
+    uint8_t *to = buf_reserve(out, left < want ? left : want);
     if (!to) {
         return ERR_NO_MEMORY;
     }
+    account_output(inflater);
     size_t room = out->cap - out->len;
     room = room < left ? room : left;
     inflater->stream.next_out = to;
@@ -260,11 +275,18 @@ static int inflate_span(struct ws_inflater *inflater, const uint8_t *data, size_
     return 0;
 }
 
-/* A message that stops inside a block is cut, even when zlib is content to wait for more. */
-static bool is_at_block_end(const struct ws_inflater *inflater)
+/* The tail is the rest of an empty stored block. A message cut inside a block does not end at a
+ * block with it, or takes it for data; zlib alone is content to wait for more. */
+static int inflate_tail(struct ws_inflater *inflater, size_t limit)
 {
     enum { AT_BLOCK_END = 128 }; /* zlib.h, inflate(), data_type */
-    return inflater->ended || (inflater->stream.data_type & AT_BLOCK_END);
+    size_t len = inflater->out.len;
+    int err = inflate_span(inflater, flush_tail, sizeof(flush_tail), limit);
+    if (err) {
+        return err;
+    }
+    bool at_end = inflater->ended || (inflater->stream.data_type & AT_BLOCK_END);
+    return at_end && inflater->out.len == len ? 0 : ERR_SYNTAX;
 }
 
 int ws_inflate(struct ws_inflater *inflater, struct str compressed, size_t limit,
@@ -277,15 +299,12 @@ int ws_inflate(struct ws_inflater *inflater, struct str compressed, size_t limit
     if (err) {
         return err;
     }
-    prepare_output(&inflater->out, limit);
+    prepare_output(inflater, limit);
     inflater->ended = false;
     err = inflate_span(inflater, (const uint8_t *)compressed.ptr, compressed.len, limit);
-    /* A sender that ends with a final block and forgets the zero byte is understood. */
-    if (!err && !inflater->ended) {
-        err = inflate_span(inflater, flush_tail, sizeof(flush_tail), limit);
-    }
-    if (!err && !is_at_block_end(inflater)) {
-        err = ERR_SYNTAX;
+    /* Understood as well: a final block without the zero byte behind it, and nothing at all. */
+    if (!err && !inflater->ended && compressed.len > 0) {
+        err = inflate_tail(inflater, limit);
     }
     if (!err) {
         *out_payload = buf_str(&inflater->out);
