@@ -1,5 +1,5 @@
-/* What one thread hands to another: an intrusive node whose run() is called on the receiver's thread.
- * net/mailbox carries it; core makes mails without knowing how they travel. */
+/* What one thread hands to another: an intrusive node whose run() is called on the receiver's
+ * thread. net/mailbox carries it; core makes mails without knowing how they travel. */
 #ifndef TIDEGATE_BASE_MAIL_H
 #define TIDEGATE_BASE_MAIL_H
 
@@ -29,6 +29,6 @@ static inline void mail_chain_add(struct mail_chain *chain, struct mail *mail)
 }
 
 /* The object whose member the mail is. */
-#define MAIL_OWNER(mail, type, member) ((type *)((char *)(mail) - offsetof(type, member)))
+#define MAIL_OWNER(mail, type, member) ((type *)((char *)(mail)-offsetof(type, member)))
 
 #endif
