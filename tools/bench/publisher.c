@@ -16,6 +16,7 @@
 enum {
     WAKE_EVENT = UINT32_MAX,
     LONGEST_WAIT_NS = 50 * 1000 * 1000,
+    SPIN_NS = 80 * 1000, /* a sleep ends this long before a request is due: timers wake late */
     PATIENCE_S = 5, /* without a request or an answer for so long the phase ends */
 };
 
@@ -102,13 +103,13 @@ static void make_request(struct publisher *publisher, unsigned index, uint64_t d
     request_append(&publisher->maker, &conn->out, index, due);
     http_conn_note_request(conn, due);
     publisher->requests++;
+    uint64_t now = bench_now_ns();
+    publisher->last_progress_ns = now;
+    histogram_add(&publisher->result.lag, now > due ? now - due : 0);
     if (conn->in_flight == conn->depth) {
         publisher->with_room_count--;
         flush(publisher, index);
     }
-    uint64_t now = bench_now_ns();
-    publisher->last_progress_ns = now;
-    histogram_add(&publisher->result.lag, now > due ? now - due : 0);
 }
 
 /* Makes all requests that are due and for which there is room; returns when the next one is due. */
@@ -190,7 +191,7 @@ static void wait_and_handle(struct publisher *publisher, uint64_t due)
     uint64_t now = bench_now_ns();
     uint64_t wait_ns = LONGEST_WAIT_NS;
     if (publisher->config.phase.rate > 0 && publisher->with_room_count) {
-        wait_ns = due > now ? due - now : 0;
+        wait_ns = due > now + SPIN_NS ? due - now - SPIN_NS : 0;
         wait_ns = wait_ns < LONGEST_WAIT_NS ? wait_ns : LONGEST_WAIT_NS;
     }
     struct timespec timeout = {.tv_nsec = (long)wait_ns};
