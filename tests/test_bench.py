@@ -1,0 +1,36 @@
+"""./dev bench runs from end to end, so that it can't rot. Its quick figures are worth nothing."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.release
+def test_every_scenario_of_the_bench_runs_and_loses_nothing(tmp_path):
+    lines = tmp_path / "bench.jsonl"
+    command = [sys.executable, ROOT / "tools/bench/bench.py", "--quick", "--json", lines]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert {"idle", "connect", "push", "batch", "latency", "deflate", "storm"} <= {
+        result["scenario"] for result in results
+    }
+    for result in results:
+        assert result["faults"] == []
+        assert result["machine"]["cores"] > 0
+        for row in result["rows"]:
+            assert row["gateway"] is not None, row
+            assert row["floor"] is not None, row
+
+
+@pytest.mark.release
+def test_the_bench_refuses_a_scenario_that_does_not_exist():
+    command = [sys.executable, ROOT / "tools/bench/bench.py", "fanuot"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert "no scenario fanuot" in done.stderr
