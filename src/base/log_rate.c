@@ -1,0 +1,48 @@
+#include "base/log_rate.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* FNV-1a: the names are our own literals, nobody can choose them to collide. */
+static uint32_t hash_of(const char *event)
+{
+    uint32_t hash = 2166136261u;
+    for (; *event; event++) {
+        hash = (hash ^ (unsigned char)*event) * 16777619u;
+    }
+    return hash;
+}
+
+static struct log_rate_entry *find_or_add(struct log_rate *rate, const char *event)
+{
+    uint32_t at = hash_of(event) % LOG_RATE_EVENTS;
+    for (uint32_t tries = 0; tries < LOG_RATE_EVENTS; tries++) {
+        struct log_rate_entry *entry = &rate->entries[(at + tries) % LOG_RATE_EVENTS];
+        if (!entry->event) {
+            entry->event = event;
+            return entry;
+        }
+        if (entry->event == event || strcmp(entry->event, event) == 0) {
+            return entry;
+        }
+    }
+    return &rate->others;
+}
+
+bool log_rate_allow(struct log_rate *rate, const char *event, uint64_t now_ms,
+                    uint64_t *out_suppressed)
+{
+    struct log_rate_entry *entry = find_or_add(rate, event);
+    if (now_ms - entry->window_start_ms >= LOG_RATE_WINDOW_MS) {
+        entry->window_start_ms = now_ms;
+        entry->spoken = 0;
+    }
+    if (entry->spoken >= LOG_RATE_LINES) {
+        entry->suppressed++;
+        return false;
+    }
+    entry->spoken++;
+    *out_suppressed = entry->suppressed;
+    entry->suppressed = 0;
+    return true;
+}
