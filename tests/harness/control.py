@@ -1,12 +1,13 @@
 """The control client: a bystander that must not notice an attack.
 
-In a process of its own, so that the test's own work doesn't slow it down. It holds one session, pushes to
-it each 20 ms and notes how long each message took. Started as `python control.py`, it reads its orders as a
-JSON object from stdin, says `ready`, and answers a line on stdin with its account.
+In a process of its own, so that the test's own work doesn't slow it down. It holds one session; while a test
+watches, it pushes to that session each 20 ms and notes how long each message took.
+
+The process (`python control.py`) reads lines from stdin: first its orders as a JSON object, then `begin` and
+`report` in turn. It answers `ready` to the first two and its account as JSON to the last.
 """
 
 import json
-import pathlib
 import select
 import subprocess
 import sys
@@ -17,41 +18,42 @@ ALLOWED_MS = 50
 
 
 class Control:
-    """Watches a gateway while a `with` lasts; at its end all pushes must have arrived in time."""
+    """One bystander of a gateway, for all of its tests."""
 
     def __init__(self, gateway):
         self.gateway = gateway
-
-    def __enter__(self):
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         orders = {
-            "ws_port": self.gateway.client_port,
-            "api_port": self.gateway.api_port,
-            "key": self.gateway.api_key,
-            "timeout": 5 * self.gateway.slowness,
+            "ws_port": gateway.client_port,
+            "api_port": gateway.api_port,
+            "key": gateway.api_key,
+            "timeout": 5 * gateway.slowness,
         }
-        self._say(json.dumps(orders))
-        assert self.process.stdout.readline() == "ready\n", "the control client could not connect"
-        return self
+        assert self._ask(json.dumps(orders)) == "ready\n", "the control client could not connect"
 
-    def __exit__(self, kind, *_):
-        self._say("report")
-        answer = self.process.stdout.readline()
-        self.process.communicate()
-        if kind:
-            return
+    def begin(self):
+        assert self._ask("begin") == "ready\n", "the control client's push failed before anything began"
+
+    def end(self):
+        """All pushes since begin(), and one more now, must have arrived in time. Returns the account."""
+        answer = self._ask("report")
         assert answer, "the control client died"
-        self.account = json.loads(answer)
-        assert not self.account["error"], f"the control client: {self.account['error']}"
+        account = json.loads(answer)
+        assert not account["error"], f"the control client: {account['error']}"
         # What its own timer was late by is the machine's doing, not the gateway's.
-        allowed = ALLOWED_MS * self.gateway.slowness + self.account["late_ms"]
-        assert self.account["worst_ms"] <= allowed, f"a bystander noticed: {self.account}"
+        allowed = ALLOWED_MS * self.gateway.slowness + account["late_ms"]
+        assert account["worst_ms"] <= allowed, f"a bystander noticed: {account}"
+        return account
 
-    def _say(self, line):
+    def close(self):
+        self.process.communicate()
+
+    def _ask(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
+        return self.process.stdout.readline()
 
 
 class Account:
@@ -71,55 +73,67 @@ class Account:
         )
 
 
-def push_once(orders, api, session, number):
-    """Sends one message over the kept connection and waits for it on the session; returns the seconds."""
-    body = json.dumps({"to": {"users": ["control"]}, "data": number})
-    start = time.monotonic()
-    headers = {"Authorization": f"Bearer {orders['key']}", "Content-Type": "application/json"}
-    api.request("POST", "/v1/messages", body=body, headers=headers)
-    answer = api.getresponse()
-    answer.read()
-    if answer.status != 202:
-        raise RuntimeError(f"push {number}: status {answer.status}")
-    got = json.loads(session.recv(timeout=orders["timeout"]))
-    if got != number:
-        raise RuntimeError(f"push {number}: received {got}")
-    return time.monotonic() - start
+class Pusher:
+    """Sends one message at a time over a kept connection and waits for it on the session."""
+
+    def __init__(self, orders, session):
+        import http.client
+
+        self.orders, self.session, self.number = orders, session, 0
+        self.api = http.client.HTTPConnection("127.0.0.1", orders["api_port"], timeout=orders["timeout"])
+
+    def push(self):
+        """Returns the seconds from the call to the message."""
+        self.number += 1
+        body = json.dumps({"to": {"users": ["control"]}, "data": self.number})
+        headers = {"Authorization": f"Bearer {self.orders['key']}", "Content-Type": "application/json"}
+        start = time.monotonic()
+        self.api.request("POST", "/v1/messages", body=body, headers=headers)
+        answer = self.api.getresponse()
+        answer.read()
+        if answer.status != 202:
+            raise RuntimeError(f"push {self.number}: status {answer.status}")
+        while (got := json.loads(self.session.recv(timeout=self.orders["timeout"]))) != self.number:
+            if not isinstance(got, int):  # a broadcast of the test's
+                continue
+            raise RuntimeError(f"push {self.number}: received {got}")
+        return time.monotonic() - start
 
 
-def watch(orders, api, session, account):
+def watch(pusher, account):
     """Pushes until a line comes on stdin, and once more after it."""
-    number = 0
-    while True:
+    asked = False
+    while not asked:
         due = time.monotonic() + INTERVAL
-        asked = select.select([sys.stdin], [], [], INTERVAL)[0]
+        asked = bool(select.select([sys.stdin], [], [], INTERVAL)[0])
         if not asked:
             account.late.append(time.monotonic() - due)
-        account.taken.append(push_once(orders, api, session, number))
-        number += 1
-        if asked:
-            return
+        account.taken.append(pusher.push())
+
+
+def watch_once(orders, session):
+    """From `begin` to `report`."""
+    account, pusher = Account(), Pusher(orders, session)
+    pusher.push()
+    print("ready", flush=True)
+    try:
+        watch(pusher, account)
+    except Exception as error:
+        account.error = repr(error)
+    sys.stdin.readline()
+    pusher.api.close()
+    print(account.as_json(), flush=True)
 
 
 def main():
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-    import http.client
-
     from websockets.sync.client import connect
 
     orders = json.loads(sys.stdin.readline())
-    account = Account()
     url = f"ws://127.0.0.1:{orders['ws_port']}/v1/ws"
     with connect(url, additional_headers={"X-User-Id": "control"}, compression=None) as session:
-        api = http.client.HTTPConnection("127.0.0.1", orders["api_port"], timeout=orders["timeout"])
-        push_once(orders, api, session, -1)
         print("ready", flush=True)
-        try:
-            watch(orders, api, session, account)
-        except Exception as error:
-            account.error = repr(error)
-            sys.stdin.readline()
-        print(account.as_json(), flush=True)
+        while sys.stdin.readline():
+            watch_once(orders, session)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import time
 
 import yaml
 
+from harness.control import Control
 from harness.metrics import Metrics
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -110,6 +111,7 @@ class Gateway:
         self.config_path = self.folder / "tidegate.yaml"
         self.stderr_path = self.folder / "stderr"
         self.process = None
+        self.control = None
 
     @property
     def slowness(self):
@@ -165,6 +167,7 @@ class Gateway:
 
     def stop(self):
         """Ends it as an operator would, and checks the end. Also checks one that has ended already."""
+        self._dismiss()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -177,12 +180,30 @@ class Gateway:
         assert code == 0, f"exit code {code}\n{self.stderr()[-4000:]}"
 
     def kill(self):
+        self._dismiss()
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
 
     def is_alive(self):
         return self.process.poll() is None
+
+    def _dismiss(self):
+        if self.control:
+            self.control.close()
+            self.control = None
+
+    @contextlib.contextmanager
+    def bystander(self):
+        """While this lasts a client pushes to itself; all of it must arrive in time, or it fails."""
+        self.control = self.control or Control(self)
+        self.control.begin()
+        try:
+            yield
+        except BaseException:
+            self._dismiss()
+            raise
+        self.control.end()
 
     # Words
 
