@@ -1,0 +1,9 @@
+/* The list of engines: adding one is a source of its own and a line here and in engines.c. */
+#ifndef TIDEGATE_BUS_ENGINES_H
+#define TIDEGATE_BUS_ENGINES_H
+
+#include "bus/bus.h"
+
+extern const struct bus_engine bus_memory_engine; /* memory.c */
+
+#endif

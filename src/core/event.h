@@ -1,0 +1,99 @@
+/* What travels on the bus: a record is a run of events. An event is a 32-byte header, so that a
+ * node can skip what is not for it without reading further, then the keys and the body.
+ * Little-endian. Pure.
+ *
+ *      0  version 1, flags 1, target count 2, app 4 (target_app_hash)
+ *      8  target key 8 (the first)
+ *     16  ttl in ms 4 (0: none), origin 4 (the sender's boot), counter 4 (of origin and queue),
+ * length 4 32  [id hash 8, body hash 8] when EVENT_HAS_ID the other target keys, 8 each body: kind
+ * 1, part 1, parts 1, data kind 1, time 8 (wall, ms), id, type, collapse, origin tag, subject
+ * (2-byte length each), targets (kind 1, 2-byte length each), excepted sessions (2-byte count,
+ * 2-byte length each), data (4-byte length)
+ *
+ * length counts what follows the header. */
+#ifndef TIDEGATE_CORE_EVENT_H
+#define TIDEGATE_CORE_EVENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "core/target.h"
+
+enum { EVENT_VERSION = 1, EVENT_HEADER_LEN = 32, EVENT_MAX_TARGETS = 4096 };
+
+enum event_flag {
+    EVENT_HAS_ID = 1,        /* the caller chose the id: it is an idempotency key */
+    EVENT_WANTS_RECEIPT = 2, /* its publisher counts who got it */
+    EVENT_IS_CONTROL = 4,    /* not a message: never replayed, never shown to a client as one */
+};
+
+enum event_kind {
+    EVENT_MESSAGE = 1,
+    EVENT_JOIN = 2, /* target: a group; subject: the user whose sessions join it */
+    EVENT_PART = 3,
+    EVENT_KICK = 4, /* target: a user or a session */
+};
+
+enum event_data_kind { EVENT_DATA_NONE, EVENT_DATA_JSON, EVENT_DATA_BINARY, EVENT_DATA_TEXT };
+
+struct event_header {
+    uint8_t version;
+    uint8_t flags;
+    uint16_t target_count;
+    uint32_t app;
+    uint64_t key;
+    uint32_t ttl_ms;
+    uint32_t origin;
+    uint32_t counter;
+    uint32_t length;
+};
+
+_Static_assert(sizeof(struct event_header) == EVENT_HEADER_LEN,
+               "the header is 32 bytes on the wire");
+
+/* An event in parts: borrowed on the way in, pointing into the bytes on the way out. */
+struct event {
+    struct event_header header;
+    uint64_t id_hash;
+    uint64_t body_hash;
+    enum event_kind kind;
+    uint8_t part; /* 0 to parts - 1 */
+    uint8_t parts;
+    enum event_data_kind data_kind;
+    uint64_t time_ms;
+    struct str id;
+    struct str type;
+    struct str collapse;
+    struct str origin_tag; /* sessions that said hello with this tag don't get it */
+    struct str subject;
+    struct str data;
+    const uint8_t *keys;     /* decoded: header.target_count - 1 keys, unaligned; see event_key */
+    struct str target_bytes; /* decoded: for event_next_target */
+    struct str except_bytes; /* decoded: for event_next_except */
+    uint16_t except_count;
+};
+
+/* Appends an event. targets and keys run in parallel; header.length, target_count and key are set
+ * here. ERR_TOO_LARGE when a name is over 64 KiB or there are too many targets. */
+int event_encode(struct buf *out, const struct event *event, const struct target *targets,
+                 const uint64_t *keys, size_t target_count, const struct str *excepts,
+                 size_t except_count);
+
+/* Puts the counter into an encoded event, which the bus thread does as it packs. */
+void event_set_counter(uint8_t *encoded, uint32_t counter);
+
+/* Returns the bytes of the first event in data, or ERR_SYNTAX; ERR_UNSUPPORTED for another version,
+ * with *out_skip set to the bytes to skip. Everything is checked; nothing is copied. */
+ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip);
+
+/* Key of target i. */
+uint64_t event_key(const struct event *event, size_t i);
+
+/* Walk over targets: start with rest = event->target_bytes; false at the end. */
+bool event_next_target(struct str *rest, struct target *out_target);
+bool event_next_except(struct str *rest, struct str *out_sid);
+
+#endif

@@ -1,0 +1,153 @@
+/* The bus thread's part of a node: packs pushes into records, takes records back in queue order
+ * into the window, and hands each event to the workers that have its target. It owns the interest
+ * table (target key → bit mask of workers), never waits and never drops: a worker whose ring is
+ * full is marked behind and reads the window itself. No socket and no clock in here; one thread
+ * calls everything but what says "any thread". */
+#ifndef TIDEGATE_CORE_HUB_H
+#define TIDEGATE_CORE_HUB_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/mail.h"
+#include "base/siphash.h"
+#include "bus/bus.h"
+#include "core/ring.h"
+#include "core/window.h"
+
+struct hub; /* hub.c */
+struct publish;
+
+enum { HUB_MAX_WORKERS = 64, HUB_NO_WORKER = UINT32_MAX };
+
+struct hub_options {
+    uint32_t workers; /* 1 to HUB_MAX_WORKERS */
+    uint32_t queues;
+    uint64_t window_bytes;
+    uint64_t window_age_ms;
+    uint64_t backlog_bytes; /* events that wait for the bus; over it a push fails */
+    uint32_t record_bytes;  /* a record is closed when it reaches this; one event may exceed it */
+    uint32_t ring_slots;    /* a power of two */
+    uint32_t boot;          /* this run of this node, as events carry it */
+    struct siphash_key cluster_key; /* target keys */
+    struct siphash_key sid_key;     /* session ids */
+};
+
+/* How far each queue is: what positions a node has passed. */
+struct hub_heads {
+    struct bus_pos pos[BUS_MAX_QUEUES];
+};
+
+/* A stretch of every queue: after from, up to and including to. */
+struct hub_span {
+    struct hub_heads from;
+    struct hub_heads to;
+};
+
+enum interest_op {
+    INTEREST_ADD,
+    INTEREST_REMOVE,
+    INTEREST_JOINED,     /* answers a join by the API: the worker has the group now */
+    INTEREST_NOT_JOINED, /* answers one: it has not */
+};
+
+struct interest_item {
+    uint64_t key;
+    enum interest_op op;
+};
+
+/* Who waits for the fence: the worker's own words, the hub does not look at them. */
+struct interest_waiter {
+    uint32_t slot;
+    uint32_t generation;
+    uint32_t member; /* 0: the session itself */
+    uint32_t tag;
+    uint64_t serial;
+};
+
+/* What a worker wants added and removed, gathered over one turn. It comes back through the worker's
+ * ring with the heads at that moment: the fence. What is before it is in the window, what is after
+ * it comes live. */
+struct interest_batch {
+    struct mail mail; /* to the bus thread; run is set by who posts it */
+    void *owner;      /* the poster's */
+    uint32_t worker;
+    int err; /* ERR_NO_MEMORY: a key could not be added, so nobody may wait on it */
+    uint32_t item_count, item_cap;
+    uint32_t waiter_count, waiter_cap;
+    struct interest_item *items;
+    struct interest_waiter *waiters;
+    struct hub_heads heads;
+    struct interest_batch *next; /* the hub's */
+};
+
+struct interest_batch *interest_batch_create(uint32_t worker);
+void interest_batch_destroy(struct interest_batch *batch);
+int interest_batch_add(struct interest_batch *batch, uint64_t key, enum interest_op op);
+int interest_batch_wait(struct interest_batch *batch, struct interest_waiter waiter);
+
+/* The hub's end of one worker. */
+struct hub_link {
+    struct ring ring;
+    atomic_bool behind; /* the ring was full: after draining it, the worker asks for hub_catch_up */
+};
+
+struct hub_callbacks {
+    /* Something is in the worker's ring; at most once a flush. */
+    void (*wake)(void *owner, uint32_t worker);
+    /* Publishes that are done, for publish_run_done on the worker. */
+    void (*give_back)(void *owner, uint32_t worker, struct mail_chain *done);
+    /* The bus became usable or not. */
+    void (*on_bus_state)(void *owner, bool up, const char *reason);
+};
+
+/* Counters for metrics; any thread reads them (relaxed). */
+struct hub_stats {
+    atomic_uint_fast64_t records_in, events_in, events_foreign, events_repeated, events_bad;
+    atomic_uint_fast64_t events_out, records_out, ring_full, holes, evicted;
+    atomic_uint_fast64_t interest_keys;
+};
+
+int hub_create(struct hub **out_hub, const struct hub_options *options,
+               const struct hub_callbacks *callbacks, void *owner);
+
+/* Publishes still under way are done with ERR_CANCELED. Rings must be drained by the workers first
+ * or afterwards by ring_drain. */
+void hub_destroy(struct hub *hub);
+
+/* For engine->create(…, &hub_bus_callbacks, hub); the hub then owns the bus. */
+extern const struct bus_callbacks hub_bus_callbacks;
+void hub_set_bus(struct hub *hub, struct bus *bus);
+
+/* Takes a push (it comes back by give_back, done, exactly once). */
+void hub_publish(struct hub *hub, struct publish *publish, uint64_t now_ms);
+
+/* Applies the batch; it comes back through its worker's ring when it has waiters, else it is
+ * destroyed. */
+void hub_interest(struct hub *hub, struct interest_batch *batch);
+
+/* The worker has drained its ring and is marked behind. */
+void hub_catch_up(struct hub *hub, uint32_t worker);
+
+/* The end of a turn: gathered pushes leave, workers are woken, the window is trimmed. True: call it
+ * again. */
+bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us);
+
+/* Some ten times a second: deadlines, and positions to quiet workers each quarter of the window. */
+void hub_tick(struct hub *hub, uint64_t now_ms);
+
+/* Sends every worker the heads now (the quarter of the window, or a drain). */
+void hub_send_heads(struct hub *hub);
+
+/* Any thread. */
+struct window *hub_window(struct hub *hub);
+struct hub_link *hub_link(struct hub *hub, uint32_t worker);
+const struct hub_options *hub_get_options(const struct hub *hub);
+struct hub_stats *hub_get_stats(struct hub *hub);
+bool hub_bus_is_up(struct hub *hub);
+
+/* Frees what a ring still holds; when its worker is gone. */
+void hub_link_drain(struct hub_link *link);
+
+#endif

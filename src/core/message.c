@@ -1,0 +1,80 @@
+#include "core/message.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/receipt.h"
+
+static size_t links_offset(size_t header)
+{
+    return (header + 7) & ~(size_t)7;
+}
+
+struct message *message_create(struct str encoded, uint32_t queue, struct bus_pos pos)
+{
+    struct event probe;
+    size_t skip;
+    if (event_decode(&probe, (const uint8_t *)encoded.ptr, encoded.len, &skip) < 0) {
+        return NULL;
+    }
+    size_t links_at = links_offset(sizeof(struct message));
+    size_t bytes_at = links_at + sizeof(uint64_t) * probe.header.target_count;
+    size_t size = bytes_at + encoded.len;
+    struct message *message = mem_alloc(size);
+    if (!message) {
+        return NULL;
+    }
+    memset(message, 0, bytes_at);
+    uint8_t *bytes = (uint8_t *)message + bytes_at;
+    memcpy(bytes, encoded.ptr, encoded.len);
+    event_decode(&message->event, bytes, encoded.len, &skip);
+    message->links = (uint64_t *)((uint8_t *)message + links_at);
+    message->queue = queue;
+    message->pos = pos;
+    message->size = (uint32_t)size;
+    atomic_init(&message->refs, 1);
+    return message;
+}
+
+void message_unref(struct message *message)
+{
+    if (message && atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) == 1) {
+        receipt_unref(message->receipt);
+        mem_free(message);
+    }
+}
+
+static size_t format_u64(char *out, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    memcpy(out, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at;
+}
+
+size_t message_format_pos(char out[MESSAGE_POS_MAX], struct bus_pos pos)
+{
+    size_t len = format_u64(out, pos.hi);
+    out[len++] = '.';
+    len += format_u64(out + len, pos.lo);
+    out[len] = '\0';
+    return len;
+}
+
+bool message_parse_pos(struct bus_pos *out_pos, struct str text)
+{
+    struct str rest = text;
+    struct str hi;
+    struct str lo;
+    struct bus_pos pos;
+    if (!str_split(&rest, '.', &hi) || !str_split(&rest, '.', &lo) || rest.ptr ||
+        !str_to_u64(hi, UINT64_MAX, &pos.hi) || !str_to_u64(lo, UINT64_MAX, &pos.lo)) {
+        return false;
+    }
+    *out_pos = pos;
+    return true;
+}

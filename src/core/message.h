@@ -1,0 +1,47 @@
+/* An event in this node's memory: immutable, shared by reference between the window, the rings and
+ * the workers. Any thread may read, ref and unref. */
+#ifndef TIDEGATE_CORE_MESSAGE_H
+#define TIDEGATE_CORE_MESSAGE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "bus/bus.h"
+#include "core/event.h"
+
+struct receipt;
+
+enum { MESSAGE_NO_LINK = 0 };
+
+struct message {
+    atomic_uint refs;
+    uint32_t queue;
+    struct bus_pos pos;
+    uint64_t seq;            /* of the window: 1, 2, 3 … in each queue, without holes */
+    uint64_t received_us;    /* monotonic, when the bus handed it over */
+    uint64_t expires_ms;     /* monotonic; 0: never */
+    struct receipt *receipt; /* a reference; NULL but for a push that asked, on its own node */
+    uint64_t
+        *links; /* window: a target's seq before this one, MESSAGE_NO_LINK for none; one a target */
+    struct event event; /* points into bytes */
+    uint32_t size;      /* of this allocation */
+};
+
+/* Copies the encoded event, which must decode; NULL when it doesn't or memory is out. One
+ * reference. */
+struct message *message_create(struct str encoded, uint32_t queue, struct bus_pos pos);
+
+static inline struct message *message_ref(struct message *message)
+{
+    atomic_fetch_add_explicit(&message->refs, 1, memory_order_relaxed);
+    return message;
+}
+
+void message_unref(struct message *message);
+
+/* The bus's position as clients see it: "81723.0". Needs 42 bytes; returns the length. */
+enum { MESSAGE_POS_MAX = 42 };
+size_t message_format_pos(char out[MESSAGE_POS_MAX], struct bus_pos pos);
+bool message_parse_pos(struct bus_pos *out_pos, struct str text);
+
+#endif

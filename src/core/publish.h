@@ -1,0 +1,57 @@
+/* One push on its way: a worker fills it, the bus thread publishes its parts and hands it back.
+ * Several targets may hash to several queues: one part (an event) for each queue. */
+#ifndef TIDEGATE_CORE_PUBLISH_H
+#define TIDEGATE_CORE_PUBLISH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/mail.h"
+#include "bus/bus.h"
+
+struct publish;
+struct receipt;
+
+enum publish_verdict {
+    PUBLISH_ACCEPTED, /* the bus has it */
+    PUBLISH_REPLAYED, /* the same id and body came before: the first one's positions are in parts */
+    PUBLISH_CONFLICT, /* the same id came before with another body */
+    PUBLISH_FAILED,   /* see err; some parts may be in the bus all the same: see accepted_parts */
+};
+
+struct publish_part {
+    struct publish *publish;
+    struct publish_part *next;
+    uint32_t queue;
+    uint32_t counter;   /* the bus thread's */
+    struct buf event;   /* encoded */
+    struct bus_pos pos; /* once accepted */
+    bool acknowledged;  /* the bus thread's */
+    bool returned;      /* the bus thread's: its own record came back */
+    bool finished;      /* the bus thread's */
+};
+
+struct publish {
+    struct mail mail; /* to the bus thread, then back; run is set by who posts it */
+    void *owner;      /* the worker's */
+    uint32_t worker;  /* who gets it back; HUB_NO_WORKER: the poster frees it in on_done */
+    void (*on_done)(struct publish *publish); /* on the worker, once */
+    uint64_t deadline_ms;                     /* monotonic */
+    struct receipt *receipt;                  /* a reference, or NULL */
+    bool awaits_return; /* has an id or a receipt: done only when its records came back */
+    enum publish_verdict verdict;
+    int err;
+    uint32_t open_parts; /* the bus thread's */
+    uint32_t accepted_parts;
+    uint32_t part_count;
+    struct publish_part parts[];
+};
+
+/* All zero but for part_count and the parts' publish. NULL when memory is out. */
+struct publish *publish_create(uint32_t part_count);
+
+/* Frees the parts' events and drops the receipt too. NULL is fine. */
+void publish_destroy(struct publish *publish);
+
+#endif

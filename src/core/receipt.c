@@ -1,0 +1,30 @@
+#include "core/receipt.h"
+
+#include "base/mem.h"
+
+struct receipt *receipt_create(unsigned parts, void (*deliver)(struct receipt *), void *owner)
+{
+    struct receipt *receipt = mem_zalloc(sizeof(*receipt));
+    if (receipt) {
+        receipt->deliver = deliver;
+        receipt->owner = owner;
+        atomic_init(&receipt->refs, 1);
+        atomic_init(&receipt->open, parts);
+    }
+    return receipt;
+}
+
+void receipt_unref(struct receipt *receipt)
+{
+    if (receipt && atomic_fetch_sub_explicit(&receipt->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(receipt);
+    }
+}
+
+void receipt_close(struct receipt *receipt)
+{
+    if (atomic_fetch_sub_explicit(&receipt->open, 1, memory_order_acq_rel) == 1) {
+        receipt_ref(receipt);
+        receipt->deliver(receipt);
+    }
+}

@@ -1,0 +1,43 @@
+/* What became of one push that asked (`wait: routed|written`): counted by the workers, told to the
+ * publisher's thread when nothing is open any more. */
+#ifndef TIDEGATE_CORE_RECEIPT_H
+#define TIDEGATE_CORE_RECEIPT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/mail.h"
+
+struct receipt {
+    struct mail mail;                         /* posted by deliver when open falls to 0 */
+    void (*deliver)(struct receipt *receipt); /* any thread: hands mail to the publisher's thread */
+    void *owner;                              /* the publisher's */
+    atomic_uint refs;
+    atomic_uint open; /* parts to arrive, workers to report, sessions that still hold it unsent */
+    atomic_uint users_online; /* addressed users that have a session */
+    atomic_uint matched;      /* sessions */
+    atomic_uint written;      /* the kernel took all bytes */
+    atomic_uint dropped;
+};
+
+/* One reference, open = parts. NULL when memory is out. */
+struct receipt *receipt_create(unsigned parts, void (*deliver)(struct receipt *), void *owner);
+
+static inline struct receipt *receipt_ref(struct receipt *receipt)
+{
+    atomic_fetch_add_explicit(&receipt->refs, 1, memory_order_relaxed);
+    return receipt;
+}
+
+void receipt_unref(struct receipt *receipt);
+
+/* Something more must report. Only while something else is still open. */
+static inline void receipt_open(struct receipt *receipt)
+{
+    atomic_fetch_add_explicit(&receipt->open, 1, memory_order_relaxed);
+}
+
+/* One has reported; the last one delivers, with a reference of its own for the mail. */
+void receipt_close(struct receipt *receipt);
+
+#endif

@@ -1,0 +1,127 @@
+/* One worker's part of the node: its sessions, users and groups, and the delivery to them. What the
+ * bus thread hands over arrives through a ring; what the worker wants of it leaves in interest
+ * batches. Workers share nothing with each other. No socket and no clock in here; one thread calls
+ * everything. */
+#ifndef TIDEGATE_CORE_SHARD_H
+#define TIDEGATE_CORE_SHARD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/hub.h"
+#include "core/session.h"
+#include "core/sid.h"
+
+struct shard; /* shard_private.h */
+
+enum { SHARD_TRANSPORTS = 4, SHARD_SLICE = 512 };
+
+/* A grant of group membership lives no longer, so a part need not be remembered longer. */
+#define SHARD_GRANT_LIFE_MS (24u * 3600u * 1000u)
+
+struct shard_options {
+    uint32_t worker;
+    uint32_t queues;
+    uint32_t boot;
+    struct siphash_key cluster_key;
+    struct siphash_key sid_key;
+    struct window *window;
+    struct hub_link *link;
+    uint32_t max_replays; /* that hold a list at a time; others wait their turn */
+};
+
+struct shard_callbacks {
+    /* Takes the batch to the bus thread. */
+    void (*send_interest)(void *owner, struct interest_batch *batch);
+    /* The ring is drained and the hub had marked us behind. */
+    void (*ask_catch_up)(void *owner);
+};
+
+/* Read by any thread (relaxed), written by the worker. */
+struct shard_stats {
+    atomic_uint_fast64_t users, groups, members;
+    atomic_uint_fast64_t matched, written, queued, dropped;
+    atomic_uint_fast64_t expired; /* messages past their ttl */
+    atomic_uint_fast64_t replayed, gaps, catch_ups;
+};
+
+int shard_create(struct shard **out_shard, const struct shard_options *options,
+                 const struct shard_callbacks *callbacks, void *owner);
+
+/* All sessions must be gone. */
+void shard_destroy(struct shard *shard);
+
+void *shard_owner(const struct shard *shard);
+const struct shard_options *shard_get_options(const struct shard *shard);
+struct shard_stats *shard_get_stats(struct shard *shard);
+void shard_set_transport(struct shard *shard, uint8_t transport, const struct session_ops *ops);
+
+/* Apps are indices that the owner hands out, the same on every worker, below 65,536. Makes it known
+ * here. */
+int shard_add_app(struct shard *shard, uint16_t app, struct str name);
+uint32_t shard_app_hash(const struct shard *shard, uint16_t app);
+uint32_t shard_app_sessions(const struct shard *shard, uint16_t app);
+
+/* A slot in state NEW. NULL when memory is out. */
+struct session *shard_session_create(struct shard *shard, uint16_t app, uint8_t transport);
+
+/* Takes it out of all tables; the slot stays until shard_session_free. Any state. */
+void shard_session_end(struct shard *shard, struct session *session);
+void shard_session_free(struct shard *shard, struct session *session);
+
+/* NULL when the slot is free or holds another generation. */
+struct session *shard_session_find(struct shard *shard, uint32_t slot, uint32_t generation);
+uint32_t shard_session_slot(const struct shard *shard, const struct session *session);
+struct session *shard_session_at(const struct shard *shard, uint32_t slot);
+struct session_cold *shard_session_cold(const struct shard *shard, const struct session *session);
+uint32_t shard_slot_limit(const struct shard *shard);
+uint32_t shard_session_count(const struct shard *shard);
+void shard_session_sid(const struct shard *shard, const struct session *session,
+                       struct sid *out_sid);
+
+/* In state NEW, once. 0 or ERR_NO_MEMORY. */
+int shard_session_set_user(struct shard *shard, struct session *session, struct str user);
+struct str shard_session_user(const struct shard *shard, const struct session *session);
+
+/* NEW → STARTING: asks for the fence. resume is copied; NULL for a new client. on_start follows,
+ * later. */
+int shard_session_start(struct shard *shard, struct session *session,
+                        const struct session_resume *resume);
+
+/* In state NEW: joins that come into force with the start (no on_joined). Later: on_joined with the
+ * tag follows. 0, ERR_EXISTS (is a member already) or ERR_NO_MEMORY. Limits are the caller's. */
+int shard_join(struct shard *shard, struct session *session, struct str group, uint32_t tag);
+int shard_leave(struct shard *shard, struct session *session,
+                struct str group); /* or ERR_NOT_FOUND */
+
+/* What session->origin_hash is for a page's tag. */
+uint32_t shard_origin_hash(const struct shard *shard, struct str tag);
+
+/* The transport has room again. */
+void shard_replay_continue(struct shard *shard, struct session *session);
+
+/* Takes what is in the ring and goes on with broadcasts, a slice each. True: there is more to do at
+ * once. */
+bool shard_run(struct shard *shard, uint64_t now_ms);
+
+/* The end of the worker's turn: what the hub must know leaves now. */
+void shard_flush(struct shard *shard);
+
+/* Queries by target key's name. Return the count; call visit for each session. */
+uint32_t shard_visit_user(struct shard *shard, uint16_t app, struct str user,
+                          void (*visit)(void *arg, struct session *session), void *arg);
+uint32_t shard_group_size(const struct shard *shard, uint16_t app, struct str group);
+uint32_t shard_visit_group(struct shard *shard, uint16_t app, struct str group,
+                           void (*visit)(void *arg, struct session *session), void *arg);
+
+/* Names of the groups a session is in; visit may not change membership. */
+void shard_visit_session_groups(struct shard *shard, const struct session *session,
+                                void (*visit)(void *arg, struct str group), void *arg);
+
+/* Whether a grant for this user and group, issued at that time (wall, ms), was made void by a part.
+ */
+bool shard_grant_is_revoked(const struct shard *shard, uint16_t app, struct str user,
+                            struct str group, uint64_t issued_ms);
+
+#endif

@@ -1,0 +1,348 @@
+#include "core/window.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/u64map.h"
+
+/* A ring of the queue's messages: seq s is at items[s & (cap - 1)]. */
+struct lane {
+    pthread_mutex_t lock;
+    struct message **items;
+    uint64_t cap; /* a power of two, or 0 */
+    struct window_span span;
+    struct u64map newest; /* key → seq of its newest message */
+};
+
+struct window {
+    struct lane *lanes;
+    uint32_t queues;
+    uint64_t max_bytes;
+    uint64_t max_age_us;
+    atomic_uint_fast64_t bytes;
+    atomic_uint_fast64_t messages;
+};
+
+enum {
+    FIRST_CAP = 64,
+    INDEX_COST = 2 * sizeof(struct u64map_entry) +
+                 2 * sizeof(void *), /* a key and a place, half full */
+};
+
+int window_create(struct window **out_window, uint32_t queues, uint64_t max_bytes,
+                  uint64_t max_age_ms)
+{
+    struct window *window = mem_zalloc(sizeof(*window));
+    struct lane *lanes = mem_zalloc(sizeof(*lanes) * queues);
+    if (!window || !lanes) {
+        mem_free(window);
+        mem_free(lanes);
+        return ERR_NO_MEMORY;
+    }
+    *window = (struct window){
+        .lanes = lanes, .queues = queues, .max_bytes = max_bytes, .max_age_us = max_age_ms * 1000};
+    for (uint32_t i = 0; i < queues; i++) {
+        pthread_mutex_init(&lanes[i].lock, NULL);
+        u64map_init(&lanes[i].newest);
+    }
+    *out_window = window;
+    return 0;
+}
+
+static struct message **place_of(const struct lane *lane, uint64_t seq)
+{
+    return &lane->items[seq & (lane->cap - 1)];
+}
+
+static uint64_t lane_count(const struct lane *lane)
+{
+    return lane->span.head_seq - lane->span.tail_seq;
+}
+
+static uint64_t cost_of(const struct message *message)
+{
+    uint64_t ids = message->event.header.flags & EVENT_HAS_ID ? 2 * INDEX_COST : 0;
+    return message->size + ids + INDEX_COST * (uint64_t)message->event.header.target_count;
+}
+
+static void account(struct window *window, int64_t bytes, int64_t messages)
+{
+    atomic_fetch_add_explicit(&window->bytes, (uint64_t)bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&window->messages, (uint64_t)messages, memory_order_relaxed);
+    mem_account(MEM_WINDOW, bytes);
+}
+
+static int grow(struct lane *lane)
+{
+    uint64_t cap = lane->cap ? lane->cap * 2 : FIRST_CAP;
+    struct message **items = mem_alloc(sizeof(*items) * cap);
+    if (!items) {
+        return ERR_NO_MEMORY;
+    }
+    for (uint64_t seq = lane->span.tail_seq + 1; seq <= lane->span.head_seq; seq++) {
+        items[seq & (cap - 1)] = *place_of(lane, seq);
+    }
+    mem_free(lane->items);
+    lane->items = items;
+    lane->cap = cap;
+    return 0;
+}
+
+/* Links each target's key to its message before this one. */
+static int link_targets(struct lane *lane, struct message *message)
+{
+    for (size_t i = 0; i < message->event.header.target_count; i++) {
+        uint64_t *newest = u64map_put(&lane->newest, event_key(&message->event, i));
+        if (!newest) {
+            return ERR_NO_MEMORY;
+        }
+        /* The same target twice in one event: the second link would point at itself. */
+        if (*newest != message->seq) {
+            message->links[i] = *newest;
+            *newest = message->seq;
+        }
+    }
+    return 0;
+}
+
+static void unlink_targets(struct lane *lane, const struct message *message)
+{
+    for (size_t i = 0; i < message->event.header.target_count; i++) {
+        uint64_t key = event_key(&message->event, i);
+        uint64_t *newest = u64map_find(&lane->newest, key);
+        if (newest && *newest <= message->seq) {
+            u64map_remove(&lane->newest, key);
+        }
+    }
+}
+
+/* Forgets everything up to the head: what could not be kept must show as a gap. */
+static struct message *pop_oldest(struct window *window, struct lane *lane)
+{
+    struct message *oldest = *place_of(lane, lane->span.tail_seq + 1);
+    unlink_targets(lane, oldest);
+    lane->span.tail_seq++;
+    lane->span.tail = oldest->pos;
+    account(window, -(int64_t)cost_of(oldest), -1);
+    return oldest;
+}
+
+static void forget_all(struct window *window, struct lane *lane, struct bus_pos pos)
+{
+    while (lane_count(lane) > 0) {
+        message_unref(pop_oldest(window, lane));
+    }
+    lane->span.tail = pos;
+    lane->span.head = pos;
+}
+
+static int append_locked(struct window *window, struct lane *lane, struct message *message)
+{
+    if (lane_count(lane) == lane->cap && grow(lane)) {
+        return ERR_NO_MEMORY;
+    }
+    message->seq = lane->span.head_seq + 1;
+    if (link_targets(lane, message)) {
+        return ERR_NO_MEMORY;
+    }
+    lane->span.head_seq = message->seq;
+    lane->span.head = message->pos;
+    *place_of(lane, message->seq) = message_ref(message);
+    account(window, (int64_t)cost_of(message), 1);
+    return 0;
+}
+
+void window_lose(struct window *window, uint32_t queue, struct bus_pos pos)
+{
+    struct lane *lane = &window->lanes[queue];
+    pthread_mutex_lock(&lane->lock);
+    forget_all(window, lane, pos);
+    pthread_mutex_unlock(&lane->lock);
+}
+
+int window_append(struct window *window, struct message *message, uint64_t now_ms)
+{
+    struct lane *lane = &window->lanes[message->queue];
+    pthread_mutex_lock(&lane->lock);
+    int err = append_locked(window, lane, message);
+    if (err) {
+        forget_all(window, lane, message->pos);
+        u64map_fini(&lane->newest);
+        u64map_init(&lane->newest);
+    }
+    pthread_mutex_unlock(&lane->lock);
+    return err;
+}
+
+void window_advance(struct window *window, uint32_t queue, struct bus_pos pos)
+{
+    struct lane *lane = &window->lanes[queue];
+    pthread_mutex_lock(&lane->lock);
+    if (lane_count(lane) == 0) {
+        lane->span.tail = pos;
+    }
+    lane->span.head = pos;
+    pthread_mutex_unlock(&lane->lock);
+}
+
+/* The lane whose oldest message is the oldest of all; NULL when all are empty. */
+static struct lane *oldest_lane(const struct window *window)
+{
+    struct lane *found = NULL;
+    uint64_t oldest_us = UINT64_MAX;
+    for (uint32_t i = 0; i < window->queues; i++) {
+        struct lane *lane = &window->lanes[i];
+        if (lane_count(lane) > 0) {
+            uint64_t received_us = (*place_of(lane, lane->span.tail_seq + 1))->received_us;
+            if (received_us < oldest_us) {
+                oldest_us = received_us;
+                found = lane;
+            }
+        }
+    }
+    return found;
+}
+
+static bool is_over(const struct window *window, const struct lane *lane, uint64_t now_us)
+{
+    const struct message *oldest = *place_of(lane, lane->span.tail_seq + 1);
+    return window_bytes(window) > window->max_bytes ||
+           (window->max_age_us && oldest->received_us + window->max_age_us < now_us);
+}
+
+/* The bus thread alone changes lanes, so looking without the lock is safe for it. */
+void window_evict(struct window *window, uint64_t now_ms,
+                  void (*on_evict)(void *owner, struct message *message), void *owner)
+{
+    for (;;) {
+        struct lane *lane = oldest_lane(window);
+        if (!lane || !is_over(window, lane, now_ms * 1000)) {
+            return;
+        }
+        pthread_mutex_lock(&lane->lock);
+        struct message *oldest = pop_oldest(window, lane);
+        pthread_mutex_unlock(&lane->lock);
+        if (on_evict) {
+            on_evict(owner, oldest);
+        }
+        message_unref(oldest);
+    }
+}
+
+void window_destroy(struct window *window)
+{
+    if (!window) {
+        return;
+    }
+    for (uint32_t i = 0; i < window->queues; i++) {
+        struct lane *lane = &window->lanes[i];
+        forget_all(window, lane, lane->span.head);
+        u64map_fini(&lane->newest);
+        mem_free(lane->items);
+        pthread_mutex_destroy(&lane->lock);
+    }
+    mem_free(window->lanes);
+    mem_free(window);
+}
+
+void window_span(struct window *window, uint32_t queue, struct window_span *out_span)
+{
+    struct lane *lane = &window->lanes[queue];
+    pthread_mutex_lock(&lane->lock);
+    *out_span = lane->span;
+    pthread_mutex_unlock(&lane->lock);
+}
+
+uint64_t window_bytes(const struct window *window)
+{
+    return atomic_load_explicit(&window->bytes, memory_order_relaxed);
+}
+
+uint64_t window_messages(const struct window *window)
+{
+    return atomic_load_explicit(&window->messages, memory_order_relaxed);
+}
+
+uint64_t window_age_ms(struct window *window, uint64_t now_ms)
+{
+    uint64_t oldest_us = UINT64_MAX;
+    for (uint32_t i = 0; i < window->queues; i++) {
+        struct lane *lane = &window->lanes[i];
+        pthread_mutex_lock(&lane->lock);
+        if (lane_count(lane) > 0) {
+            uint64_t us = (*place_of(lane, lane->span.tail_seq + 1))->received_us;
+            oldest_us = us < oldest_us ? us : oldest_us;
+        }
+        pthread_mutex_unlock(&lane->lock);
+    }
+    return oldest_us == UINT64_MAX || oldest_us / 1000 > now_ms ? 0 : now_ms - oldest_us / 1000;
+}
+
+uint64_t window_seq_after(struct window *window, uint32_t queue, struct bus_pos pos,
+                          bool *out_complete)
+{
+    struct lane *lane = &window->lanes[queue];
+    pthread_mutex_lock(&lane->lock);
+    *out_complete = bus_pos_compare(pos, lane->span.tail) >= 0;
+    uint64_t low = lane->span.tail_seq + 1;
+    uint64_t high = lane->span.head_seq + 1;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (bus_pos_compare((*place_of(lane, middle))->pos, pos) <= 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    pthread_mutex_unlock(&lane->lock);
+    return low;
+}
+
+/* The seq of the key's message before this one. */
+static uint64_t previous_of(const struct message *message, uint64_t key)
+{
+    uint64_t previous = MESSAGE_NO_LINK;
+    for (size_t i = 0; i < message->event.header.target_count; i++) {
+        if (event_key(&message->event, i) == key && message->links[i] > previous) {
+            previous = message->links[i];
+        }
+    }
+    return previous;
+}
+
+size_t window_find(struct window *window, uint32_t queue, uint64_t key, uint64_t from_seq,
+                   uint64_t to_seq, uint64_t *out_seqs, size_t max, bool *out_more)
+{
+    struct lane *lane = &window->lanes[queue];
+    size_t count = 0;
+    *out_more = false;
+    pthread_mutex_lock(&lane->lock);
+    const uint64_t *newest = u64map_find(&lane->newest, key);
+    uint64_t seq = newest ? *newest : MESSAGE_NO_LINK;
+    while (seq >= from_seq && seq > lane->span.tail_seq) {
+        if (seq <= to_seq) {
+            if (count == max) {
+                *out_more = true;
+                break;
+            }
+            out_seqs[count++] = seq;
+        }
+        seq = previous_of(*place_of(lane, seq), key);
+    }
+    pthread_mutex_unlock(&lane->lock);
+    return count;
+}
+
+struct message *window_get(struct window *window, uint32_t queue, uint64_t seq)
+{
+    struct lane *lane = &window->lanes[queue];
+    struct message *message = NULL;
+    pthread_mutex_lock(&lane->lock);
+    if (seq > lane->span.tail_seq && seq <= lane->span.head_seq) {
+        message = message_ref(*place_of(lane, seq));
+    }
+    pthread_mutex_unlock(&lane->lock);
+    return message;
+}

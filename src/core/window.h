@@ -1,0 +1,71 @@
+/* Each node's bounded memory of the queues: what a session that comes back has missed is read from
+ * here. The bus thread appends and evicts; any worker reads. One short lock a queue; a reader keeps
+ * what it reads by a reference, so eviction never waits for it.
+ *
+ * A message gets a seq: 1, 2, 3 … in its queue, without holes. Messages of one target key in one
+ * queue are linked from the newest to the oldest, so a replay touches only what it needs. Bytes
+ * count the messages, the index and the links; both limits hold over all queues. */
+#ifndef TIDEGATE_CORE_WINDOW_H
+#define TIDEGATE_CORE_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/message.h"
+
+struct window; /* window.c */
+
+/* Where a queue's window begins and ends: everything after tail up to head is here. Positions are
+ * the bus's, seqs the window's. Empty: tail equals head. */
+struct window_span {
+    struct bus_pos tail; /* the position before the oldest message kept */
+    struct bus_pos head; /* the newest message's position */
+    uint64_t tail_seq;
+    uint64_t head_seq;
+};
+
+int window_create(struct window **out_window, uint32_t queues, uint64_t max_bytes,
+                  uint64_t max_age_ms);
+void window_destroy(struct window *window);
+
+/* Bus thread. Sets seq and links and takes a reference of its own. On failure (memory) the message
+ * is not kept and the span's tail moves behind it, so that its loss is a gap for who comes later.
+ */
+int window_append(struct window *window, struct message *message, uint64_t now_ms);
+
+/* Bus thread: a position passed without a message to keep (repeats). */
+void window_advance(struct window *window, uint32_t queue, struct bus_pos pos);
+
+/* Bus thread: what is before and at pos is lost; the queue's window starts anew behind it. */
+void window_lose(struct window *window, uint32_t queue, struct bus_pos pos);
+
+/* Bus thread: drops what is over age or bytes. on_evict runs for each, before its reference goes.
+ */
+void window_evict(struct window *window, uint64_t now_ms,
+                  void (*on_evict)(void *owner, struct message *message), void *owner);
+
+/* Any thread. */
+void window_span(struct window *window, uint32_t queue, struct window_span *out_span);
+uint64_t window_bytes(const struct window *window);
+uint64_t window_messages(const struct window *window);
+
+/* Age in ms of the oldest message kept; 0 when empty. */
+uint64_t window_age_ms(struct window *window, uint64_t now_ms);
+
+/* The seq of the first message after pos (head_seq + 1 when there is none), and whether everything
+ * after pos is still here. */
+uint64_t window_seq_after(struct window *window, uint32_t queue, struct bus_pos pos,
+                          bool *out_complete);
+
+/* Any thread: the seqs of key's messages with from_seq <= seq <= to_seq, newest first, at most max
+ * of them (the newest). Returns the count; *out_more tells whether older ones were left out for
+ * lack of room. */
+size_t window_find(struct window *window, uint32_t queue, uint64_t key, uint64_t from_seq,
+                   uint64_t to_seq, uint64_t *out_seqs, size_t max, bool *out_more);
+
+/* Any thread: a reference to the message of that seq; NULL when it was evicted or is not there yet.
+ */
+struct message *window_get(struct window *window, uint32_t queue, uint64_t seq);
+
+#endif
