@@ -39,19 +39,25 @@ static int grow(struct buf *buf, size_t needed)
     return 0;
 }
 
-uint8_t *buf_reserve(struct buf *buf, size_t len)
+/* spare bytes are for a terminator behind the contents: they don't count against the limit. */
+static uint8_t *make_room(struct buf *buf, size_t len, size_t spare)
 {
     if (buf->err) {
         return NULL;
     }
-    if (len > SIZE_MAX - buf->len || (buf->max && buf->len + len > buf->max)) {
+    if (len > SIZE_MAX - spare - buf->len || (buf->max && buf->len + len > buf->max)) {
         buf->err = ERR_TOO_LARGE;
         return NULL;
     }
-    if (buf->len + len > buf->cap && grow(buf, buf->len + len)) {
+    if (buf->len + len + spare > buf->cap && grow(buf, buf->len + len + spare)) {
         return NULL;
     }
     return buf->data + buf->len;
+}
+
+uint8_t *buf_reserve(struct buf *buf, size_t len)
+{
+    return make_room(buf, len, 0);
 }
 
 int buf_append(struct buf *buf, const void *data, size_t len)
@@ -97,7 +103,7 @@ int buf_printf(struct buf *buf, const char *format, ...)
     va_copy(again, args);
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    uint8_t *to = len >= 0 ? buf_reserve(buf, (size_t)len + 1) : NULL;
+    uint8_t *to = make_room(buf, len >= 0 ? (size_t)len : SIZE_MAX - 1, 1);
     if (to) {
         vsnprintf((char *)to, (size_t)len + 1, format, again);
         buf->len += (size_t)len;
@@ -117,7 +123,7 @@ void buf_consume(struct buf *buf, size_t len)
 
 const char *buf_cstr(struct buf *buf)
 {
-    uint8_t *end = buf_reserve(buf, 1);
+    uint8_t *end = make_room(buf, 0, 1);
     if (!end) {
         return "";
     }

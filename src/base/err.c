@@ -30,7 +30,7 @@ const char *err_str(int err)
     if (index > 0 && index < (int)(sizeof(phrases) / sizeof(phrases[0]))) {
         return phrases[index];
     }
-    const char *text = strerrordesc_np(-err);
+    const char *text = strerrordesc_np((int)(0u - (unsigned)err)); /* INT_MIN has no negative */
     return text ? text : "unknown error";
 }
 

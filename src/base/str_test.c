@@ -86,6 +86,24 @@ static void only_well_formed_utf8_has_a_width(void **state)
     assert_int_equal(str_utf8_width(str_make("\0", 1)), 1);
 }
 
+static void comparisons_know_lengths_case_and_ends(void **state)
+{
+    struct str none = {NULL, 0};
+    assert_true(str_equal(none, STR("")));
+    assert_true(str_equal_nocase(none, STR("")));
+    assert_true(str_equal(STR("a\0b"), str_make("a\0b", 3)));
+    assert_false(str_equal(STR("a\0b"), STR("a\0c")));
+    assert_false(str_equal(STR("ab"), STR("abc")));
+    assert_true(str_equal_nocase(STR("Sec-WebSocket-Key"), STR("sec-websocket-KEY")));
+    assert_false(str_equal_nocase(STR("@"), STR("`"))); /* 0x20 apart, but no letters */
+    assert_true(str_starts_with(STR("room:1"), STR("room:")));
+    assert_true(str_starts_with(STR("x"), STR("")));
+    assert_false(str_starts_with(STR("ro"), STR("room")));
+    assert_true(str_ends_with(STR("a.js"), STR(".js")));
+    assert_false(str_ends_with(STR("js"), STR(".js")));
+    assert_int_equal(str_of(NULL).len, 0);
+}
+
 static void trim_takes_spaces_and_tabs_only(void **state)
 {
     assert_true(str_equal(str_trim(STR(" \t a b\t ")), STR("a b")));
@@ -100,6 +118,7 @@ int main(void)
         cmocka_unit_test(a_split_gives_every_part_also_the_empty_ones),
         cmocka_unit_test(patterns_end_in_a_star_or_match_exactly),
         cmocka_unit_test(only_well_formed_utf8_has_a_width),
+        cmocka_unit_test(comparisons_know_lengths_case_and_ends),
         cmocka_unit_test(trim_takes_spaces_and_tabs_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
