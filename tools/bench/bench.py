@@ -54,6 +54,7 @@ class Bench:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "revision": revision(),
             "machine": machine(),
+            "load_at_start": round(os.getloadavg()[0], 2),
             "rounds": options.rounds,
             "quick": options.quick,
         }
@@ -166,6 +167,8 @@ def main() -> int:
     where = f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, Linux {about['kernel']}"
     print(f"\n{where}; {bench.named['date']}; {bench.named['revision']}; medians of {options.rounds}")
     print_table(results)
+    if bench.named["load_at_start"] > 0.5 and not options.quick:
+        print(f"NOTE the machine was busy before it began: load {bench.named['load_at_start']}")
     return 1 if any(result["faults"] for result in results) else 0
 
 

@@ -112,11 +112,12 @@ static void print_publish(const struct load *load, const struct publisher_result
     double publish_secs = (double)result->wall_ns / 1e9;
     double cpu_us = us(after->cpu_ns - before->cpu_ns);
     double secs = (double)(receiver->last_delivery_ns - before->wall_ns) / 1e9;
-    printf(",\"messages\":%llu,\"refused\":%llu,\"secs\":%.4f,\"requests_per_s\":%.0f,"
-           "\"messages_per_s\":%.0f",
-           (unsigned long long)result->messages, (unsigned long long)result->refused, publish_secs,
-           per((double)result->accepted, publish_secs),
-           per((double)result->messages, publish_secs));
+    printf(
+        ",\"messages\":%llu,\"refused\":%llu,\"conns_lost\":%llu,\"secs\":%.4f,\"requests_per_s\":%.0f,"
+        "\"messages_per_s\":%.0f",
+        (unsigned long long)result->messages, (unsigned long long)result->refused,
+        (unsigned long long)result->conns_lost, publish_secs,
+        per((double)result->accepted, publish_secs), per((double)result->messages, publish_secs));
     print_text("first_refusal", result->first_refusal);
     print_quantiles("answer_us", &result->answer);
     print_quantiles("lag_us", &result->lag);

@@ -17,7 +17,7 @@ enum {
     WAKE_EVENT = UINT32_MAX,
     LONGEST_WAIT_NS = 50 * 1000 * 1000,
     SPIN_NS = 80 * 1000, /* a sleep ends this long before a request is due: timers wake late */
-    PATIENCE_S = 5, /* without a request or an answer for so long the phase ends */
+    PATIENCE_S = 5,      /* without a request or an answer for so long the phase ends */
 };
 
 struct publisher {
@@ -180,6 +180,7 @@ static void on_event(struct publisher *publisher, const struct epoll_event *even
     if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
         http_conn_on_readable(conn, on_answer, publisher);
         if (conn->fd < 0) {
+            publisher->result.conns_lost++;
             forget_dead(publisher, index);
         }
     }

@@ -26,6 +26,7 @@ struct publisher_result {
     uint64_t messages;       /* accepted: batch messages count one by one */
     uint64_t accepted;       /* requests answered 2xx */
     uint64_t refused;        /* answered otherwise, or not at all */
+    uint64_t conns_lost;     /* ended by the server */
     uint64_t expected;       /* deliveries that the accepted messages must make */
     uint64_t wall_ns;        /* from the first request to the last answer */
     struct histogram answer; /* ns from the intended send to the answer */

@@ -286,6 +286,8 @@ def faults_of(figures: dict) -> list[str]:
             continue
         if each["refused"]:
             faults.append(f"{where} {each['refused']} requests refused: {each['first_refusal']}")
+        if each["conns_lost"]:
+            faults.append(f"{where} {each['conns_lost']} API connections ended by the server")
         if each["delivered"] != each["expected"]:
             faults.append(f"{where} {each['delivered']} deliveries, {each['expected']} expected")
         faults += [
