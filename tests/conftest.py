@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 import pytest
+from harness.browser import open_browser
 from harness.gateway import Gateway
 
 
@@ -45,3 +46,10 @@ def make_gateway(request, tmp_path):
             return gateway
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium for all tests; each opens windows of its own."""
+    with open_browser() as driver:
+        yield driver

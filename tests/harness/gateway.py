@@ -100,7 +100,9 @@ def wait_for(condition, seconds, what, interval=0.01):
 class Gateway:
     """A tidegate process. start() returns when it is ready; stop() checks its end."""
 
-    def __init__(self, preset, folder, changes=None, prefix=(), env=None):
+    def __init__(self, preset, folder, changes=None, *, app=None, prefix=(), env=None):
+        """changes: laid over the default configuration; app: over that of its one app. prefix: words before
+        the binary (strace, prlimit)."""
         self.preset = preset
         self.folder = pathlib.Path(folder)
         self.prefix = list(prefix)
@@ -108,6 +110,7 @@ class Gateway:
         self.api_key = "test-" + secrets.token_urlsafe(24)
         key_hash = "sha256:" + hashlib.sha256(self.api_key.encode()).hexdigest()
         self.config = merge(default_config(key_hash), changes or {})
+        self.config["apps"][0] = merge(self.config["apps"][0], app or {})
         self.config_path = self.folder / "tidegate.yaml"
         self.stderr_path = self.folder / "stderr"
         self.process = None
@@ -242,8 +245,9 @@ class Gateway:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def cpu_seconds(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Of all living threads, to the nanosecond."""
+        stats = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(stat.read_text().split()[0]) for stat in stats) / 1e9
 
     def admin(self, method, path, headers=None, body=None):
         return self._request(self.admin_port, method, path, headers or {}, body)
