@@ -1,0 +1,42 @@
+/* The readers of the schema's own kinds (hashes, scopes, keys and secrets with their files), and
+ * the rules between the keys of one map. The shapes are those of config_key.read and
+ * config_map.finish.
+ */
+#ifndef TIDEGATE_APP_CONFIG_MATERIAL_H
+#define TIDEGATE_APP_CONFIG_MATERIAL_H
+
+struct config_reader;
+struct config_key;
+struct config_node;
+
+typedef void config_read_fn(struct config_reader *reader, const struct config_key *key,
+                            const struct config_node *node, void *object);
+typedef void config_finish_fn(struct config_reader *reader, const struct config_node *node,
+                              void *object);
+
+/* object: struct settings_api_key */
+config_read_fn config_hash_read;
+config_read_fn config_scopes_read;
+
+/* object: struct settings_jwt_key. Files are read at once; a mistake never quotes what is in them.
+ */
+config_read_fn config_secret_read;
+config_read_fn config_secret_file_read;
+config_read_fn config_pem_read;
+config_read_fn config_pem_file_read;
+config_read_fn config_jwk_read;
+config_read_fn config_jwks_file_read;
+config_read_fn config_jwks_url_read;
+config_finish_fn config_jwt_key_finish; /* one source, an algorithm that fits it */
+
+/* object: struct settings_secret */
+config_read_fn config_cluster_file_read;
+config_read_fn config_cluster_secret_read;
+config_finish_fn config_cluster_secret_finish;
+
+/* config_app_rules.c */
+config_finish_fn config_trusted_header_finish;
+config_finish_fn config_auth_finish;
+config_finish_fn config_app_finish;
+
+#endif

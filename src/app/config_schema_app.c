@@ -1,0 +1,138 @@
+/* The part of the schema that is inside lists: apps, their keys, and the cluster's secrets. */
+#include "app/config_material.h"
+#include "app/config_read.h"
+#include "app/config_schema.h"
+
+#define FIELD(structure, field) .offset = offsetof(struct structure, field)
+#define COUNT(structure, field) .count_offset = offsetof(struct structure, field)
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { MINUTE = 60 * 1000, DAY = 24 * 60 * MINUTE };
+
+static const struct config_key api_key_keys[] = {
+    {"name", CONFIG_TEXT, FIELD(settings_api_key, name), .required = true,
+     .text = &config_text_name, .help = "Shown in logs.", .example = "web"},
+    {"hash", CONFIG_CUSTOM, FIELD(settings_api_key, hash), .required = true,
+     .read = config_hash_read,
+     .help = "\"sha256:\" and the SHA-256 of the key in hex; tidegate key makes a key and prints "
+             "it.",
+     .example = "sha256:…"},
+    {"scopes", CONFIG_CUSTOM, FIELD(settings_api_key, scopes), .required = true,
+     .read = config_scopes_read,
+     .help = "What it may do: a list of push, read, kick, ticket, admin.",
+     .example = "[push, read]"},
+};
+static const struct config_map api_key_map = {api_key_keys, LENGTH(api_key_keys),
+                                              sizeof(struct settings_api_key), NULL};
+
+static const char *const algs[] = {"auto", "HS256", "RS256", "ES256", "EdDSA", NULL};
+
+static const struct config_key jwt_key_keys[] = {
+    {"kid", CONFIG_TEXT, FIELD(settings_jwt_key, kid), .text = &config_text_any,
+     .help = "The key's id in tokens; without it the key fits any token that names none.",
+     .example = "2026-01"},
+    {"alg", CONFIG_CHOICE, FIELD(settings_jwt_key, alg), .choices = algs,
+     .help = "The one algorithm that this key verifies. auto: the one of the key's type.",
+     .example = "auto"},
+    {"secret", CONFIG_CUSTOM, .read = config_secret_read,
+     .help = "HS256: the secret itself, 32 bytes or more. For tests; secret_file is safer.",
+     .example = "…"},
+    {"secret_file", CONFIG_CUSTOM, .read = config_secret_file_read,
+     .help = "HS256: a file with the secret; one line end at its end doesn't count.",
+     .example = "secrets/jwt"},
+    {"pem", CONFIG_CUSTOM, .read = config_pem_read, .help = "A public key in PEM.",
+     .example = "-----BEGIN PUBLIC KEY-----…"},
+    {"pem_file", CONFIG_CUSTOM, .read = config_pem_file_read,
+     .help = "A file with a public key in PEM.", .example = "keys/issuer.pem"},
+    {"jwk", CONFIG_CUSTOM, .read = config_jwk_read, .help = "A JSON web key (RFC 7517), as a text.",
+     .example = "{\"kty\": …}"},
+    {"jwks_file", CONFIG_CUSTOM, .read = config_jwks_file_read,
+     .help = "A file with a JSON web key set.", .example = "keys/jwks.json"},
+    {"jwks_url", CONFIG_CUSTOM, FIELD(settings_jwt_key, url), .text = &config_text_url,
+     .read = config_jwks_url_read, .help = "Where to fetch a JSON web key set.",
+     .example = "https://login.example.com/.well-known/jwks.json"},
+    {"refresh", CONFIG_TIME, FIELD(settings_jwt_key, refresh_ms), .min = 10 * 1000, .max = DAY,
+     .help = "How often to fetch it (10m).", .example = "10m"},
+};
+static const struct config_map jwt_key_map = {
+    jwt_key_keys, LENGTH(jwt_key_keys), sizeof(struct settings_jwt_key), config_jwt_key_finish};
+
+static const struct config_key jwt_keys[] = {
+    {"issuer", CONFIG_TEXT, FIELD(settings_jwt, issuer), .text = &config_text_any,
+     .help = "What \"iss\" must say; \"\" doesn't look.", .example = "https://login.example.com"},
+    {"audience", CONFIG_TEXT, FIELD(settings_jwt, audience), .text = &config_text_any,
+     .help = "What \"aud\" must say or contain; \"\" doesn't look.", .example = "tidegate"},
+    {"leeway", CONFIG_TIME, FIELD(settings_jwt, leeway_ms), .max = 10 * MINUTE, .zero = "none",
+     .help = "For clocks that differ, when a token is first shown; a live session ends on time.",
+     .example = "0"},
+    {"keys", CONFIG_MAPS, FIELD(settings_jwt, keys), COUNT(settings_jwt, key_count), .max = 32,
+     .map = &jwt_key_map,
+     .help = "Keys that tokens are verified with; each has one source. None: no tokens."},
+};
+static const struct config_map jwt_map = {jwt_keys, LENGTH(jwt_keys), sizeof(struct settings_jwt),
+                                          NULL};
+
+static const struct config_key trusted_header_keys[] = {
+    {"name", CONFIG_TEXT, FIELD(settings_trusted_header, name), .text = &config_text_token,
+     .help = "A header with the user's id, set by a proxy in front that has authenticated them.",
+     .example = "X-User-Id"},
+    {"from", CONFIG_TEXTS, FIELD(settings_trusted_header, from),
+     COUNT(settings_trusted_header, from_count), .max = 64, .text = &config_text_prefix,
+     .help = "Addresses of that proxy; from others the header is ignored.",
+     .example = "[127.0.0.0/8]"},
+};
+static const struct config_map trusted_header_map = {
+    trusted_header_keys, LENGTH(trusted_header_keys), sizeof(struct settings_trusted_header),
+    config_trusted_header_finish};
+
+static const struct config_key auth_keys[] = {
+    {"jwt", CONFIG_MAP, FIELD(settings_auth, jwt), .map = &jwt_map, .help = "Tokens (JWT)."},
+    {"cookie", CONFIG_TEXT, FIELD(settings_auth, cookie), .text = &config_text_token,
+     .help = "A cookie that carries the token; \"\" for none. Needs origins.",
+     .example = "session"},
+    {"trusted_header", CONFIG_MAP, FIELD(settings_auth, trusted_header), .map = &trusted_header_map,
+     .help = "Users named by a proxy in front."},
+    {"anonymous", CONFIG_BOOL, FIELD(settings_auth, anonymous),
+     .help = "Let clients in that show nothing; they are nobody's sessions.", .example = "false"},
+};
+static const struct config_map auth_map = {auth_keys, LENGTH(auth_keys),
+                                           sizeof(struct settings_auth), config_auth_finish};
+
+static const struct config_key groups_keys[] = {
+    {"join", CONFIG_TEXTS, FIELD(settings_app, join_patterns),
+     COUNT(settings_app, join_pattern_count), .max = 256, .text = &config_text_pattern,
+     .help = "What a client may join by itself; other groups need a token that names them, or the "
+             "API.",
+     .example = "[\"room:*\"]"},
+};
+static const struct config_map groups_map = {groups_keys, LENGTH(groups_keys),
+                                             sizeof(struct settings_app), NULL};
+
+static const struct config_key app_keys[] = {
+    {"name", CONFIG_TEXT, FIELD(settings_app, name), .required = true, .text = &config_text_name,
+     .help = "Appears in metrics and logs.", .example = "demo"},
+    {"api_keys", CONFIG_MAPS, FIELD(settings_app, api_keys), COUNT(settings_app, api_key_count),
+     .max = 32, .map = &api_key_map,
+     .help = "Who may push and ask; several are valid at once, for a rotation."},
+    {"auth", CONFIG_MAP, FIELD(settings_app, auth), .map = &auth_map,
+     .help = "How a client says who it is."},
+    {"origins", CONFIG_TEXTS, FIELD(settings_app, origins), COUNT(settings_app, origin_count),
+     .max = 256, .text = &config_text_origin,
+     .help = "Pages that may connect; \"*\" for all. Clients that are no browsers have no origin.",
+     .example = "[\"https://www.example.com\"]"},
+    {"groups", CONFIG_MAP, .offset = 0, .map = &groups_map, .help = "Rules for groups."},
+};
+const struct config_map config_schema_app = {app_keys, LENGTH(app_keys),
+                                             sizeof(struct settings_app), config_app_finish};
+
+static const struct config_key secret_keys[] = {
+    {"id", CONFIG_TEXT, FIELD(settings_secret, id), .required = true, .text = &config_text_name,
+     .help = "Goes into what is signed, so that it is found again.", .example = "a"},
+    {"file", CONFIG_CUSTOM, .read = config_cluster_file_read,
+     .help = "A file with the secret, 32 bytes or more; one line end at its end doesn't count.",
+     .example = "secrets/cluster"},
+    {"secret", CONFIG_CUSTOM, .read = config_cluster_secret_read,
+     .help = "The secret itself. For tests; file is safer.", .example = "…"},
+};
+const struct config_map config_schema_secrets = {
+    secret_keys, LENGTH(secret_keys), sizeof(struct settings_secret), config_cluster_secret_finish};
