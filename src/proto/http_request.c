@@ -209,6 +209,9 @@ static int parse_target(struct http_request *request, size_t target_max, struct 
     if (*stop == '\r') {
         return refuse(request, HTTP_REFUSED_BAD_VERSION);
     }
+    if (*stop != ' ') {
+        return refuse(request, HTTP_REFUSED_BAD_TARGET);
+    }
     in->at = stop + 1;
     return 1;
 }

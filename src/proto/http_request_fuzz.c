@@ -21,6 +21,15 @@ static void check_borrowed(struct str s, const uint8_t *data, size_t len)
     }
 }
 
+static void check_value(struct str value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        uint8_t byte = (uint8_t)value.ptr[i];
+        ASSERT((byte >= ' ' && byte != 0x7f) || byte == '\t');
+    }
+    ASSERT(str_trim(value).len == value.len);
+}
+
 static void check_fields(const struct http_request *request, const uint8_t *data, size_t len)
 {
     const struct http_fields *fields = &request->fields;
@@ -28,6 +37,7 @@ static void check_fields(const struct http_request *request, const uint8_t *data
     for (uint32_t i = 0; i < fields->count; i++) {
         check_borrowed(fields->headers[i].name, data, len);
         check_borrowed(fields->headers[i].value, data, len);
+        check_value(fields->headers[i].value);
         ASSERT(http_is_token(fields->headers[i].name));
         enum http_field field = fields->headers[i].field;
         ASSERT(field == HTTP_FIELD_OTHER || fields->first[field] <= i + 1);
@@ -39,6 +49,9 @@ static void check_accepted(const struct http_request *request, const uint8_t *da
 {
     check_borrowed(request->method_text, data, len);
     check_borrowed(request->target, data, len);
+    ASSERT(request->method_text.ptr[request->method_text.len] == ' ');
+    ASSERT(request->target.ptr[request->target.len] == ' ');
+    ASSERT(request->target.len > 0);
     check_borrowed(request->query, data, len);
     check_borrowed(request->host, data, len);
     check_fields(request, data, len);

@@ -316,6 +316,8 @@ static void broken_request_lines_are_refused(void **state)
         REFUSED("GET /\r\n", BAD_VERSION),
         REFUSED("GET /\n", BARE_LF),
         REFUSED("GET /a b HTTP/1.1\r\n", BAD_VERSION),
+        REFUSED("GET /\tHTTP/1.1\r\n", BAD_TARGET),
+        REFUSED("GET /\xfeHTTP/1.1\r\n", BAD_TARGET),
         REFUSED("GET /  HTTP/1.1\r\n", BAD_VERSION),
         REFUSED("GET / HTTP/1.1 \r\n", BAD_VERSION),
         REFUSED("GET / http/1.1\r\n", BAD_VERSION),
@@ -344,6 +346,19 @@ static void broken_targets_are_refused(void **state)
         assert_int_equal(result, ERR_PROTOCOL);
         assert_int_equal(http_refusal_status(request.refusal), 400);
         assert_int_equal(parse_byte_by_byte(str_make(text, (size_t)len), &LIMITS), ERR_PROTOCOL);
+    }
+}
+
+static void nothing_but_a_space_ends_method_and_target(void **state)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        char after_target[] = "GET /_HTTP/1.1\r\nHost: a\r\n\r\n";
+        char after_method[] = "GET_/ HTTP/1.1\r\nHost: a\r\n\r\n";
+        after_target[5] = (char)byte;
+        after_method[3] = (char)byte;
+        ssize_t expected = byte == ' ' ? (ssize_t)sizeof(after_target) - 1 : ERR_PROTOCOL;
+        assert_int_equal(parse(str_make(after_target, sizeof(after_target) - 1)), expected);
+        assert_int_equal(parse(str_make(after_method, sizeof(after_method) - 1)), expected);
     }
 }
 
@@ -568,6 +583,7 @@ int main(void)
         cmocka_unit_test(bad_hosts_are_refused),
         cmocka_unit_test(broken_request_lines_are_refused),
         cmocka_unit_test(broken_targets_are_refused),
+        cmocka_unit_test(nothing_but_a_space_ends_method_and_target),
         cmocka_unit_test(broken_header_lines_are_refused),
         cmocka_unit_test(every_ambiguous_framing_is_refused),
         cmocka_unit_test(the_limits_hold_to_the_byte),
