@@ -153,7 +153,7 @@ static int connect_to_host(struct conn **out_conn, const struct url *url, uint64
         return found == EAI_MEMORY ? ERR_NO_MEMORY : ERR_NOT_FOUND;
     }
     int err = ERR_NOT_FOUND;
-    for (struct addrinfo *one = all; one && err && err != ERR_CANCELED; one = one->ai_next) {
+    for (struct addrinfo *one = all; one && err != 0 && err != ERR_CANCELED; one = one->ai_next) {
         err = connect_to(out_conn, one, deadline_ms);
     }
     freeaddrinfo(all);
@@ -162,7 +162,7 @@ static int connect_to_host(struct conn **out_conn, const struct url *url, uint64
 
 int conn_open(struct conn **out_conn, const struct url *url, uint64_t deadline_ms)
 {
-    struct conn *conn;
+    struct conn *conn = NULL;
     int err = connect_to_host(&conn, url, deadline_ms);
     if (err) {
         return err;
@@ -174,6 +174,20 @@ int conn_open(struct conn **out_conn, const struct url *url, uint64_t deadline_m
     }
     *out_conn = conn;
     return 0;
+}
+
+const char *conn_advice(int err)
+{
+    switch (err) {
+    case -ECONNREFUSED: return "nothing listens there; is the gateway running, and is --url right?";
+    case ERR_NOT_FOUND: return "there is no such host; check --url";
+    case ERR_TIMEOUT: return "the host does not answer; check --url, the network and firewalls";
+    case ERR_DENIED:
+        return "its certificate is not trusted; SSL_CERT_FILE can name your own authority's";
+    case ERR_PROTOCOL:
+        return "it does not speak TLS there; check the port, or use http:// or ws://";
+    default: return "check --url and the network";
+    }
 }
 
 void conn_close(struct conn *conn)

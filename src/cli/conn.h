@@ -17,6 +17,9 @@ struct conn; /* conn.c */
  * certificate), ERR_PROTOCOL (no TLS there), ERR_NO_MEMORY. */
 int conn_open(struct conn **out_conn, const struct url *url, uint64_t deadline_ms);
 
+/* What a user can do about a failure of conn_open: a phrase without a full stop, static. */
+const char *conn_advice(int err);
+
 /* Takes over a connected stream socket. 0, ERR_NO_MEMORY or -errno; the fd is then still the
  * caller's. */
 int conn_adopt(struct conn **out_conn, int fd);

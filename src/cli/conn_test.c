@@ -114,6 +114,16 @@ static void a_failed_allocation_is_reported(void **state)
     close(listener);
 }
 
+static void each_failure_has_its_own_advice(void **state)
+{
+    assert_non_null(strstr(conn_advice(-ECONNREFUSED), "is the gateway running"));
+    assert_non_null(strstr(conn_advice(ERR_NOT_FOUND), "no such host"));
+    assert_non_null(strstr(conn_advice(ERR_TIMEOUT), "does not answer"));
+    assert_non_null(strstr(conn_advice(ERR_DENIED), "SSL_CERT_FILE"));
+    assert_non_null(strstr(conn_advice(ERR_PROTOCOL), "does not speak TLS"));
+    assert_non_null(strstr(conn_advice(-EHOSTUNREACH), "network"));
+}
+
 /* --- A TLS server on a thread: accepts once, and echoes one read. --- */
 
 static EVP_PKEY *key;
@@ -233,6 +243,7 @@ int main(void)
         cmocka_unit_test(a_silent_or_stuck_peer_ends_in_a_time_out),
         cmocka_unit_test(a_connection_is_opened_or_refused),
         cmocka_unit_test(a_failed_allocation_is_reported),
+        cmocka_unit_test(each_failure_has_its_own_advice),
         cmocka_unit_test(a_certificate_that_nobody_vouches_for_is_denied),
         cmocka_unit_test(bytes_go_over_tls_to_a_server_with_a_good_certificate),
         cmocka_unit_test(a_server_that_stays_silent_on_tls_is_a_time_out),

@@ -1,0 +1,86 @@
+#include "cli/push_request.h"
+
+#include "proto/http_response.h"
+#include "proto/json.h"
+
+static void write_names(struct buf *out, struct str key, const struct args_list *names)
+{
+    if (names->count == 0) {
+        return;
+    }
+    json_write_key(out, key);
+    buf_append_char(out, '[');
+    for (size_t i = 0; i < names->count; i++) {
+        json_write_comma(out);
+        json_write_string(out, str_of(names->items[i]));
+    }
+    buf_append_char(out, ']');
+}
+
+static void write_targets(struct buf *out, const struct push_options *options)
+{
+    json_write_key(out, STR("to"));
+    buf_append_char(out, '{');
+    write_names(out, STR("users"), &options->users);
+    write_names(out, STR("groups"), &options->groups);
+    write_names(out, STR("sessions"), &options->sessions);
+    if (options->all) {
+        json_write_bool_field(out, STR("all"), true);
+    }
+    buf_append_char(out, '}');
+}
+
+static void write_text(struct buf *out, struct str key, const char *text)
+{
+    if (text) {
+        json_write_string_field(out, key, str_of(text));
+    }
+}
+
+int push_request_write_body(struct buf *out, const struct push_options *options)
+{
+    buf_append_char(out, '{');
+    write_targets(out, options);
+    write_text(out, STR("type"), options->type);
+    write_text(out, STR("id"), options->id);
+    write_text(out, STR("wait"), options->wait);
+    if (options->ttl_ms > 0) {
+        json_write_u64_field(out, STR("ttl_ms"), options->ttl_ms);
+    }
+    json_write_raw_field(out, STR("data"), buf_str(&options->data));
+    return buf_append_char(out, '}');
+}
+
+static void write_head(struct buf *out, const struct push_options *options, const char *key,
+                       size_t body_len)
+{
+    struct str base = options->url.target;
+    while (str_ends_with(base, STR("/"))) {
+        base.len--;
+    }
+    buf_append_str(out, STR("POST "));
+    buf_append_str(out, base);
+    buf_append_str(out, STR("/v1/messages HTTP/1.1\r\n"));
+    http_append_header(out, STR("Host"), str_of(options->url.authority));
+    if (*key) {
+        buf_append_str(out, STR("Authorization: Bearer "));
+        buf_append_str(out, str_of(key));
+        buf_append_str(out, STR("\r\n"));
+    }
+    http_append_header(out, STR("User-Agent"), STR("tidegate/" TIDEGATE_VERSION));
+    http_append_header(out, STR("Content-Type"), STR("application/json"));
+    http_append_header(out, STR("Connection"), STR("close"));
+    buf_printf(out, "Content-Length: %zu\r\n\r\n", body_len);
+}
+
+int push_request_write(struct buf *out, const struct push_options *options, const char *key)
+{
+    struct buf body = {0};
+    int err = push_request_write_body(&body, options);
+    if (!err) {
+        write_head(out, options, key, body.len);
+        err = buf_append_str(out, buf_str(&body));
+    }
+    buf_fini(&body);
+    return err;
+}
