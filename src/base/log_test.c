@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -146,6 +147,22 @@ static void errno_survives_a_line(void **state)
     logged();
 }
 
+static void a_forked_child_may_log(void **state)
+{
+    log_info("test.fork", "parent");
+    pid_t child = fork();
+    if (child == 0) {
+        log_info("test.fork", "child");
+        _exit(0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    const char *lines = logged();
+    assert_int_equal(count(lines, "\n"), 2);
+    assert_int_equal(count(lines, "\"msg\":\"child\"}"), 1);
+}
+
 static void lost_lines_are_counted(void **state)
 {
     uint64_t lost = log_lines_lost();
@@ -169,6 +186,7 @@ int main(void)
         cmocka_unit_test_setup(a_chatty_event_is_held_back_and_counted, begin),
         cmocka_unit_test_setup(a_long_message_is_cut_and_shows_it, begin),
         cmocka_unit_test_setup(errno_survives_a_line, begin),
+        cmocka_unit_test_setup(a_forked_child_may_log, begin),
         cmocka_unit_test_setup(lost_lines_are_counted, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
