@@ -8,6 +8,9 @@
 /* --- What goes to the report --- */
 
 static void add_remark(struct config_reader *reader, bool is_warning, struct config_place place,
+                       const char *format, va_list args) __attribute__((format(printf, 4, 0)));
+
+static void add_remark(struct config_reader *reader, bool is_warning, struct config_place place,
                        const char *format, va_list args)
 {
     char text[1024];
@@ -136,11 +139,13 @@ static void refuse_unknown(struct config_reader *reader, const struct config_map
                            const struct config_node *node)
 {
     const char *names[CONFIG_KEYS_MAX];
-    for (size_t i = 0; i < map->key_count; i++) {
+    /* Guessing costs: not for those that are counted alone. */
+    size_t count = reader->report->mistakes < CONFIG_REPORT_MAX ? map->key_count : 0;
+    for (size_t i = 0; i < count; i++) {
         names[i] = map->keys[i].name;
     }
     char quoted[CONFIG_QUOTE_MAX];
-    const char *closest = config_closest(node->key, names, map->key_count);
+    const char *closest = config_closest(node->key, names, count);
     config_read_mistake(reader, node->key_place, "unknown key %s%s%s%s",
                         config_quote(node->key, quoted), closest ? "; did you mean \"" : "",
                         closest ? closest : "", closest ? "\"?" : "");

@@ -25,6 +25,9 @@ void config_report_fini(struct config_report *report)
 }
 
 static int fill_remark(struct config_remark *remark, struct str key, const char *format,
+                       va_list args) __attribute__((format(printf, 3, 0)));
+
+static int fill_remark(struct config_remark *remark, struct str key, const char *format,
                        va_list args)
 {
     char text[1024]; /* longer than any of our sentences; a cut one is still understood */

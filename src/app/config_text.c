@@ -1,5 +1,6 @@
 #include "app/config_text.h"
 
+#include "bus/bus.h"
 #include "net/addr.h"
 
 enum { TEXT_MAX = 1024, NAME_MAX_BYTES = 64, PATTERN_MAX = 256 };
@@ -146,14 +147,9 @@ static bool is_url(struct str text)
            (str_equal(scheme, STR("http")) && is_loopback_host(host));
 }
 
-static const char *bus_engine_names(void)
-{
-    return "memory";
-}
-
 static bool is_engine(struct str text)
 {
-    return str_equal(text, STR("memory"));
+    return bus_engine_find(text) != NULL;
 }
 
 bool config_address_is_local(struct str text)

@@ -140,7 +140,9 @@ class Gateway:
 
     def _spawn(self):
         binary = ROOT / "build" / self.preset / "tidegate"
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_stack_use_after_return=0", **self.env}
+        # The gateway refuses TIDEGATE_ variables that it doesn't know, such as the tests' own.
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+        environment = {**ours, "ASAN_OPTIONS": "detect_stack_use_after_return=0", **self.env}
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [*self.prefix, str(binary), "serve", "--config", str(self.config_path)],
