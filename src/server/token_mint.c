@@ -8,7 +8,7 @@
 static void append_encoded(struct buf *out, const void *data, size_t len)
 {
     size_t encoded_len = base64_encoded_len(len, BASE64_URL);
-    char *encoded = (char *)buf_reserve(out, encoded_len);
+    char *encoded = len > 0 ? (char *)buf_reserve(out, encoded_len) : NULL;
     if (encoded) {
         out->len += base64_encode(encoded, data, len, BASE64_URL);
     }
