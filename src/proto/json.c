@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "proto/json_bytes.h"
 
-/* A byte that ends the plain part of a string: quote, backslash, control, not ASCII. */
+/* Marks what ends the plain part of a string: quote, backslash, control, not ASCII. */
 static uint64_t has_special(uint64_t word)
 {
     uint64_t control = (word - JSON_ONES * 0x20) & ~word;
@@ -131,7 +131,11 @@ static bool check_utf8(struct parser *p)
 
 static const char *skip_plain(const char *at, const char *end)
 {
-    while (end - at >= 8 && !has_special(json_load_word(at))) {
+    while (end - at >= 8) {
+        uint64_t marks = has_special(json_load_word(at));
+        if (marks) {
+            return at + json_first_mark(marks);
+        }
         at += 8;
     }
     while (at < end && !is_special((unsigned char)*at)) {

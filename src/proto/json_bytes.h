@@ -11,10 +11,14 @@ static inline uint64_t json_load_word(const char *at)
 {
     uint64_t word;
     memcpy(&word, at, sizeof(word));
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    word = __builtin_bswap64(word); /* the first byte is the least significant one */
+#endif
     return word;
 }
 
-/* Non-zero when, and only when, a byte of the word is zero; not to be asked which. */
+/* 0x80 in the first byte that is zero; what stands in the bytes behind that one means nothing. 0
+ * when none is. */
 static inline uint64_t json_has_zero(uint64_t word)
 {
     return (word - JSON_ONES) & ~word & JSON_HIGHS;
@@ -23,6 +27,13 @@ static inline uint64_t json_has_zero(uint64_t word)
 static inline uint64_t json_has_byte(uint64_t word, uint8_t byte)
 {
     return json_has_zero(word ^ (JSON_ONES * byte));
+}
+
+/* The place in memory of the first byte that a mask of json_has_zero's kind marks; not for 0. Masks
+ * may be or-ed: the first mark of each is true. */
+static inline size_t json_first_mark(uint64_t mask)
+{
+    return (size_t)__builtin_ctzll(mask) / 8;
 }
 
 static inline bool json_is_space(char c)

@@ -12,8 +12,9 @@ static const char *find_quote_or_backslash(const char *at, const char *end)
 {
     while (end - at >= 8) {
         uint64_t word = json_load_word(at);
-        if (json_has_byte(word, '"') | json_has_byte(word, '\\')) {
-            break;
+        uint64_t marks = json_has_byte(word, '"') | json_has_byte(word, '\\');
+        if (marks) {
+            return at + json_first_mark(marks);
         }
         at += 8;
     }
@@ -265,11 +266,8 @@ static int next_byte(struct byte_reader *reader)
     return (unsigned char)reader->bytes[reader->at++];
 }
 
-static bool texts_equal(struct str a, bool a_escaped, struct str b, bool b_escaped)
+static bool unescaped_equal(struct str a, bool a_escaped, struct str b, bool b_escaped)
 {
-    if (!a_escaped && !b_escaped) {
-        return str_equal(a, b);
-    }
     struct byte_reader left = {.rest = a, .escaped = a_escaped};
     struct byte_reader right = {.rest = b, .escaped = b_escaped};
     int byte;
@@ -280,6 +278,11 @@ static bool texts_equal(struct str a, bool a_escaped, struct str b, bool b_escap
         }
     } while (byte >= 0);
     return true;
+}
+
+static bool texts_equal(struct str a, bool a_escaped, struct str b, bool b_escaped)
+{
+    return a_escaped || b_escaped ? unescaped_equal(a, a_escaped, b, b_escaped) : str_equal(a, b);
 }
 
 bool json_equals(struct json_value value, struct str text)
@@ -309,8 +312,10 @@ bool json_get(struct json_value value, struct str name, struct json_value *out_v
 
 static struct json_field *find_field(struct json_field *fields, size_t count, struct json_value key)
 {
+    struct str text = inside(key);
+    bool escaped = has_escape(text);
     for (size_t i = 0; i < count; i++) {
-        if (json_equals(key, fields[i].name)) {
+        if (texts_equal(text, escaped, fields[i].name, false)) {
             return &fields[i];
         }
     }
