@@ -44,9 +44,6 @@ static const char *check_values(struct tail_options *options, const struct tail_
     if (texts->timeout && !args_duration_ms(texts->timeout, &options->timeout_ms)) {
         return "--timeout is a time with its unit, like 500ms, 10s, 1m";
     }
-    if (options->raw && options->groups.count > 0) {
-        return "a raw session can't join groups; leave --raw or --group away";
-    }
     if (texts->app && !*texts->app) {
         return "--app is empty; name an app of the configuration or leave it away";
     }
@@ -73,24 +70,35 @@ static bool take_url(struct tail_options *options, const char *text)
     return true;
 }
 
-/* "/v1/ws" unless the URL has a path, and app=A in the query. */
+static void add_parameter(struct buf *target, struct str name, const char *value)
+{
+    bool has_query = target->len > 0 && memchr(target->data, '?', target->len);
+    buf_append_char(target, has_query ? '&' : '?');
+    buf_append_str(target, name);
+    buf_append_char(target, '=');
+    uri_encode(target, str_of(value));
+}
+
+/* "/v1/ws" unless the URL has a path; the query names the app, and the groups of a raw session,
+ * which has no hello to name them. */
 static bool make_target(struct tail_options *options, const char *app)
 {
+    struct buf *target = &options->target;
     struct str given = options->url.target;
-    bool has_path = given.len > 0 && given.ptr[0] == '/' &&
-                    !(given.len == 1 || given.ptr[1] == '?');
-    if (!has_path) {
-        buf_append_str(&options->target, STR("/v1/ws"));
-        given = given.len > 0 && given.ptr[0] == '/' ? str_make(given.ptr + 1, given.len - 1)
-                                                     : given;
+    if (given.len > 0 && given.ptr[0] == '/' && (given.len == 1 || given.ptr[1] == '?')) {
+        given = str_make(given.ptr + 1, given.len - 1);
     }
-    buf_append_str(&options->target, given);
+    if (given.len == 0 || given.ptr[0] == '?') {
+        buf_append_str(target, STR("/v1/ws"));
+    }
+    buf_append_str(target, given);
     if (app) {
-        bool has_query = given.len > 0 && memchr(given.ptr, '?', given.len);
-        buf_append_str(&options->target, has_query ? STR("&app=") : STR("?app="));
-        uri_encode(&options->target, str_of(app));
+        add_parameter(target, STR("app"), app);
     }
-    return buf_err(&options->target) == 0;
+    for (size_t i = 0; options->raw && i < options->groups.count; i++) {
+        add_parameter(target, STR("group"), options->groups.items[i]);
+    }
+    return buf_err(target) == 0;
 }
 
 bool tail_options_read(struct tail_options *out_options, int argc, char **argv, int *out_exit)

@@ -66,11 +66,18 @@ static void the_app_goes_into_the_query(void **state)
     }
 }
 
+static void the_groups_of_a_raw_session_go_into_the_query(void **state)
+{
+    assert_int_equal(READ("tail", "--raw", "--group", "room:1", "--group=a&b"), -1);
+    assert_string_equal(buf_cstr(&options.target), "/v1/ws?group=room%3A1&group=a%26b");
+    assert_int_equal(READ("tail", "--group", "room:1"), -1);
+    assert_string_equal(buf_cstr(&options.target), "/v1/ws");
+}
+
 static void what_makes_no_sense_is_a_usage_error(void **state)
 {
     assert_int_equal(READ("tail", "--count", "0"), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--timeout", "1"), EXIT_CODE_USAGE);
-    assert_int_equal(READ("tail", "--raw", "--group", "g"), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--group", ""), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--group", "\xff"), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--app", ""), EXIT_CODE_USAGE);
@@ -93,6 +100,7 @@ int main(void)
         cmocka_unit_test(nothing_is_needed),
         cmocka_unit_test(everything_that_was_asked_is_understood),
         cmocka_unit_test(the_app_goes_into_the_query),
+        cmocka_unit_test(the_groups_of_a_raw_session_go_into_the_query),
         cmocka_unit_test(what_makes_no_sense_is_a_usage_error),
         cmocka_unit_test(lost_memory_is_an_error),
     };
