@@ -79,7 +79,8 @@ static const char *what_next(int status)
         return "set TIDEGATE_API_KEY or --key-file to a key whose hash is in the configuration "
                "('tidegate key' makes one)";
     case 403: return "use a key that has the scope push";
-    case 404: return "check the name, and that --url is the API listener";
+    case 404:
+    case 405: return "check the name, and that --url is the API listener";
     case 409:
     case 422: return "correct what the detail names";
     case 413: return "send less, or raise limits.message in the configuration";
