@@ -163,7 +163,9 @@ def test_a_client_listener_is_not_taken_for_the_api(gateway):
 
 @pytest.mark.parametrize("verb", ["serve", "check", "key", "token", "push", "tail"])
 def test_help_and_the_man_page_know_the_same_options(gateway, verb):
-    told = subprocess.run([binary(gateway), verb, "--help"], env=environment(), capture_output=True, text=True)
+    told = subprocess.run(
+        [binary(gateway), verb, "--help"], env=environment(), capture_output=True, text=True
+    )
     assert told.returncode == 0, told.stderr
     page = pathlib.Path(ROOT / "docs" / "man" / "tidegate.1").read_text().replace("\\-", "-")
     section = page.split(f".SS {verb}\n", 1)[1].split("\n.S", 1)[0]
