@@ -1,0 +1,293 @@
+"""The description of the push API is right, complete, and what the gateway really does."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import schemathesis
+import yaml
+from harness.clients import V1Client
+from harness.gateway import ROOT
+from harness.wire import Wire
+from jsonschema import Draft202012Validator
+
+OTHER_KEY = "a key that may do nothing that is asked for here"
+CONFIG = {"limits": {"header_timeout": "500ms", "body_timeout": "500ms"}}
+SPEC = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
+
+
+def resolve(node):
+    """What a $ref of the description points to."""
+    while isinstance(node, dict) and "$ref" in node:
+        found = SPEC
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part.replace("~1", "/").replace("~0", "~")]
+        node = found
+    return node
+
+
+def operations():
+    for path, item in SPEC["paths"].items():
+        for method, operation in item.items():
+            yield method.upper(), path, operation
+
+
+OPERATIONS = {operation["operationId"]: (method, path, operation) for method, path, operation in operations()}
+DOCUMENTED = [
+    (name, int(status)) for name, (_, _, operation) in OPERATIONS.items() for status in operation["responses"]
+]
+HAS_BODY = {name for name, (_, _, operation) in OPERATIONS.items() if "requestBody" in operation}
+IS_JSON = {"pushMessage", "pushBatch", "queryUsers"}
+
+# A right request of each operation: path (with the sid of a living session) and body.
+RIGHT = {
+    "pushMessage": ("/v1/messages", b'{"to":{"users":["42"]},"data":1}'),
+    "pushBatch": ("/v1/messages:batch", b'[{"to":{"users":["42"]},"data":1},{"to":{},"data":2}]'),
+    "pushToUser": ("/v1/users/42/messages", b'{"n":1}'),
+    "pushToGroup": ("/v1/groups/room:1/messages", b'{"n":1}'),
+    "pushToSession": ("/v1/sessions/SID/messages", b'{"n":1}'),
+    "broadcast": ("/v1/broadcast", b'{"n":1}'),
+    "getUser": ("/v1/users/42", b""),
+    "queryUsers": ("/v1/users:query", b'{"users":["42","nobody"]}'),
+    "kickUser": ("/v1/users/somebody/sessions", b""),
+    "getSession": ("/v1/sessions/SID", b""),
+    "kickSession": ("/v1/sessions/SID", b""),
+    "getGroup": ("/v1/groups/room:1", b""),
+    "joinUser": ("/v1/groups/room:1/users/42", b""),
+    "partUser": ("/v1/groups/room:1/users/42", b""),
+    "getDescription": ("/v1/openapi.json", b""),
+}
+
+
+def request_bytes(
+    name, gateway, *, path=None, body=None, key=None, lines=(), version="HTTP/1.1", length=None
+):
+    """The right request of an operation, with changes."""
+    right_path, right_body = RIGHT[name]
+    body = right_body if body is None else body
+    head = [f"{OPERATIONS[name][0]} {path or right_path} {version}", "Host: gateway.test", *lines]
+    if key != "":
+        head.append(f"Authorization: Bearer {key or gateway.api_key}")
+    if name in HAS_BODY or length is not None:
+        head.append("Content-Type: application/json")
+        head.append(f"Content-Length: {len(body) if length is None else length}")
+    return ("\r\n".join(head) + "\r\n\r\n").encode() + body
+
+
+def spoilt_path(name):
+    """A path with a name in it that no name may be."""
+    for wrong, right in (("%01", "42"), ("%01", "room:1"), ("%01", "somebody"), ("x" * 257, "SID")):
+        if f"/{right}" in RIGHT[name][0]:
+            return RIGHT[name][0].replace(f"/{right}", f"/{wrong}", 1)
+    return None
+
+
+def unprocessable(name, gateway):
+    bodies = {
+        "pushMessage": b'{"to":{},"data":1}',
+        "pushBatch": b'{"messages":7}',
+        "queryUsers": b'{"users":[""]}',
+    }
+    if name in bodies:
+        return request_bytes(name, gateway, body=bodies[name])
+    return request_bytes(name, gateway, path=spoilt_path(name) or "/v1/broadcast?ttl_ms=0")
+
+
+def counted(name, gateway):
+    if name == "pushMessage":
+        return request_bytes(name, gateway, body=b'{"to":{"users":["42"]},"data":1,"wait":"written"}')
+    return request_bytes(name, gateway, path=RIGHT[name][0] + "?wait=written&wait_ms=5000")
+
+
+# How each documented status comes about, whatever the operation; 503 has a test of its own.
+PROVOKED = {
+    200: lambda name, gateway: (counted if 202 in statuses(name) else request_bytes)(name, gateway),
+    202: request_bytes,
+    400: lambda name, gateway: request_bytes(name, gateway, lines=["Host: another.test"]),
+    401: lambda name, gateway: request_bytes(name, gateway, key="wrong"),
+    403: lambda name, gateway: request_bytes(name, gateway, key=OTHER_KEY),
+    404: lambda name, gateway: request_bytes(name, gateway, path=RIGHT[name][0].replace("SID", "s_gone")),
+    408: lambda name, gateway: request_bytes(name, gateway)[:20],
+    413: lambda name, gateway: request_bytes(name, gateway, length=2 << 20, body=b""),
+    414: lambda name, gateway: request_bytes(name, gateway, path=RIGHT[name][0] + "?" + "x" * 9000),
+    415: lambda name, gateway: request_bytes(name, gateway, lines=["Content-Encoding: gzip"]),
+    417: lambda name, gateway: request_bytes(name, gateway, lines=["Expect: a miracle"]),
+    422: unprocessable,
+    431: lambda name, gateway: request_bytes(name, gateway, lines=["X-Long: " + "x" * 9000]),
+    501: lambda name, gateway: request_bytes(name, gateway, lines=["Transfer-Encoding: gzip, chunked"]),
+    505: lambda name, gateway: request_bytes(name, gateway, version="HTTP/2.0"),
+}
+
+
+def statuses(name):
+    return {int(status) for status in OPERATIONS[name][2]["responses"]}
+
+
+def check_against_description(name, response):
+    """Status, headers, content type and body are as documented."""
+    documented = resolve(OPERATIONS[name][2]["responses"][str(response.status)])
+    for header, described in documented.get("headers", {}).items():
+        value = response.header(header)
+        assert value is not None, f"{header} is missing"
+        schema = resolve(described)["schema"]
+        Draft202012Validator(schema).validate(int(value) if schema.get("type") == "integer" else value)
+    content_type = response.header("Content-Type")
+    assert content_type in documented["content"], content_type
+    body = json.loads(response.body)
+    Draft202012Validator({**SPEC, **documented["content"][content_type]["schema"]}).validate(body)
+    if response.status >= 400:
+        assert body["status"] == response.status
+        assert body["code"] in SPEC_CODES or response.status in (400, 408, 431, 501), body
+    return body
+
+
+SPEC_TEXT = (ROOT / "docs/openapi.yaml").read_text()
+SPEC_CODES = {
+    word.strip("`") for word in SPEC_TEXT.replace(",", " ").replace(":", " ").replace(".", " ").split()
+}
+
+
+@pytest.fixture(scope="module")
+def api(request, tmp_path_factory):
+    """A gateway with a second key that lacks every scope asked for, and short deadlines."""
+    from harness.gateway import Gateway
+
+    gateway = Gateway(request.config.getoption("preset"), tmp_path_factory.mktemp("api"), CONFIG)
+    other = {"name": "other", "scopes": ["ticket"]}
+    other["hash"] = "sha256:" + hashlib.sha256(OTHER_KEY.encode()).hexdigest()
+    gateway.config["apps"][0]["api_keys"].append(other)
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+def test_the_description_is_valid_openapi_3_1():
+    assert SPEC["openapi"] == "3.1.0"
+    schemathesis.openapi.from_dict(SPEC).validate()
+
+
+def test_every_reference_and_component_is_used():
+    text = json.dumps(SPEC)
+    for kind, components in SPEC["components"].items():
+        if kind == "securitySchemes":
+            continue
+        for name in components:
+            assert f'"#/components/{kind}/{name}"' in text, f"nothing refers to {kind}/{name}"
+
+
+def test_the_gateway_serves_the_description_to_everybody(api):
+    status, headers, served = api.api("GET", "/v1/openapi.json", headers={"Authorization": ""})
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert served == SPEC
+
+
+@pytest.mark.parametrize(("name", "status"), [row for row in DOCUMENTED if row[1] != 503])
+def test_every_documented_response_is_given(api, name, status):
+    with V1Client(api, user="42") as client, Wire(api.api_port, timeout=10 * api.slowness) as wire:
+        request = PROVOKED[status](name, api).replace(b"SID", client.sid.encode())
+        response = wire.request(request)
+        assert response.status == status, response
+        check_against_description(name, response)
+
+
+# Every code that the description names, with a request that gets it: (operation, changes, status, code).
+WRONG_BODIES = [
+    (b"", 400, "bad_json"),
+    (b"{", 400, "bad_json"),
+    (b'{"to":{"users":["x"]},"data":1,"data":1}', 400, "bad_json"),
+    (b'{"to":{"users":["x"]},"data":' + b"[" * 33 + b"]" * 33 + b"}", 400, "bad_json"),
+    (b"[]", 422, "invalid_message"),
+    (b'{"data":1}', 422, "invalid_to"),
+    (b'{"to":{},"data":1}', 422, "invalid_to"),
+    (b'{"to":{"all":false},"data":1}', 422, "invalid_to"),
+    (b'{"to":{"users":"x"},"data":1}', 422, "invalid_to"),
+    (b'{"to":{"users":["x\\u0001"]},"data":1}', 422, "invalid_to"),
+    (b'{"to":{"tickets":["x"]},"data":1}', 422, "unsupported_field"),
+    (b'{"to":{"users":["x"],"planets":["y"]},"data":1}', 422, "unknown_field"),
+    (b'{"to":{"users":["x"]}}', 422, "invalid_data"),
+    (b'{"to":{"users":["x"]},"data":1,"data_base64":""}', 422, "invalid_data"),
+    (b'{"to":{"users":["x"]},"data_base64":"!"}', 422, "invalid_data_base64"),
+    (b'{"to":{"users":["x"]},"data":1,"type":""}', 422, "invalid_type"),
+    (b'{"to":{"users":["x"]},"data":1,"id":7}', 422, "invalid_id"),
+    (b'{"to":{"users":["x"]},"data":1,"ttl_ms":0}', 422, "invalid_ttl_ms"),
+    (b'{"to":{"users":["x"]},"data":1,"wait":"long"}', 422, "invalid_wait"),
+    (b'{"to":{"users":["x"]},"data":1,"wait":"acked"}', 422, "unsupported_field"),
+    (b'{"to":{"users":["x"]},"data":1,"wait":"routed","wait_ms":99999}', 422, "invalid_wait_ms"),
+    (b'{"to":{"users":["x"]},"data":1,"except":{"sessions":7}}', 422, "invalid_except"),
+    (b'{"to":{"users":["x"]},"data":1,"collapse":"c"}', 422, "unsupported_field"),
+    (b'{"to":{"users":["x"]},"data":1,"final":true}', 422, "unsupported_field"),
+    (b'{"to":{"users":["x"]},"data":1,"tll_ms":1}', 422, "unknown_field"),
+    (b'{"to":{"users":["x"]},"data":"' + b"x" * 65536 + b'"}', 413, "message_too_large"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "code"), WRONG_BODIES, ids=lambda value: str(value)[:60])
+def test_a_wrong_message_has_its_code(api, body, status, code):
+    with Wire(api.api_port, timeout=10 * api.slowness) as wire:
+        response = wire.request(request_bytes("pushMessage", api, body=body))
+        answer = check_against_description("pushMessage", response)
+        assert (response.status, answer["code"]) == (status, code), answer
+
+
+WRONG_PATHS = [
+    ("/v1/users/%zz/messages", 400, "bad_path"),
+    ("/v1/users//messages", 400, "bad_path"),
+    ("/v1/users/%01/messages", 422, "invalid_user"),
+    ("/v1/users/%ff/messages", 422, "invalid_user"),
+    ("/v1/users/42/messages?ttl_ms=x", 422, "invalid_ttl_ms"),
+    ("/v1/users/42/messages?ttl_ms=1&ttl_ms=2", 400, "bad_query"),
+    ("/v1/users/42/messages?tll_ms=1", 400, "bad_query"),
+    ("/v1/users/42/messages?type=%z", 400, "bad_query"),
+    ("/v1/users/42/messages?collapse=c", 422, "unsupported_field"),
+    ("/v1/users/42/messages?wait=soon", 422, "invalid_wait"),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "code"), WRONG_PATHS)
+def test_a_wrong_path_or_query_has_its_code(api, path, status, code):
+    with Wire(api.api_port, timeout=10 * api.slowness) as wire:
+        response = wire.request(request_bytes("pushToUser", api, path=path))
+        answer = check_against_description("pushToUser", response)
+        assert (response.status, answer["code"]) == (status, code), answer
+
+
+def test_an_unknown_path_is_404_and_a_wrong_method_405(api):
+    status, headers, answer = api.api("GET", "/v1/nothing")
+    assert (status, answer["code"]) == (404, "not_found")
+    status, headers, answer = api.api("PATCH", "/v1/messages")
+    assert (status, answer["code"], headers["allow"]) == (405, "method_not_allowed", "POST")
+    status, headers, answer = api.api("POST", "/v1/users/42")
+    assert status == 405
+    assert "GET" in headers["allow"]
+
+
+def test_text_that_is_no_utf_8_has_its_code(api):
+    for content_type in ("application/json", "text/plain"):
+        status, _, answer = api.api("POST", "/v1/broadcast", b"\xff", {"Content-Type": content_type})
+        assert status == 400
+        assert answer["code"] in ("bad_json", "bad_text")
+
+
+def test_one_id_for_two_bodies_is_a_conflict(api):
+    message = {"to": {"users": ["x"]}, "data": 1, "id": f"conflict-{time.monotonic_ns()}"}
+    assert api.api("POST", "/v1/messages", message)[0] == 202
+    status, _, answer = api.api("POST", "/v1/messages", {**message, "data": 2})
+    assert (status, answer["code"]) == (422, "id_conflict")
+
+
+@pytest.mark.release
+def test_schemathesis_finds_no_answer_that_is_not_described(make_gateway, tmp_path):
+    gateway = make_gateway({"limits": {"header_timeout": "5s"}})
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(f'headers = {{ Authorization = "Bearer {gateway.api_key}" }}\n')
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", f"--config-file={config}", "run"),
+        *(gateway.api_url("/v1/openapi.json"), "--checks", checks, "--phases", "examples,coverage,fuzzing"),
+        *("--max-time", "30", "--max-examples", "40", "--seed", "7", "--no-shrink", "--continue-on-failure"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout[-12000:] + done.stderr[-2000:]
