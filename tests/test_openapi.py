@@ -15,7 +15,10 @@ from harness.wire import Wire
 from jsonschema import Draft202012Validator
 
 OTHER_KEY = "a key that may do nothing that is asked for here"
-CONFIG = {"limits": {"header_timeout": "500ms", "body_timeout": "500ms"}}
+CONFIG = {
+    "limits": {"header_timeout": "500ms", "message": "2MiB", "body": "4MiB"},
+    "bus": {"backlog": "1MiB"},
+}
 SPEC = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
 
 
@@ -111,7 +114,7 @@ PROVOKED = {
     403: lambda name, gateway: request_bytes(name, gateway, key=OTHER_KEY),
     404: lambda name, gateway: request_bytes(name, gateway, path=RIGHT[name][0].replace("SID", "s_gone")),
     408: lambda name, gateway: request_bytes(name, gateway)[:20],
-    413: lambda name, gateway: request_bytes(name, gateway, length=2 << 20, body=b""),
+    413: lambda name, gateway: request_bytes(name, gateway, length=5 << 20, body=b""),
     414: lambda name, gateway: request_bytes(name, gateway, path=RIGHT[name][0] + "?" + "x" * 9000),
     415: lambda name, gateway: request_bytes(name, gateway, lines=["Content-Encoding: gzip"]),
     417: lambda name, gateway: request_bytes(name, gateway, lines=["Expect: a miracle"]),
@@ -188,6 +191,26 @@ def test_the_gateway_serves_the_description_to_everybody(api):
     assert served == SPEC
 
 
+def filler():
+    """A batch that leaves less room in the bus's backlog than any event needs."""
+    small = [{"to": {"users": ["x"]}, "data": 1}] * 20
+    large = {"to": {"users": ["x"]}, "data": "x" * ((1 << 20) - 600)}
+    return json.dumps([large, *small]).encode()
+
+
+@pytest.mark.parametrize("name", [name for name, status in DOCUMENTED if status == 503])
+def test_what_the_bus_has_no_room_for_is_503(api, name):
+    with V1Client(api, user="42") as client, Wire(api.api_port, timeout=10 * api.slowness) as wire:
+        requests = request_bytes("pushBatch", api, body=filler()) + request_bytes(name, api)
+        wire.send(requests.replace(b"SID", client.sid.encode()))
+        results = json.loads(wire.read_response().body)["results"]
+        assert (results[0]["status"], results[-1]["status"]) == (202, 503)
+        response = wire.read_response()
+        assert response.status == 503, response
+        assert check_against_description(name, response)["code"] == "bus_unavailable"
+        check_against_description(name, wire.request(request_bytes(name, api, key="wrong")))
+
+
 @pytest.mark.parametrize(("name", "status"), [row for row in DOCUMENTED if row[1] != 503])
 def test_every_documented_response_is_given(api, name, status):
     with V1Client(api, user="42") as client, Wire(api.api_port, timeout=10 * api.slowness) as wire:
@@ -225,7 +248,7 @@ WRONG_BODIES = [
     (b'{"to":{"users":["x"]},"data":1,"collapse":"c"}', 422, "unsupported_field"),
     (b'{"to":{"users":["x"]},"data":1,"final":true}', 422, "unsupported_field"),
     (b'{"to":{"users":["x"]},"data":1,"tll_ms":1}', 422, "unknown_field"),
-    (b'{"to":{"users":["x"]},"data":"' + b"x" * 65536 + b'"}', 413, "message_too_large"),
+    (b'{"to":{"users":["x"]},"data":"' + b"x" * (2 << 20) + b'"}', 413, "message_too_large"),
 ]
 
 
@@ -240,8 +263,8 @@ def test_a_wrong_message_has_its_code(api, body, status, code):
 WRONG_PATHS = [
     ("/v1/users/%zz/messages", 400, "bad_path"),
     ("/v1/users//messages", 400, "bad_path"),
-    ("/v1/users/%01/messages", 422, "invalid_user"),
-    ("/v1/users/%ff/messages", 422, "invalid_user"),
+    ("/v1/users/%01/messages", 422, "invalid_name"),
+    ("/v1/users/%ff/messages", 422, "invalid_name"),
     ("/v1/users/42/messages?ttl_ms=x", 422, "invalid_ttl_ms"),
     ("/v1/users/42/messages?tll_ms=1", 422, "unknown_option"),
     ("/v1/users/42/messages?type=%z", 400, "bad_query"),
