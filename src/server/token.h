@@ -59,7 +59,7 @@ enum token_refusal token_verify(struct token *out_token, struct str compact,
                                 uint64_t now_ms, bool *out_unknown_kid);
 void token_fini(struct token *token);
 
-/* 1 to max bytes, none of them a control byte: fit to name a user, group or token. */
+/* 1 to max bytes of UTF-8, none of them a control byte: fit to name a user, group or token. */
 bool token_name_is_clean(struct str name, size_t max);
 
 #endif

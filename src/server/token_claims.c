@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "proto/utf8.h"
 
 enum claim {
     CLAIM_ISS,
@@ -20,13 +21,16 @@ static const uint64_t seconds_max = (1ull << 53) - 1;
 
 bool token_name_is_clean(struct str name, size_t max)
 {
+    if (name.len == 0 || name.len > max) {
+        return false;
+    }
     for (size_t i = 0; i < name.len; i++) {
         unsigned char byte = (unsigned char)name.ptr[i];
         if (byte < 0x20 || byte == 0x7f) {
             return false;
         }
     }
-    return name.len > 0 && name.len <= max;
+    return utf8_is_valid(name);
 }
 
 /* Unescapes a name into *scratch and moves that behind it. */

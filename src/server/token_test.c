@@ -508,10 +508,24 @@ static void every_refusal_has_a_name_of_its_own(void **state)
     }
 }
 
+static void a_name_is_utf_8_without_control_bytes_and_not_too_long(void **state)
+{
+    const char *good[] = {"a", "room:1", "gr\xc3\xbc\xc3\x9f", "a b"};
+    const char *bad[] = {"", "a\n", "\x7f", "\x1f", "\xff", "\xc3", "\xed\xa0\x80", "123456789"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(token_name_is_clean(str_of(good[i]), 8));
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(token_name_is_clean(str_of(bad[i]), 8));
+    }
+    assert_false(token_name_is_clean(str_make("a\0b", 3), 8));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_minted_token_says_what_went_in),
+        cmocka_unit_test(a_name_is_utf_8_without_control_bytes_and_not_too_long),
         cmocka_unit_test(no_groups_and_no_group_are_told_apart),
         cmocka_unit_test(headers_that_are_not_ours_are_refused),
         cmocka_unit_test(claims_are_demanded_and_checked),
