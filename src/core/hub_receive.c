@@ -247,10 +247,13 @@ static struct publish_part *own_part(struct hub *hub, uint32_t queue, const stru
                : NULL;
 }
 
-static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *own,
-                          enum publish_verdict verdict)
+static void finish_return(struct hub *hub, uint32_t queue, struct bus_pos pos,
+                          struct publish_part *own, enum publish_verdict verdict)
 {
     if (own) {
+        if (verdict != PUBLISH_REPLAYED) {
+            own->pos = pos;
+        }
         if (own->acknowledged) {
             hub_part_remove_sent(&hub->queues[queue], own);
         }
@@ -289,7 +292,7 @@ static void on_event(struct hub *hub, uint32_t queue, struct bus_pos pos, struct
     } else {
         window_advance(hub->window, queue, pos);
     }
-    finish_return(hub, queue, own, verdict);
+    finish_return(hub, queue, pos, own, verdict);
 }
 
 static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record)

@@ -10,6 +10,7 @@
 #include "base/mail.h"
 #include "bus/bus.h"
 
+struct hub;
 struct publish;
 struct receipt;
 
@@ -35,6 +36,7 @@ struct publish_part {
 struct publish {
     struct mail mail; /* to the bus thread, then back; run is set by who posts it */
     void *owner;      /* the worker's */
+    struct hub *hub;  /* the worker's */
     uint32_t worker;  /* who gets it back; HUB_NO_WORKER: the poster frees it in on_done */
     void (*on_done)(struct publish *publish); /* on the worker, once */
     uint64_t deadline_ms;                     /* monotonic */

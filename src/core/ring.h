@@ -37,6 +37,13 @@ bool ring_push(struct ring *ring, enum ring_kind kind, void *ptr);
 /* Consumer. NULL when empty. */
 void *ring_pop(struct ring *ring, enum ring_kind *out_kind);
 
+/* Consumer: how many entries wait. */
+static inline uint64_t ring_count(const struct ring *ring)
+{
+    return atomic_load_explicit(&ring->head, memory_order_acquire) -
+           atomic_load_explicit(&ring->tail, memory_order_relaxed);
+}
+
 bool ring_is_empty(const struct ring *ring); /* consumer */
 
 #endif

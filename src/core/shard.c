@@ -328,3 +328,13 @@ uint32_t shard_visit_user(struct shard *shard, uint16_t app, struct str name,
     }
     return count;
 }
+
+uint64_t shard_backlog(const struct shard *shard)
+{
+    uint64_t count = ring_count(&shard->options.link->ring);
+    uint64_t busy = shard->busy_lanes;
+    for (uint32_t q = 0; busy; q++, busy >>= 1) {
+        count += busy & 1 ? shard->lanes[q].count : 0;
+    }
+    return count;
+}

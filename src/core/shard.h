@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "core/hub.h"
 #include "core/session.h"
 #include "core/sid.h"
@@ -105,6 +106,9 @@ void shard_replay_continue(struct shard *shard, struct session *session);
  * once. */
 bool shard_run(struct shard *shard, uint64_t now_ms);
 
+/* How many entries wait in the ring and behind broadcasts, more or less. */
+uint64_t shard_backlog(const struct shard *shard);
+
 /* The end of the worker's turn: what the hub must know leaves now. */
 void shard_flush(struct shard *shard);
 
@@ -112,6 +116,9 @@ void shard_flush(struct shard *shard);
 uint32_t shard_visit_user(struct shard *shard, uint16_t app, struct str user,
                           void (*visit)(void *arg, struct session *session), void *arg);
 uint32_t shard_group_size(const struct shard *shard, uint16_t app, struct str group);
+/* Appends the 8-byte target keys of the users in the group (with repeats); returns how many. */
+uint32_t shard_group_users(const struct shard *shard, uint16_t app, struct str group,
+                           struct buf *out);
 uint32_t shard_visit_group(struct shard *shard, uint16_t app, struct str group,
                            void (*visit)(void *arg, struct session *session), void *arg);
 

@@ -389,6 +389,25 @@ uint32_t shard_group_size(const struct shard *shard, uint16_t app, struct str na
     return index ? group_at(shard, index)->name.count : 0;
 }
 
+uint32_t shard_group_users(const struct shard *shard, uint16_t app, struct str name,
+                           struct buf *out)
+{
+    uint64_t key = shard_key(shard, app, TARGET_GROUP, name);
+    uint32_t index = name_table_find(&shard->groups, key);
+    const struct group *group = index ? group_at(shard, index) : NULL;
+    uint32_t count = 0;
+    for (uint32_t i = 0; group && i < group->name.count; i++) {
+        const struct session *session = session_at(shard,
+                                                   member_at(shard, group->members[i])->slot);
+        if (session->user) {
+            const struct user *user = name_table_at(&shard->users, session->user);
+            buf_append(out, &user->name.key, sizeof(user->name.key));
+            count++;
+        }
+    }
+    return count;
+}
+
 uint32_t shard_visit_group(struct shard *shard, uint16_t app, struct str name,
                            void (*visit)(void *arg, struct session *session), void *arg)
 {

@@ -1,0 +1,269 @@
+#include "api/api.h"
+
+#include "api/assets.h"
+#include "api/push.h"
+#include "api/query.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "proto/uri.h"
+#include "server/api_key.h"
+#include "server/bearer.h"
+#include "server/token.h"
+
+static void handle_openapi(struct api_call *call)
+{
+    const struct asset *asset = asset_find(STR("/v1/openapi.json"));
+    if (asset) {
+        http_answer_json(call->exchange, 200, asset->body);
+    } else {
+        api_refuse(call, 404, "not_found", "The description is not built in.");
+    }
+}
+
+struct endpoint {
+    enum http_method method;
+    const char *path; /* {} stands for a name */
+    uint32_t scope;   /* 0: open to everybody */
+    void (*handle)(struct api_call *call);
+};
+
+/* The path is the label of the metrics, too. Adding an endpoint is a line here. */
+static const struct endpoint endpoints[] = {
+    {HTTP_METHOD_POST, "/v1/messages", SETTINGS_SCOPE_PUSH, push_handle_message},
+    {HTTP_METHOD_POST, "/v1/messages:batch", SETTINGS_SCOPE_PUSH, push_handle_batch},
+    {HTTP_METHOD_POST, "/v1/users/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_user},
+    {HTTP_METHOD_POST, "/v1/groups/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_group},
+    {HTTP_METHOD_POST, "/v1/sessions/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_session},
+    {HTTP_METHOD_POST, "/v1/broadcast", SETTINGS_SCOPE_PUSH, push_handle_broadcast},
+    {HTTP_METHOD_GET, "/v1/users/{}", SETTINGS_SCOPE_READ, query_handle_user},
+    {HTTP_METHOD_POST, "/v1/users:query", SETTINGS_SCOPE_READ, query_handle_users},
+    {HTTP_METHOD_DELETE, "/v1/users/{}/sessions", SETTINGS_SCOPE_KICK, query_handle_kick_user},
+    {HTTP_METHOD_GET, "/v1/sessions/{}", SETTINGS_SCOPE_READ, query_handle_session},
+    {HTTP_METHOD_DELETE, "/v1/sessions/{}", SETTINGS_SCOPE_KICK, query_handle_kick_session},
+    {HTTP_METHOD_GET, "/v1/groups/{}", SETTINGS_SCOPE_READ, query_handle_group},
+    {HTTP_METHOD_PUT, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_join},
+    {HTTP_METHOD_DELETE, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_part},
+    {HTTP_METHOD_GET, "/v1/openapi.json", 0, handle_openapi},
+};
+
+enum { ENDPOINTS = sizeof(endpoints) / sizeof(endpoints[0]) };
+
+void api_refuse(struct api_call *call, int status, const char *code, const char *detail)
+{
+    http_answer_problem(call->exchange, status, code, detail);
+}
+
+/* ---- which endpoint ---- */
+
+static bool path_matches(struct str path, const char *pattern, struct str names[API_NAMES_MAX])
+{
+    struct str left = path;
+    struct str right = str_of(pattern);
+    struct str segment;
+    struct str wanted;
+    int count = 0;
+    while (uri_path_next(&right, &wanted)) {
+        if (!uri_path_next(&left, &segment)) {
+            return false;
+        }
+        if (str_equal(wanted, STR("{}"))) {
+            names[count++] = segment;
+        } else if (!str_equal(wanted, segment)) {
+            return false;
+        }
+    }
+    return !uri_path_next(&left, &segment);
+}
+
+static const struct endpoint *find_endpoint(const struct http_request *request,
+                                            struct str names[API_NAMES_MAX], bool *out_path_known,
+                                            struct buf *allow)
+{
+    *out_path_known = false;
+    for (int i = 0; i < ENDPOINTS; i++) {
+        if (!path_matches(request->path, endpoints[i].path, names)) {
+            continue;
+        }
+        if (endpoints[i].method == request->method) {
+            return &endpoints[i];
+        }
+        *out_path_known = true;
+        buf_printf(allow, "%s%s", allow->len ? ", " : "", http_method_name(endpoints[i].method));
+    }
+    return NULL;
+}
+
+static bool decode_names(struct api_call *call)
+{
+    size_t max = api_limits(call->worker)->name_bytes;
+    for (int i = 0; i < API_NAMES_MAX && call->names[i].ptr; i++) {
+        ssize_t len = call->names[i].len <= 3 * (size_t)API_NAME_BYTES
+                          ? uri_decode(call->names[i], call->buffer[i], API_NAME_BYTES)
+                          : ERR_TOO_LARGE;
+        struct str name = str_make(call->buffer[i], len > 0 ? (size_t)len : 0);
+        if (len < 0 || !token_name_is_clean(name, max)) {
+            api_refuse(call, 422, "invalid_name",
+                       "A name in the path is empty, too long, or has control characters.");
+            return false;
+        }
+        call->names[i] = name;
+    }
+    return true;
+}
+
+static void answer_unknown(struct http_exchange *exchange, bool path_known, struct buf *allow)
+{
+    if (!path_known) {
+        http_answer_problem(exchange, 404, "not_found", "There is nothing at this path.");
+        return;
+    }
+    struct http_pair header = {STR("Allow"), buf_str(allow)};
+    struct buf body = {0};
+    struct http_problem problem = {.status = 405,
+                                   .code = STR("method_not_allowed"),
+                                   .detail = STR("The path does not take this method.")};
+    http_problem_write_body(&body, &problem);
+    struct http_response response = {.status = 405,
+                                     .content_type = STR("application/problem+json"),
+                                     .body = buf_str(&body),
+                                     .headers = &header,
+                                     .header_count = 1};
+    http_answer(exchange, &response);
+    buf_fini(&body);
+}
+
+/* ---- who calls ---- */
+
+static bool has_keys(const struct settings *settings)
+{
+    for (size_t i = 0; i < settings->app_count; i++) {
+        if (settings->apps[i].api_key_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void answer_unauthorized(struct http_exchange *exchange)
+{
+    struct http_pair header = {STR("WWW-Authenticate"), STR("Bearer")};
+    struct buf body = {0};
+    struct http_problem problem = {.status = 401,
+                                   .code = STR("unauthorized"),
+                                   .detail = STR("The API key is missing or not valid.")};
+    http_problem_write_body(&body, &problem);
+    struct http_response response = {.status = 401,
+                                     .content_type = STR("application/problem+json"),
+                                     .body = buf_str(&body),
+                                     .headers = &header,
+                                     .header_count = 1};
+    log_warn("api.unauthorized", "refused a request without a valid API key");
+    http_answer(exchange, &response);
+    buf_fini(&body);
+}
+
+/* Without any key (on loopback alone, see the configuration's rules) everybody may do everything.
+ */
+static bool identify_openly(struct api_call *call)
+{
+    const struct tenants *tenants = call->worker->tenants;
+    char name[API_NAME_BYTES];
+    ssize_t len = uri_query_get(call->request->query, STR("app"), name, sizeof(name));
+    call->tenant = len == ERR_NOT_FOUND ? tenants_only(tenants)
+                   : len < 0            ? NULL
+                                        : tenants_find(tenants, str_make(name, (size_t)len));
+    call->scopes = UINT32_MAX;
+    if (!call->tenant) {
+        api_refuse(call, 400, "app_required", "Name an app that lives here by ?app=.");
+    }
+    return call->tenant != NULL;
+}
+
+static bool identify(struct api_call *call)
+{
+    const struct settings *settings = call->worker->settings;
+    if (!has_keys(settings)) {
+        return identify_openly(call);
+    }
+    struct str header = http_request_field(call->request, HTTP_FIELD_AUTHORIZATION);
+    struct str presented;
+    const struct settings_app *app = NULL;
+    const struct settings_api_key *key = NULL;
+    if (header.ptr && http_request_header_count(call->request, "Authorization") == 1 &&
+        bearer_parse(header, &presented)) {
+        key = api_key_find(settings, presented, &app);
+    }
+    call->tenant = key ? tenants_find(call->worker->tenants, app->name) : NULL;
+    if (!call->tenant) {
+        answer_unauthorized(call->exchange);
+        return false;
+    }
+    call->scopes = key->scopes;
+    return true;
+}
+
+static bool may_call(struct api_call *call, const struct endpoint *endpoint)
+{
+    if (endpoint->scope == 0) {
+        return true;
+    }
+    if (!identify(call)) {
+        return false;
+    }
+    if (!(call->scopes & endpoint->scope)) {
+        api_refuse(call, 403, "scope_missing", "The API key has not the scope that this needs.");
+        return false;
+    }
+    return true;
+}
+
+/* Finds the endpoint and checks the caller; answers when that fails. */
+static const struct endpoint *admit(struct api_call *call)
+{
+    struct buf allow = {0};
+    bool path_known;
+    const struct endpoint *endpoint = NULL;
+    if (uri_path_check(call->request->path)) {
+        api_refuse(call, 400, "bad_path", "The path is malformed.");
+        return NULL;
+    }
+    endpoint = find_endpoint(call->request, call->names, &path_known, &allow);
+    if (!endpoint) {
+        answer_unknown(call->exchange, path_known, &allow);
+    } else {
+        call->exchange->route = endpoint->path;
+        endpoint = may_call(call, endpoint) ? endpoint : NULL;
+    }
+    buf_fini(&allow);
+    return endpoint;
+}
+
+static void begin_call(struct api_call *call, struct worker *worker, struct http_exchange *exchange)
+{
+    call->worker = worker;
+    call->exchange = exchange;
+    call->request = exchange->request;
+    call->tenant = NULL;
+    call->scopes = 0;
+    for (int i = 0; i < API_NAMES_MAX; i++) {
+        call->names[i] = (struct str){NULL, 0};
+    }
+}
+
+/* Who may not call need not send a body. */
+void api_on_head(struct worker *worker, struct http_exchange *exchange)
+{
+    struct api_call call;
+    begin_call(&call, worker, exchange);
+    admit(&call);
+}
+
+void api_on_request(struct worker *worker, struct http_exchange *exchange)
+{
+    struct api_call call;
+    begin_call(&call, worker, exchange);
+    const struct endpoint *endpoint = admit(&call);
+    if (endpoint && decode_names(&call)) {
+        endpoint->handle(&call);
+    }
+}

@@ -1,0 +1,33 @@
+/* The API listener: who calls, which endpoint, and the common parts of answers. Runs on workers. */
+#ifndef TIDEGATE_API_API_H
+#define TIDEGATE_API_API_H
+
+#include "server/tenants.h"
+#include "server/worker.h"
+
+enum { API_NAMES_MAX = 2, API_NAME_BYTES = 1024 };
+
+/* One call: on the stack of its handler. */
+struct api_call {
+    struct worker *worker;
+    struct http_exchange *exchange;
+    const struct http_request *request;
+    const struct tenant *tenant; /* whose key it is */
+    uint32_t scopes;
+    struct str names[API_NAMES_MAX]; /* the {…} of the path, decoded, in buffer */
+    char buffer[API_NAMES_MAX][API_NAME_BYTES];
+};
+
+/* For struct gateway_hooks. */
+void api_on_head(struct worker *worker, struct http_exchange *exchange);
+void api_on_request(struct worker *worker, struct http_exchange *exchange);
+
+/* Answers 422 with "invalid_<field>" or another code. */
+void api_refuse(struct api_call *call, int status, const char *code, const char *detail);
+
+static inline const struct settings_limits *api_limits(const struct worker *worker)
+{
+    return &worker->settings->limits;
+}
+
+#endif

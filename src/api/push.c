@@ -1,0 +1,393 @@
+#include "api/push.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "server/stats.h"
+
+enum { ID_LEN = 26 };
+
+/* "m" and hex: boot 8, worker 2, counter 15: unique in the cluster without a look at it. */
+static void make_id(struct worker *worker, char out[ID_LEN])
+{
+    static _Thread_local uint64_t counter;
+    static const char digits[] = "0123456789abcdef";
+    uint64_t count = ++counter;
+    uint32_t boot = worker->gateway->boot;
+    out[0] = 'm';
+    for (int i = 0; i < 8; i++) {
+        out[1 + i] = digits[boot >> (28 - 4 * i) & 15];
+    }
+    out[9] = digits[worker->index >> 4 & 15];
+    out[10] = digits[worker->index & 15];
+    for (int i = 0; i < 15; i++) {
+        out[11 + i] = digits[count >> (56 - 4 * i) & 15];
+    }
+}
+
+/* ---- the end ---- */
+
+static void free_task(struct push_task *task)
+{
+    publish_destroy(task->publish);
+    receipt_unref(task->receipt);
+    mem_free(task);
+}
+
+static void read_receipt(struct push_outcome *outcome, struct receipt *receipt, bool is_complete)
+{
+    outcome->has_receipt = true;
+    outcome->is_complete = is_complete;
+    outcome->users_online = atomic_load_explicit(&receipt->users_online, memory_order_acquire);
+    outcome->matched = atomic_load_explicit(&receipt->matched, memory_order_acquire);
+    outcome->written = atomic_load_explicit(&receipt->written, memory_order_acquire);
+    outcome->dropped = atomic_load_explicit(&receipt->dropped, memory_order_acquire);
+}
+
+static void finish(struct push_task *task)
+{
+    const struct publish *publish = task->publish;
+    struct push_outcome outcome = {.verdict = publish->verdict,
+                                   .err = publish->err,
+                                   .parts = publish->part_count,
+                                   .accepted_parts = publish->accepted_parts};
+    if (task->receipt) {
+        unsigned open = atomic_load_explicit(&task->receipt->open, memory_order_acquire);
+        read_receipt(&outcome, task->receipt, open == 0);
+        task->receipt->request = NULL; /* a report that comes later finds nobody */
+    }
+    loop_timer_stop(task->worker->loop, &task->timer);
+    task->on_done(task, &outcome);
+    free_task(task);
+}
+
+static bool waits_for_receipt(const struct push_task *task)
+{
+    return task->receipt && !task->is_timed_out && task->publish->verdict == PUBLISH_ACCEPTED &&
+           atomic_load_explicit(&task->receipt->open, memory_order_acquire) > 0;
+}
+
+static void finish_if_done(struct push_task *task)
+{
+    if (task->is_published && !waits_for_receipt(task)) {
+        finish(task);
+    }
+}
+
+static void on_published(struct publish *publish)
+{
+    struct push_task *task = publish->owner;
+    task->is_published = true;
+    stats_latency(STATS_API_TO_BUS, clock_monotonic_us() - task->started_us);
+    finish_if_done(task);
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct push_task *task = (struct push_task *)((char *)timer -
+                                                  offsetof(struct push_task, timer));
+    task->is_timed_out = true;
+    finish_if_done(task);
+}
+
+static void run_receipt(struct mail *mail)
+{
+    struct receipt *receipt = MAIL_OWNER(mail, struct receipt, mail);
+    struct push_task *task = receipt->request;
+    if (task) {
+        finish_if_done(task);
+    }
+    receipt_unref(receipt);
+}
+
+/* Any thread. */
+static void deliver_receipt(struct receipt *receipt)
+{
+    receipt->mail.run = run_receipt;
+    worker_post(receipt->owner, &receipt->mail);
+}
+
+/* ---- the start ---- */
+
+static uint64_t mix(uint64_t hash, struct str text)
+{
+    struct siphash_key key = {hash, text.len};
+    return siphash(&key, text.ptr, text.len);
+}
+
+/* Of what the caller said, not of how long it waits for an answer. */
+static uint64_t body_hash(const struct gateway *gateway, const struct push *push)
+{
+    uint64_t hash = gateway->cluster_key.k1;
+    for (size_t i = 0; i < push->target_count; i++) {
+        hash = mix(hash + push->targets[i].kind, push->targets[i].name);
+    }
+    for (size_t i = 0; i < push->except_count; i++) {
+        hash = mix(hash, push->excepts[i]);
+    }
+    hash = mix(hash + push->data_kind, push->data);
+    hash = mix(hash + push->ttl_ms, push->type);
+    return mix(hash, push->origin_tag);
+}
+
+static uint64_t id_hash(const struct gateway *gateway, uint32_t app_hash, struct str id)
+{
+    return mix(gateway->cluster_key.k0 ^ app_hash, id);
+}
+
+struct plan {
+    uint64_t keys[1]; /* for one target; more are on the heap */
+    uint64_t *all_keys;
+    uint64_t queues; /* bit q: some target hashes to queue q */
+    uint32_t parts;
+};
+
+static int make_plan(struct plan *plan, struct worker *worker, uint32_t app_hash,
+                     const struct push *push)
+{
+    uint32_t queue_count = shard_get_options(worker->shard)->queues;
+    plan->all_keys = plan->keys;
+    if (push->target_count > 1) {
+        plan->all_keys = mem_alloc(sizeof(uint64_t) * push->target_count);
+        if (!plan->all_keys) {
+            return ERR_NO_MEMORY;
+        }
+    }
+    plan->queues = 0;
+    for (size_t i = 0; i < push->target_count; i++) {
+        plan->all_keys[i] = target_key(&worker->gateway->cluster_key, app_hash,
+                                       push->targets[i].kind, push->targets[i].name);
+        plan->queues |= 1ull << target_queue(plan->all_keys[i], queue_count);
+    }
+    plan->parts = (uint32_t)__builtin_popcountll(plan->queues);
+    return 0;
+}
+
+static void free_plan(struct plan *plan)
+{
+    if (plan->all_keys != plan->keys) {
+        mem_free(plan->all_keys);
+    }
+}
+
+/* The targets of one queue, moved together. */
+static int encode_part(struct publish_part *part, const struct event *event,
+                       const struct push *push, const struct plan *plan, uint32_t queue_count)
+{
+    if (push->target_count == 1) {
+        return event_encode(&part->event, event, push->targets, plan->all_keys, 1, push->excepts,
+                            push->except_count);
+    }
+    struct target *targets = mem_alloc(sizeof(*targets) * push->target_count);
+    uint64_t *keys = mem_alloc(sizeof(*keys) * push->target_count);
+    size_t count = 0;
+    for (size_t i = 0; targets && keys && i < push->target_count; i++) {
+        if (target_queue(plan->all_keys[i], queue_count) == part->queue) {
+            targets[count] = push->targets[i];
+            keys[count++] = plan->all_keys[i];
+        }
+    }
+    int err = count ? event_encode(&part->event, event, targets, keys, count, push->excepts,
+                                   push->except_count)
+                    : ERR_NO_MEMORY;
+    mem_free(targets);
+    mem_free(keys);
+    return err;
+}
+
+static int encode_parts(struct publish *publish, struct event *event, const struct push *push,
+                        const struct plan *plan, uint32_t queue_count)
+{
+    uint32_t index = 0;
+    int err = 0;
+    event->parts = (uint8_t)plan->parts;
+    for (uint32_t q = 0; q < queue_count && !err; q++) {
+        if (plan->queues >> q & 1) {
+            event->part = (uint8_t)index;
+            publish->parts[index].queue = q;
+            err = encode_part(&publish->parts[index++], event, push, plan, queue_count);
+        }
+    }
+    return err;
+}
+
+static void fill_event(struct event *event, struct worker *worker, const struct push_task *task,
+                       const struct push *push, const struct push_kind *kind, uint32_t app_hash)
+{
+    *event = (struct event){.kind = kind ? kind->kind : EVENT_MESSAGE,
+                            .time_ms = clock_wall_ms(),
+                            .id = task->id,
+                            .type = push->type,
+                            .origin_tag = push->origin_tag,
+                            .data = push->data,
+                            .data_kind = push->data_kind};
+    event->header.app = app_hash;
+    event->header.origin = worker->gateway->boot;
+    event->header.ttl_ms = push->ttl_ms;
+    event->header.flags = (uint8_t)((push->id.len ? EVENT_HAS_ID : 0) |
+                                    (push->wait ? EVENT_WANTS_RECEIPT : 0) |
+                                    (kind ? EVENT_IS_CONTROL : 0));
+    if (kind) {
+        event->subject = kind->subject;
+    }
+    if (push->id.len) {
+        event->id_hash = id_hash(worker->gateway, app_hash, push->id);
+        event->body_hash = body_hash(worker->gateway, push);
+    }
+}
+
+static struct push_task *create_task(struct worker *worker, const struct push *push)
+{
+    size_t id_len = push->id.len ? push->id.len : ID_LEN;
+    struct push_task *task = mem_alloc(sizeof(*task) + id_len);
+    if (!task) {
+        return NULL;
+    }
+    *task = (struct push_task){.worker = worker};
+    char *id = (char *)(task + 1);
+    if (push->id.len) {
+        memcpy(id, push->id.ptr, push->id.len);
+    } else {
+        make_id(worker, id);
+    }
+    task->id = str_make(id, id_len);
+    task->timer.on_fire = on_timer;
+    return task;
+}
+
+static int attach_receipt(struct push_task *task, const struct push *push)
+{
+    if (push->wait == PUSH_WAIT_NONE) {
+        return 0;
+    }
+    struct receipt *receipt = receipt_create(task->publish->part_count, deliver_receipt,
+                                             task->worker);
+    if (!receipt) {
+        return ERR_NO_MEMORY;
+    }
+    receipt->request = task;
+    receipt->counts_writes = push->wait == PUSH_WAIT_WRITTEN;
+    task->receipt = receipt;
+    task->publish->receipt = receipt_ref(receipt);
+    return 0;
+}
+
+static int build(struct push_task *task, const struct push *push, const struct push_kind *kind,
+                 uint32_t app_hash)
+{
+    struct worker *worker = task->worker;
+    struct plan plan;
+    struct event event;
+    int err = make_plan(&plan, worker, app_hash, push);
+    if (err) {
+        return err;
+    }
+    task->publish = publish_create(plan.parts);
+    err = task->publish ? attach_receipt(task, push) : ERR_NO_MEMORY;
+    if (!err) {
+        fill_event(&event, worker, task, push, kind, app_hash);
+        err = encode_parts(task->publish, &event, push, &plan,
+                           shard_get_options(worker->shard)->queues);
+    }
+    free_plan(&plan);
+    return err;
+}
+
+int push_start(struct worker *worker, const struct tenant *tenant, const struct push *push,
+               const struct push_kind *kind, push_done_cb on_done, void *owner, uint32_t index)
+{
+    struct push_task *task = create_task(worker, push);
+    if (!task) {
+        return ERR_NO_MEMORY;
+    }
+    int err = build(task, push, kind, shard_app_hash(worker->shard, tenant->id));
+    if (err) {
+        free_task(task);
+        return err;
+    }
+    task->on_done = on_done;
+    task->owner = owner;
+    task->index = index;
+    task->app = tenant->id;
+    task->started_us = clock_monotonic_us();
+    task->publish->owner = task;
+    task->publish->on_done = on_published;
+    task->publish->awaits_return = push->id.len > 0 || push->wait != PUSH_WAIT_NONE;
+    task->publish->deadline_ms = worker_now_ms(worker) + worker->settings->bus.publish_timeout_ms;
+    if (task->receipt) {
+        loop_timer_start(worker->loop, &task->timer, push->wait_ms);
+    }
+    gateway_publish(worker, task->publish);
+    return 0;
+}
+
+/* ---- answers ---- */
+
+static void write_pos(struct buf *out, const struct publish_part *part)
+{
+    char pos[MESSAGE_POS_MAX];
+    size_t len = message_format_pos(pos, part->pos);
+    buf_append_char(out, '"');
+    buf_append_u64(out, part->queue);
+    buf_append_char(out, ':');
+    buf_append(out, pos, len);
+    buf_append_char(out, '"');
+}
+
+static void write_positions(struct buf *out, const struct publish *publish)
+{
+    json_write_key(out, STR("pos"));
+    if (publish->part_count == 1) {
+        write_pos(out, &publish->parts[0]);
+        return;
+    }
+    buf_append_char(out, '[');
+    for (uint32_t i = 0; i < publish->part_count; i++) {
+        json_write_comma(out);
+        write_pos(out, &publish->parts[i]);
+    }
+    buf_append_char(out, ']');
+}
+
+static void write_receipt(struct buf *out, const struct push_outcome *outcome)
+{
+    buf_printf(out,
+               ",\"receipt\":{\"complete\":%s,\"nodes\":{\"expected\":1,\"reported\":%d},"
+               "\"users_online\":%u,\"sessions\":{\"matched\":%u,\"written\":%u,\"acked\":0,"
+               "\"dropped\":%u}}",
+               outcome->is_complete ? "true" : "false", outcome->is_complete ? 1 : 0,
+               outcome->users_online, outcome->matched, outcome->written, outcome->dropped);
+}
+
+void push_write_answer(struct buf *out, const struct push_task *task,
+                       const struct push_outcome *outcome)
+{
+    json_write_string_field(out, STR("id"), task->id);
+    write_positions(out, task->publish);
+    if (outcome->verdict == PUBLISH_REPLAYED) {
+        json_write_bool_field(out, STR("replayed"), true);
+    } else if (outcome->has_receipt) {
+        write_receipt(out, outcome);
+    }
+}
+
+int push_status(const struct push_outcome *outcome, const char **out_code, const char **out_detail)
+{
+    *out_code = NULL;
+    *out_detail = NULL;
+    switch (outcome->verdict) {
+    case PUBLISH_ACCEPTED: return outcome->has_receipt && outcome->is_complete ? 200 : 202;
+    case PUBLISH_REPLAYED: return 202;
+    case PUBLISH_CONFLICT:
+        *out_code = "id_conflict";
+        *out_detail = "The same id came before with another body.";
+        return 422;
+    case PUBLISH_FAILED: break;
+    }
+    *out_code = "bus_unavailable";
+    *out_detail =
+        outcome->accepted_parts
+            ? "The bus has a part of the push: some targets may get it. Try again with the same id."
+            : "The bus did not take the push. Try again.";
+    return 503;
+}

@@ -1,0 +1,343 @@
+/* The endpoints that push: one message as JSON, a raw body to one target, and batches. */
+#include "api/push.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "server/stats.h"
+
+/* One a worker thread: pushes are read and started before the next is read. */
+static _Thread_local struct push scratch_push;
+
+void push_free_scratch(void)
+{
+    push_fini(&scratch_push);
+}
+
+static const struct push_error no_memory = {503, "overloaded", "The gateway is short of memory."};
+
+static enum stats_target target_of(const struct push *push)
+{
+    if (push->target_count > 1) {
+        return STATS_SEVERAL;
+    }
+    switch (push->targets[0].kind) {
+    case TARGET_USER: return STATS_USER;
+    case TARGET_GROUP: return STATS_GROUP;
+    case TARGET_SESSION: return STATS_SESSION;
+    case TARGET_TICKET:
+    case TARGET_ALL: break;
+    }
+    return STATS_ALL;
+}
+
+static void answer_refusal(struct http_exchange *exchange, const struct push_error *error)
+{
+    if (error->status == 503) {
+        http_answer_retry(exchange, 503, error->code, error->detail, 1);
+    } else {
+        http_answer_problem(exchange, error->status, error->code, error->detail);
+    }
+}
+
+static void refuse(const struct tenant *tenant, struct http_exchange *exchange,
+                   const struct push_error *error)
+{
+    stats_push_refused(tenant, error->code);
+    answer_refusal(exchange, error);
+}
+
+/* ---- one message ---- */
+
+static void on_message_done(struct push_task *task, const struct push_outcome *outcome)
+{
+    struct http_exchange *exchange = task->owner;
+    struct push_error error = {0, NULL, NULL};
+    error.status = push_status(outcome, &error.code, &error.detail);
+    if (error.code) {
+        refuse(&task->worker->tenants->items[task->app], exchange, &error);
+        return;
+    }
+    struct buf out = {0};
+    buf_append_char(&out, '{');
+    push_write_answer(&out, task, outcome);
+    buf_append_char(&out, '}');
+    http_answer_json(exchange, error.status, buf_str(&out));
+    buf_fini(&out);
+}
+
+static void start(struct worker *worker, const struct tenant *tenant,
+                  struct http_exchange *exchange, struct push *push)
+{
+    enum stats_target target = target_of(push);
+    int err = push_start(worker, tenant, push, NULL, on_message_done, exchange, 0);
+    if (err) {
+        struct push_error too_large = {413, "message_too_large", "The push is too large."};
+        refuse(tenant, exchange, err == ERR_TOO_LARGE ? &too_large : &no_memory);
+    } else {
+        stats_push_accepted(tenant, target);
+    }
+}
+
+/* The header is another way to give the id. */
+static bool read_idempotency_key(struct push *push, const struct http_request *request,
+                                 const struct settings_limits *limits, struct push_error *error)
+{
+    struct str key = http_request_field(request, HTTP_FIELD_IDEMPOTENCY_KEY);
+    if (!key.ptr) {
+        return true;
+    }
+    if (!token_name_is_clean(key, limits->name_bytes) ||
+        http_request_header_count(request, "Idempotency-Key") > 1 ||
+        (push->id.len && !str_equal(push->id, key))) {
+        *error = (struct push_error){422, "invalid_id",
+                                     "Idempotency-Key is no short text, or differs from `id`."};
+        return false;
+    }
+    push->id = key;
+    return true;
+}
+
+void push_answer_message(struct worker *worker, const struct tenant *tenant,
+                         struct http_exchange *exchange)
+{
+    const struct settings_limits *limits = api_limits(worker);
+    struct push *push = &scratch_push;
+    struct push_error error = {400, "bad_json", "The body is not JSON."};
+    struct json_value object;
+    push_reset(push);
+    bool good = json_parse(&object, exchange->body, (unsigned)limits->json_depth, NULL) == 0 &&
+                push_read_object(push, object, limits, &error) &&
+                read_idempotency_key(push, exchange->request, limits, &error);
+    if (good) {
+        start(worker, tenant, exchange, push);
+    } else {
+        refuse(tenant, exchange, &error);
+    }
+}
+
+void push_handle_message(struct api_call *call)
+{
+    push_answer_message(call->worker, call->tenant, call->exchange);
+}
+
+static void handle_raw(struct api_call *call, enum target_kind kind, struct str name)
+{
+    const struct settings_limits *limits = api_limits(call->worker);
+    struct push *push = &scratch_push;
+    struct push_error error = no_memory;
+    struct str type = http_request_field(call->request, HTTP_FIELD_CONTENT_TYPE);
+    push_reset(push);
+    bool good = push_add_target(push, kind, name) &&
+                push_read_raw(push, call->request->query, type.ptr ? type : STR(""),
+                              call->exchange->body, limits, &error) &&
+                read_idempotency_key(push, call->request, limits, &error);
+    if (good) {
+        start(call->worker, call->tenant, call->exchange, push);
+    } else {
+        refuse(call->tenant, call->exchange, &error);
+    }
+}
+
+void push_handle_user(struct api_call *call)
+{
+    handle_raw(call, TARGET_USER, call->names[0]);
+}
+
+void push_handle_group(struct api_call *call)
+{
+    handle_raw(call, TARGET_GROUP, call->names[0]);
+}
+
+void push_handle_session(struct api_call *call)
+{
+    handle_raw(call, TARGET_SESSION, call->names[0]);
+}
+
+void push_handle_broadcast(struct api_call *call)
+{
+    handle_raw(call, TARGET_ALL, STR(""));
+}
+
+/* ---- batches ---- */
+
+struct batch {
+    struct http_exchange *exchange;
+    struct worker *worker;
+    uint32_t open; /* pushes under way, and one while the batch is still being read */
+    uint32_t count, cap;
+    struct batch_item {
+        size_t at; /* of its text in results */
+        size_t len;
+    } * items;          /* in order of the request */
+    struct buf results; /* texts in order of completion */
+};
+
+static void free_batch(struct batch *batch)
+{
+    mem_free(batch->items);
+    buf_fini(&batch->results);
+    mem_free(batch);
+}
+
+static void answer_batch(struct batch *batch)
+{
+    struct buf out = {0};
+    buf_append_str(&out, STR("{\"results\":["));
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (i) {
+            buf_append_char(&out, ',');
+        }
+        buf_append(&out, batch->results.data + batch->items[i].at, batch->items[i].len);
+    }
+    buf_append_str(&out, STR("]}"));
+    if (buf_err(&out) || buf_err(&batch->results)) {
+        answer_refusal(batch->exchange, &no_memory);
+    } else {
+        http_answer_json(batch->exchange, 200, buf_str(&out));
+    }
+    buf_fini(&out);
+    free_batch(batch);
+}
+
+static void close_item(struct batch *batch)
+{
+    if (--batch->open == 0) {
+        answer_batch(batch);
+    }
+}
+
+static void begin_item(struct batch *batch, uint32_t index, int status)
+{
+    batch->items[index].at = batch->results.len;
+    buf_append_str(&batch->results, STR("{\"status\":"));
+    buf_append_u64(&batch->results, (uint64_t)status);
+}
+
+static void end_item(struct batch *batch, uint32_t index)
+{
+    buf_append_char(&batch->results, '}');
+    batch->items[index].len = batch->results.len - batch->items[index].at;
+}
+
+static void refuse_item(struct batch *batch, uint32_t index, const struct tenant *tenant,
+                        const struct push_error *error)
+{
+    stats_push_refused(tenant, error->code);
+    begin_item(batch, index, error->status);
+    json_write_string_field(&batch->results, STR("code"), str_of(error->code));
+    json_write_string_field(&batch->results, STR("detail"), str_of(error->detail));
+    end_item(batch, index);
+}
+
+static void on_item_done(struct push_task *task, const struct push_outcome *outcome)
+{
+    struct batch *batch = task->owner;
+    struct push_error error = {0, NULL, NULL};
+    error.status = push_status(outcome, &error.code, &error.detail);
+    if (error.code) {
+        refuse_item(batch, task->index, &task->worker->tenants->items[task->app], &error);
+    } else {
+        begin_item(batch, task->index, error.status);
+        push_write_answer(&batch->results, task, outcome);
+        end_item(batch, task->index);
+    }
+    close_item(batch);
+}
+
+static void start_item(struct batch *batch, const struct tenant *tenant, uint32_t index,
+                       struct json_value object)
+{
+    struct push *push = &scratch_push;
+    struct push_error error;
+    push_reset(push);
+    if (!push_read_object(push, object, api_limits(batch->worker), &error)) {
+        refuse_item(batch, index, tenant, &error);
+        return;
+    }
+    enum stats_target target = target_of(push);
+    if (push_start(batch->worker, tenant, push, NULL, on_item_done, batch, index)) {
+        refuse_item(batch, index, tenant, &no_memory);
+        return;
+    }
+    stats_push_accepted(tenant, target);
+    batch->open++;
+}
+
+static bool find_messages(struct json_value body, struct json_value *out_array)
+{
+    struct json_field fields[] = {{.name = STR("messages")}};
+    if (body.type == JSON_TYPE_ARRAY) {
+        *out_array = body;
+        return true;
+    }
+    if (json_read_fields(body, fields, 1, NULL) || fields[0].value.type != JSON_TYPE_ARRAY) {
+        return false;
+    }
+    *out_array = fields[0].value;
+    return true;
+}
+
+static uint32_t count_messages(struct json_value array, uint64_t max)
+{
+    struct json_iter iter;
+    struct json_value value;
+    uint32_t count = 0;
+    json_iter_init(&iter, array);
+    while (count <= max && json_next(&iter, NULL, &value)) {
+        count++;
+    }
+    return count;
+}
+
+static struct batch *create_batch(struct api_call *call, uint32_t count)
+{
+    struct batch *batch = mem_zalloc(sizeof(*batch));
+    struct batch_item *items = mem_zalloc(sizeof(*items) * (count + 1));
+    if (!batch || !items) {
+        mem_free(batch);
+        mem_free(items);
+        return NULL;
+    }
+    *batch = (struct batch){.exchange = call->exchange,
+                            .worker = call->worker,
+                            .open = 1,
+                            .count = count,
+                            .items = items};
+    return batch;
+}
+
+static void run_batch(struct api_call *call, struct json_value array, uint32_t count)
+{
+    struct batch *batch = create_batch(call, count);
+    struct json_iter iter;
+    struct json_value object;
+    if (!batch) {
+        refuse(call->tenant, call->exchange, &no_memory);
+        return;
+    }
+    json_iter_init(&iter, array);
+    for (uint32_t i = 0; i < count && json_next(&iter, NULL, &object); i++) {
+        start_item(batch, call->tenant, i, object);
+    }
+    close_item(batch);
+}
+
+void push_handle_batch(struct api_call *call)
+{
+    const struct settings_limits *limits = api_limits(call->worker);
+    struct json_value body;
+    struct json_value array;
+    if (json_parse(&body, call->exchange->body, (unsigned)limits->json_depth + 2, NULL)) {
+        api_refuse(call, 400, "bad_json", "The body is not JSON.");
+        return;
+    }
+    if (!find_messages(body, &array)) {
+        api_refuse(call, 422, "invalid_messages", "The body is an array of messages.");
+        return;
+    }
+    uint32_t count = count_messages(array, limits->batch);
+    if (count > limits->batch) {
+        api_refuse(call, 422, "too_many_messages", "The batch is over limits.batch.");
+        return;
+    }
+    run_batch(call, array, count);
+}

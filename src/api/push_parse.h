@@ -1,0 +1,54 @@
+/* What a push says: read from a JSON object, or from a raw body with options in the query. Pure;
+ * borrows from the request and from its own scratch memory. */
+#ifndef TIDEGATE_API_PUSH_PARSE_H
+#define TIDEGATE_API_PUSH_PARSE_H
+
+#include "base/buf.h"
+#include "core/event.h"
+#include "core/settings.h"
+#include "proto/json.h"
+
+enum push_wait { PUSH_WAIT_NONE, PUSH_WAIT_ROUTED, PUSH_WAIT_WRITTEN };
+
+enum { PUSH_EXCEPTS_MAX = 100 };
+
+struct push {
+    struct target *targets; /* in a growing array of its own */
+    size_t target_count, target_cap;
+    struct str excepts[PUSH_EXCEPTS_MAX];
+    size_t except_count;
+    struct str origin_tag;
+    struct str type;
+    struct str id; /* "": none was given */
+    struct str data;
+    enum event_data_kind data_kind;
+    uint32_t ttl_ms;
+    enum push_wait wait;
+    uint64_t wait_ms;
+    struct buf scratch; /* decoded texts; never moves: reserved for the whole input at first */
+};
+
+/* Why a push is refused; literals. */
+struct push_error {
+    int status;
+    const char *code;
+    const char *detail;
+};
+
+/* Ready for another push; keeps memory. */
+void push_reset(struct push *push);
+void push_fini(struct push *push);
+
+/* True, or false with *out_error. object must have been parsed by json_parse. */
+bool push_read_object(struct push *push, struct json_value object,
+                      const struct settings_limits *limits, struct push_error *out_error);
+
+/* The raw-body forms: one target is set by the caller through push_add_target; then options and
+ * body. */
+bool push_read_raw(struct push *push, struct str query, struct str content_type, struct str body,
+                   const struct settings_limits *limits, struct push_error *out_error);
+
+/* name is borrowed. False when memory is out. */
+bool push_add_target(struct push *push, enum target_kind kind, struct str name);
+
+#endif

@@ -1,0 +1,400 @@
+#include "app/serve.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "api/admin.h"
+#include "api/api.h"
+#include "app/config.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "bus/bus.h"
+#include "cli/args.h"
+#include "cli/exit_code.h"
+#include "net/fetch.h"
+#include "net/mailbox.h"
+#include "server/gateway.h"
+#include "server/stats.h"
+
+enum {
+    CHECK_EMPTY_MS = 20,
+    RELOAD_KEYS_MS = 5000, /* a reload waits so long for key sets that must be fetched */
+    HURRY_MS = 1000,       /* what a second SIGTERM leaves of the drain window */
+    DRAIN_EXTRA_MS = 3500, /* beyond the window, for closing handshakes */
+};
+
+struct server {
+    const char *path; /* of the configuration; NULL: defaults */
+    struct loop *loop;
+    struct mailbox mailbox;
+    struct fetcher *fetcher;
+    struct settings *settings;
+    struct tenants *tenants;
+    struct gateway *gateway;
+    struct admin *admin;
+    struct loop_watch signals;
+    struct timer timer;             /* draining, or a reload that waits for key sets */
+    struct settings *next_settings; /* of the reload under way */
+    struct tenants *next_tenants;
+    uint64_t reload_started_ms;
+    uint64_t drain_ends_ms;
+    bool has_mailbox;
+    bool is_draining;
+};
+
+/* ---- reload ---- */
+
+static void end_reload(struct server *server)
+{
+    tenants_destroy(server->next_tenants);
+    settings_unref(server->next_settings);
+    server->next_tenants = NULL;
+    server->next_settings = NULL;
+}
+
+/* Every worker uses the new ones: what is in next_* now are the old ones. */
+static void on_reloaded(void *owner)
+{
+    struct server *server = owner;
+    end_reload(server);
+    log_info("reload.done", "the configuration was read anew");
+}
+
+static void apply_reload(struct server *server)
+{
+    int err = gateway_reload(server->gateway, server->next_settings, server->next_tenants,
+                             on_reloaded, server);
+    if (err) {
+        log_error("reload.failed", "nothing was changed: %s", err_str(err));
+        end_reload(server);
+        return;
+    }
+    struct settings *settings = server->settings;
+    struct tenants *tenants = server->tenants;
+    server->settings = server->next_settings;
+    server->tenants = server->next_tenants;
+    server->next_settings = settings;
+    server->next_tenants = tenants;
+    log_set_level(server->settings->log.level);
+    admin_set_settings(server->admin, server->settings);
+}
+
+static void log_lines(const char *event, const struct buf *lines)
+{
+    struct str rest = buf_str(lines);
+    struct str line;
+    while (rest.ptr && str_split(&rest, '\n', &line)) {
+        if (line.len) {
+            log_warn(event, "%.*s", STR_ARG(line));
+        }
+    }
+}
+
+static bool load_next(struct server *server)
+{
+    struct buf remarks = {0};
+    struct buf restart = {0};
+    int err = config_load(&server->next_settings, server->path, &remarks);
+    log_lines(err ? "reload.refused" : "reload.remark", &remarks);
+    if (!err) {
+        config_reload_diff(server->settings, server->next_settings, &restart);
+        if (restart.len) {
+            log_error("reload.refused", "nothing was changed: only a restart can change %s",
+                      buf_cstr(&restart));
+            settings_unref(server->next_settings);
+            server->next_settings = NULL;
+            err = ERR_CONFLICT;
+        }
+    }
+    buf_fini(&remarks);
+    buf_fini(&restart);
+    return err == 0;
+}
+
+static int make_tenants(struct server *server, struct tenants **out_tenants,
+                        struct settings *settings)
+{
+    struct tenants_options options = {.settings = settings,
+                                      .previous = server->tenants,
+                                      .loop = server->loop,
+                                      .fetcher = server->fetcher,
+                                      .mailbox = &server->mailbox};
+    return tenants_create(out_tenants, &options);
+}
+
+static void begin_reload(struct server *server)
+{
+    if (server->next_settings || server->is_draining) {
+        log_warn("reload.refused", "nothing was changed: another reload or a drain is under way");
+        return;
+    }
+    if (!load_next(server)) {
+        return;
+    }
+    int err = make_tenants(server, &server->next_tenants, server->next_settings);
+    if (err) {
+        log_error("reload.refused", "nothing was changed: %s", err_str(err));
+        end_reload(server);
+        return;
+    }
+    server->reload_started_ms = loop_now_ms(server->loop);
+    loop_timer_start(server->loop, &server->timer, 0);
+}
+
+static void continue_reload(struct server *server)
+{
+    bool late = loop_now_ms(server->loop) - server->reload_started_ms >= RELOAD_KEYS_MS;
+    if (late || tenants_are_complete(server->next_tenants)) {
+        apply_reload(server);
+    } else {
+        loop_timer_start(server->loop, &server->timer, CHECK_EMPTY_MS);
+    }
+}
+
+/* ---- drain ---- */
+
+static void begin_drain(struct server *server)
+{
+    uint64_t now = loop_now_ms(server->loop);
+    uint64_t window = server->settings->drain.window_ms;
+    if (server->is_draining) {
+        uint64_t soon = now + HURRY_MS;
+        server->drain_ends_ms = server->drain_ends_ms < soon ? server->drain_ends_ms : soon;
+        log_warn("drain.hurried", "a second signal: ending at once");
+        return;
+    }
+    server->is_draining = true;
+    server->drain_ends_ms = now + window + DRAIN_EXTRA_MS;
+    log_info("drain.started", "sessions are told to go within %llu ms", (unsigned long long)window);
+    gateway_drain(server->gateway, window);
+    loop_timer_start(server->loop, &server->timer, CHECK_EMPTY_MS);
+}
+
+static void continue_drain(struct server *server)
+{
+    if (gateway_is_empty(server->gateway) || loop_now_ms(server->loop) >= server->drain_ends_ms) {
+        loop_stop(server->loop);
+    } else {
+        loop_timer_start(server->loop, &server->timer, CHECK_EMPTY_MS);
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct server *server = (struct server *)((char *)timer - offsetof(struct server, timer));
+    if (server->is_draining) {
+        continue_drain(server);
+    } else if (server->next_tenants) {
+        continue_reload(server);
+    }
+}
+
+/* ---- signals ---- */
+
+static void on_signal(struct loop_watch *watch, unsigned events)
+{
+    struct server *server = (struct server *)((char *)watch - offsetof(struct server, signals));
+    struct signalfd_siginfo info;
+    while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGHUP) {
+            begin_reload(server);
+        } else {
+            begin_drain(server);
+        }
+    }
+}
+
+/* Before any thread, so that all of them inherit the mask. */
+static int watch_signals(struct server *server)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL)) {
+        return -errno;
+    }
+    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    server->signals.on_ready = on_signal;
+    int err = loop_watch(server->loop, &server->signals, fd, LOOP_READABLE);
+    if (err) {
+        close(fd);
+    }
+    return err;
+}
+
+/* ---- start ---- */
+
+static void on_client_request(struct worker *worker, struct http_exchange *exchange)
+{
+    http_answer_problem(exchange, 404, "not_found", "There is nothing at this path.");
+}
+
+static bool parse_listen(struct addr *out_addr, struct str text)
+{
+    return text.len > 0 && addr_parse(out_addr, text) == 0;
+}
+
+static int create_gateway(struct server *server, const char **out_problem)
+{
+    const struct settings *settings = server->settings;
+    struct gateway_options options = {
+        .settings = server->settings,
+        .engine = bus_engine_find(settings->bus.engine),
+        .hooks = {.on_api_head = api_on_head,
+                  .on_api_request = api_on_request,
+                  .on_client_request = on_client_request},
+        .main_mailbox = &server->mailbox,
+    };
+    options.has_client = parse_listen(&options.client, settings->listen.client);
+    options.has_api = parse_listen(&options.api, settings->listen.api);
+    return gateway_create(&server->gateway, &options, server->tenants, out_problem);
+}
+
+static int create_admin(struct server *server, const char **out_problem)
+{
+    struct addr addr;
+    *out_problem = "the admin listener can't be opened (listen.admin)";
+    return parse_listen(&addr, server->settings->listen.admin)
+               ? admin_create(&server->admin, server->loop, &addr, server->gateway,
+                              server->settings)
+               : 0;
+}
+
+/* A node needs a descriptor a session: take what the hard limit allows. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void say_where(const struct server *server)
+{
+    char client[ADDR_TEXT_MAX] = "-";
+    char api[ADDR_TEXT_MAX] = "-";
+    char admin[ADDR_TEXT_MAX] = "-";
+    struct addr addr;
+    if (server->gateway->options.has_client) {
+        addr_format(&server->gateway->client_addr, client);
+    }
+    if (server->gateway->options.has_api) {
+        addr_format(&server->gateway->api_addr, api);
+    }
+    if (server->admin) {
+        admin_addr(server->admin, &addr);
+        addr_format(&addr, admin);
+    }
+    log_info("server.started", "tidegate %s: client %s, api %s, admin %s, %u workers",
+             TIDEGATE_VERSION, client, api, admin, server->gateway->worker_count);
+}
+
+static int start(struct server *server, const char **out_problem)
+{
+    *out_problem = "the main loop can't be made";
+    server->timer.on_fire = on_timer;
+    int err = loop_create(&server->loop);
+    err = err ? err : watch_signals(server);
+    err = err ? err : mailbox_init(&server->mailbox, server->loop);
+    server->has_mailbox = !err;
+    err = err ? err : fetcher_create(&server->fetcher, server->loop, NULL, NULL);
+    if (!err) {
+        *out_problem = "a token key of the configuration can't be used";
+        err = make_tenants(server, &server->tenants, server->settings);
+    }
+    err = err ? err : create_gateway(server, out_problem);
+    err = err ? err : create_admin(server, out_problem);
+    if (!err) {
+        *out_problem = "a thread can't be started";
+        err = gateway_start(server->gateway);
+    }
+    return err;
+}
+
+static void stop(struct server *server)
+{
+    admin_destroy(server->admin);
+    gateway_destroy(server->gateway);
+    tenants_destroy(server->tenants);
+    tenants_destroy(server->next_tenants);
+    fetcher_destroy(server->fetcher);
+    if (server->has_mailbox) {
+        mailbox_fini(&server->mailbox);
+    }
+    if (server->signals.fd > 0) {
+        int fd = server->signals.fd;
+        loop_unwatch(server->loop, &server->signals);
+        close(fd);
+    }
+    loop_destroy(server->loop);
+    settings_unref(server->settings);
+    settings_unref(server->next_settings);
+}
+
+static int serve(struct server *server)
+{
+    const char *problem = "";
+    int err = start(server, &problem);
+    if (err) {
+        log_error("server.failed", "%s: %s", problem, err_str(err));
+    } else {
+        say_where(server);
+        err = loop_run(server->loop);
+        log_info("server.stopped", "the gateway ends");
+    }
+    stop(server);
+    return err ? EXIT_CODE_REFUSED : EXIT_CODE_OK;
+}
+
+static const char *config_path(const char *given)
+{
+    return given ? given : getenv("TIDEGATE_CONFIG");
+}
+
+int app_serve_main(int argc, char **argv)
+{
+    const char *path = NULL;
+    const struct args_option options[] = {
+        {.name = "config", .value = "F", .help = "the configuration (YAML)", .text = &path},
+    };
+    const struct args_verb verb = {.name = "serve",
+                                   .synopsis = "[--config F]",
+                                   .summary = "Runs the gateway until SIGTERM or SIGINT.",
+                                   .options = options,
+                                   .option_count = 1};
+    struct server server = {0};
+    struct buf remarks = {0};
+    int exit_code;
+    if (!args_read(&verb, argc, argv, &exit_code)) {
+        return exit_code;
+    }
+    server.path = config_path(path);
+    int err = config_load(&server.settings, server.path, &remarks);
+    fputs(buf_cstr(&remarks), stderr);
+    buf_fini(&remarks);
+    if (err) {
+        args_complain("serve", "the configuration is not usable: %s", err_str(err));
+        return err == ERR_SYNTAX ? EXIT_CODE_REFUSED : EXIT_CODE_USAGE;
+    }
+    raise_descriptor_limit();
+    stats_init();
+    log_set_level(server.settings->log.level);
+    log_start(STDERR_FILENO);
+    exit_code = serve(&server);
+    log_stop();
+    return exit_code;
+}

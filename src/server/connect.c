@@ -1,0 +1,314 @@
+#include "server/connect.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "proto/uri.h"
+#include "proto/ws_deflate_offer.h"
+#include "proto/ws_handshake.h"
+#include "server/origin.h"
+#include "server/stats.h"
+#include "server/ws_protocol.h"
+#include "server/ws_session.h"
+
+enum { RETRY_AFTER_S = 2, DRAIN_RETRY_AFTER_S = 5, EXTENSION_LINES = 8, APP_NAME_MAX = 256 };
+
+/* What a connect gathers on its way from request to session. */
+struct connecting {
+    struct worker *worker;
+    struct http_exchange *exchange;
+    const struct http_request *request;
+    const struct tenant *tenant;
+    struct credential credential;
+    bool has_credential;
+    bool is_v1;
+    bool is_echo;
+    bool holds_session; /* counted in admission */
+    uint64_t ip_key;
+    struct ws_deflate_choice deflate;
+};
+
+static void refuse(struct connecting *connecting, int status, const char *code, const char *detail)
+{
+    stats_handshake_refused(code, &connecting->exchange->peer, status);
+    connecting->exchange->keep_alive = false;
+    http_answer_problem(connecting->exchange, status, code, detail);
+}
+
+static void refuse_for_now(struct connecting *connecting, int status, const char *code,
+                           const char *detail, unsigned seconds)
+{
+    stats_handshake_refused(code, &connecting->exchange->peer, status);
+    connecting->exchange->keep_alive = false;
+    http_answer_retry(connecting->exchange, status, code, detail, seconds);
+}
+
+static bool check_handshake(struct connecting *connecting)
+{
+    enum http_refusal refusal = ws_handshake_check(connecting->request);
+    if (refusal == HTTP_REFUSED_NOT) {
+        return true;
+    }
+    stats_handshake_refused(http_refusal_slug(refusal), &connecting->exchange->peer,
+                            http_refusal_status(refusal));
+    http_answer_refusal(connecting->exchange, refusal);
+    return false;
+}
+
+static bool find_tenant(struct connecting *connecting)
+{
+    char name[APP_NAME_MAX];
+    const struct tenants *tenants = connecting->worker->tenants;
+    ssize_t len = uri_query_get(connecting->request->query, STR("app"), name, sizeof(name));
+    if (len == ERR_NOT_FOUND) {
+        connecting->tenant = tenants_only(tenants);
+        if (!connecting->tenant) {
+            refuse(connecting, 400, "app_required", "Several apps live here: name one by ?app=.");
+        }
+        return connecting->tenant != NULL;
+    }
+    connecting->tenant = len < 0 ? NULL : tenants_find(tenants, str_make(name, (size_t)len));
+    if (!connecting->tenant) {
+        refuse(connecting, 404, "app_unknown", "No app of this name lives here.");
+    }
+    return connecting->tenant != NULL;
+}
+
+static bool check_origin(struct connecting *connecting)
+{
+    if (origin_check(connecting->tenant->settings, connecting->request) != ORIGIN_REFUSED) {
+        return true;
+    }
+    refuse(connecting, 403, "origin_refused", "Pages of this origin may not connect.");
+    return false;
+}
+
+static bool take_ip(struct connecting *connecting)
+{
+    struct worker *worker = connecting->worker;
+    uint64_t limit = worker->settings->limits.sessions_per_ip;
+    if (!limit) {
+        return true;
+    }
+    struct admission *admission = &worker->gateway->admission;
+    uint64_t key = admission_key_of_ip(admission, &connecting->exchange->peer);
+    if (!admission_take(admission, key, limit)) {
+        refuse_for_now(connecting, 429, "ip_session_limit",
+                       "This address has as many sessions as it may.", RETRY_AFTER_S);
+        return false;
+    }
+    connecting->ip_key = key;
+    return true;
+}
+
+/* Cheap checks first: what a storm of connects meets. */
+static bool take_place(struct connecting *connecting)
+{
+    struct worker *worker = connecting->worker;
+    const struct settings_limits *limits = &worker->settings->limits;
+    struct admission *admission = &worker->gateway->admission;
+    if (worker->draining) {
+        refuse_for_now(connecting, 503, "draining", "This node is going away.",
+                       DRAIN_RETRY_AFTER_S);
+        return false;
+    }
+    if (!admission_take_rate(admission, limits->accept_rate, worker_now_ms(worker))) {
+        refuse_for_now(connecting, 503, "accept_rate", "Too many connects a second.",
+                       RETRY_AFTER_S);
+        return false;
+    }
+    if (admission_memory_is_short(limits->memory_bytes)) {
+        refuse_for_now(connecting, 503, "memory", "The gateway is short of memory.",
+                       DRAIN_RETRY_AFTER_S);
+        return false;
+    }
+    if (!take_ip(connecting)) {
+        return false;
+    }
+    if (!admission_take_session(admission, limits->sessions)) {
+        refuse_for_now(connecting, 503, "session_limit",
+                       "The gateway has as many sessions as it may.", RETRY_AFTER_S);
+        return false;
+    }
+    connecting->holds_session = true;
+    return true;
+}
+
+static void give_back(struct connecting *connecting)
+{
+    struct admission *admission = &connecting->worker->gateway->admission;
+    if (connecting->holds_session) {
+        admission_give_session(admission);
+    }
+    if (connecting->ip_key) {
+        admission_give(admission, connecting->ip_key);
+    }
+}
+
+static enum credential_refusal read_credential(struct connecting *connecting)
+{
+    const struct tenant *tenant = connecting->tenant;
+    struct credential *credential = &connecting->credential;
+    struct keyset *keys = keyring_get(tenant->keyring);
+    struct credential_context context = {.app = tenant->settings,
+                                         .limits = &connecting->worker->settings->limits,
+                                         .keys = keys,
+                                         .now_ms = clock_wall_ms()};
+    enum credential_refusal refusal = credential_from_request(
+        credential, &context, connecting->request, &connecting->exchange->peer);
+    if (refusal == CREDENTIAL_REFUSED_NONE && !connecting->is_v1) {
+        refusal = credential_from_token(credential, &context, STR(""));
+    }
+    keyset_unref(keys);
+    if (credential->is_kid_unknown) {
+        keyring_want_refresh(tenant->keyring);
+    }
+    return refusal;
+}
+
+/* Without a credential a v1 session has hello to show one; a raw one has not. */
+static bool check_credential(struct connecting *connecting)
+{
+    enum credential_refusal refusal = read_credential(connecting);
+    if (refusal == CREDENTIAL_REFUSED_NONE && connecting->is_v1) {
+        return true;
+    }
+    stats_auth(refusal, &connecting->credential);
+    if (refusal == CREDENTIAL_REFUSED_NOT) {
+        connecting->has_credential = true;
+        return true;
+    }
+    int status = credential_status(refusal, connecting->credential.token_refusal);
+    refuse(connecting, status, status == 403 ? "origin_refused" : "unauthorized",
+           CREDENTIAL_PUBLIC_MESSAGE);
+    return false;
+}
+
+static size_t extension_lines(const struct http_request *request, struct str lines[EXTENSION_LINES])
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < request->fields.count && count < EXTENSION_LINES; i++) {
+        if (request->fields.headers[i].field == HTTP_FIELD_SEC_WEBSOCKET_EXTENSIONS) {
+            lines[count++] = request->fields.headers[i].value;
+        }
+    }
+    return count;
+}
+
+static bool choose_extensions(struct connecting *connecting)
+{
+    struct str lines[EXTENSION_LINES];
+    size_t count = extension_lines(connecting->request, lines);
+    if (!connecting->worker->settings->compression.enabled || count == 0) {
+        return true;
+    }
+    if (ws_deflate_choose(&connecting->deflate, lines, count)) {
+        refuse(connecting, 400, "bad_extensions", "Sec-WebSocket-Extensions is malformed.");
+        return false;
+    }
+    return true;
+}
+
+static ssize_t write_answer(char *out, size_t cap, const struct connecting *connecting)
+{
+    char extension[WS_DEFLATE_ANSWER_MAX];
+    struct str answer = connecting->deflate.accepted
+                            ? ws_deflate_answer_write(extension, &connecting->deflate)
+                            : STR("");
+    struct str protocol = connecting->is_v1 ? WS_PROTOCOL_V1 : STR("");
+    return ws_handshake_write(out, cap, connecting->request, protocol, answer);
+}
+
+static void begin_session(struct connecting *connecting, int fd, struct str rest, struct str query)
+{
+    struct worker *worker = connecting->worker;
+    struct ws_open open = {
+        .tenant = connecting->tenant,
+        .peer = connecting->exchange->peer,
+        .flags = (uint8_t)((connecting->is_v1 ? WS_IS_V1 : 0) |
+                           (connecting->is_echo ? WS_IS_ECHO | WS_IS_GREETED : 0)),
+        .window_bits = connecting->deflate.accepted ? connecting->deflate.window_bits : 0,
+        .ip_key = connecting->ip_key,
+        .credential = connecting->has_credential ? &connecting->credential : NULL};
+    struct session *session = ws_session_open(worker, fd, &open);
+    if (!session) {
+        close(fd);
+        give_back(connecting);
+        return;
+    }
+    if (!connecting->is_v1 && !connecting->is_echo && !(session->flags & WS_IS_DOOMED)) {
+        ws_protocol_start_raw(worker, session, query);
+    }
+    if (rest.len > 0) {
+        ws_session_feed(worker, session, (uint8_t *)(uintptr_t)rest.ptr, rest.len);
+    }
+}
+
+static void upgrade(struct connecting *connecting)
+{
+    char answer[WS_HANDSHAKE_RESPONSE_MAX];
+    ssize_t len = write_answer(answer, sizeof(answer), connecting);
+    struct str query = connecting->request->query;
+    struct str rest;
+    int fd = len > 0 ? http_take_socket(connecting->exchange, &rest) : -1;
+    if (fd < 0) {
+        give_back(connecting);
+        refuse(connecting, 400, "upgrade_pipelined",
+               "An upgrade can't follow requests that are not answered yet.");
+        return;
+    }
+    if (send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) != len) {
+        close(fd);
+        give_back(connecting);
+        return;
+    }
+    begin_session(connecting, fd, rest, query);
+}
+
+static void on_echo(struct connecting *connecting)
+{
+    connecting->is_echo = true;
+    connecting->tenant = &connecting->worker->tenants->items[0];
+    if (check_handshake(connecting) && choose_extensions(connecting) && take_place(connecting)) {
+        upgrade(connecting);
+    } else {
+        give_back(connecting);
+    }
+}
+
+static void on_ws(struct connecting *connecting)
+{
+    connecting->is_v1 = ws_handshake_pick_protocol(connecting->request, &WS_PROTOCOL_V1, 1).ptr !=
+                        NULL;
+    bool good = check_handshake(connecting) && find_tenant(connecting) &&
+                check_origin(connecting) && choose_extensions(connecting) &&
+                take_place(connecting) && check_credential(connecting);
+    if (good) {
+        upgrade(connecting);
+    } else {
+        give_back(connecting);
+    }
+    credential_fini(&connecting->credential);
+}
+
+bool connect_on_request(struct worker *worker, struct http_exchange *exchange)
+{
+    struct connecting connecting = {
+        .worker = worker, .exchange = exchange, .request = exchange->request};
+    struct str path = exchange->request->path;
+    bool is_echo = worker->settings->debug.echo && str_equal(path, STR("/v1/echo")) &&
+                   worker->tenants->count > 0;
+    if (!is_echo && !str_equal(path, STR("/v1/ws"))) {
+        return false;
+    }
+    exchange->route = is_echo ? "/v1/echo" : "/v1/ws";
+    if (is_echo) {
+        on_echo(&connecting);
+    } else {
+        on_ws(&connecting);
+    }
+    return true;
+}

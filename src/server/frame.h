@@ -1,0 +1,36 @@
+/* A frame ready for the wire, shared by the sessions of one worker: built once a message, protocol
+ * and compression. One thread; the count is plain. */
+#ifndef TIDEGATE_SERVER_FRAME_H
+#define TIDEGATE_SERVER_FRAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "proto/ws_frame.h"
+
+struct receipt;
+
+struct frame {
+    uint32_t refs;
+    uint32_t len;
+    struct receipt *receipt; /* a reference: told when a session has taken the frame or dropped it;
+                                mostly NULL */
+    uint8_t bytes[];
+};
+
+/* A whole server frame of the payload; one reference. NULL when memory is out. */
+struct frame *frame_create(enum ws_opcode opcode, bool compressed, struct str payload);
+
+/* Bytes for the wire as they are: a frame made elsewhere, or the rest of one. */
+struct frame *frame_of_bytes(const void *bytes, size_t len);
+
+static inline struct frame *frame_ref(struct frame *frame)
+{
+    frame->refs++;
+    return frame;
+}
+
+void frame_unref(struct frame *frame);
+
+#endif

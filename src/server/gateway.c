@@ -1,0 +1,331 @@
+#include "server/gateway.h"
+
+#include <openssl/rand.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "bus/bus.h"
+#include "core/publish.h"
+#include "server/stats.h"
+#include "server/worker.h"
+
+enum { HUB_TICK_MS = 100, RECORD_BYTES = 1024 * 1024, RING_SLOTS_PER_WORKER = 16384 };
+
+struct hub_thread {
+    pthread_t thread;
+    bool started;
+    struct timer tick;
+    struct gateway *gateway;
+    struct mail stop;
+    bool has_mailbox;
+};
+
+/* ---- the hub's callbacks, on the bus thread ---- */
+
+static void wake(void *owner, uint32_t index)
+{
+    struct gateway *gateway = owner;
+    worker_wake(&gateway->workers[index]);
+}
+
+static void give_back(void *owner, uint32_t index, struct mail_chain *done)
+{
+    struct gateway *gateway = owner;
+    mailbox_post_chain(&gateway->workers[index].mailbox, done->first, done->last);
+}
+
+static void on_bus_state(void *owner, bool up, const char *reason)
+{
+    if (up) {
+        log_info("bus.up", "the bus is ready");
+    } else {
+        log_warn("bus.down", "the bus is not usable: %s", reason);
+    }
+}
+
+static const struct hub_callbacks hub_callbacks = {
+    .wake = wake, .give_back = give_back, .on_bus_state = on_bus_state};
+
+static bool end_hub_turn(void *owner)
+{
+    struct gateway *gateway = owner;
+    return hub_flush(gateway->hub, clock_monotonic_ms(), clock_monotonic_us());
+}
+
+static void on_tick(struct timer *timer)
+{
+    struct hub_thread *thread = (struct hub_thread *)((char *)timer -
+                                                      offsetof(struct hub_thread, tick));
+    struct gateway *gateway = thread->gateway;
+    hub_tick(gateway->hub, loop_now_ms(gateway->hub_loop));
+    loop_timer_start(gateway->hub_loop, timer, HUB_TICK_MS);
+}
+
+static void *run_hub(void *arg)
+{
+    struct gateway *gateway = arg;
+    loop_timer_start(gateway->hub_loop, &gateway->hub_thread->tick, 0);
+    int err = loop_run(gateway->hub_loop);
+    if (err) {
+        log_error("bus.thread_failed", "the bus thread stopped: %s", err_str(err));
+    }
+    return NULL;
+}
+
+/* ---- making ---- */
+
+static int make_keys(struct gateway *gateway)
+{
+    uint64_t boot[2];
+    if (RAND_bytes((unsigned char *)boot, sizeof(boot)) != 1 ||
+        RAND_bytes(gateway->grant_key, sizeof(gateway->grant_key)) != 1) {
+        return ERR_UNAVAILABLE;
+    }
+    int err = siphash_key_random(&gateway->cluster_key);
+    err = err ? err : siphash_key_random(&gateway->sid_key);
+    gateway->boot = (uint32_t)boot[0] | 1;
+    snprintf(gateway->epoch, sizeof(gateway->epoch), "%016llx", (unsigned long long)boot[1]);
+    struct siphash_key admission_key = {boot[0], ~boot[1]};
+    admission_init(&gateway->admission, &admission_key);
+    return err;
+}
+
+static int create_hub(struct gateway *gateway)
+{
+    const struct settings *settings = gateway->options.settings;
+    struct hub_options options = {.workers = gateway->worker_count,
+                                  .queues = (uint32_t)settings->bus.queues,
+                                  .window_bytes = settings->window.max_bytes,
+                                  .window_age_ms = settings->window.max_age_ms,
+                                  .backlog_bytes = settings->bus.backlog_bytes,
+                                  .record_bytes = RECORD_BYTES,
+                                  .ring_slots = RING_SLOTS_PER_WORKER,
+                                  .boot = gateway->boot,
+                                  .cluster_key = gateway->cluster_key,
+                                  .sid_key = gateway->sid_key};
+    return hub_create(&gateway->hub, &options, &hub_callbacks, gateway);
+}
+
+static int create_bus(struct gateway *gateway)
+{
+    struct bus_options options = {.queues = (uint32_t)gateway->options.settings->bus.queues};
+    struct bus *bus;
+    int err = gateway->options.engine->create(&bus, gateway->hub_loop, &options, &hub_bus_callbacks,
+                                              gateway->hub);
+    if (!err) {
+        hub_set_bus(gateway->hub, bus);
+    }
+    return err;
+}
+
+static int create_hub_thread(struct gateway *gateway)
+{
+    struct hub_thread *thread = mem_zalloc(sizeof(*thread));
+    if (!thread) {
+        return ERR_NO_MEMORY;
+    }
+    thread->gateway = gateway;
+    thread->tick.on_fire = on_tick;
+    gateway->hub_thread = thread;
+    int err = loop_create(&gateway->hub_loop);
+    err = err ? err : mailbox_init(&gateway->hub_mailbox, gateway->hub_loop);
+    thread->has_mailbox = !err;
+    err = err ? err : create_hub(gateway);
+    err = err ? err : loop_add_turn_end(gateway->hub_loop, end_hub_turn, gateway);
+    return err ? err : create_bus(gateway);
+}
+
+static int create_workers(struct gateway *gateway, const struct tenants *tenants)
+{
+    int err = 0;
+    for (uint32_t i = 0; i < gateway->worker_count && !err; i++) {
+        err = worker_init(&gateway->workers[i], gateway, i, tenants);
+        gateway->workers_made = i + 1;
+    }
+    return err;
+}
+
+/* The first worker's port is the others' too. */
+static int listen_all(struct gateway *gateway, const char **out_problem)
+{
+    struct gateway_options *options = &gateway->options;
+    gateway->client_addr = options->client;
+    gateway->api_addr = options->api;
+    for (uint32_t i = 0; i < gateway->worker_count; i++) {
+        struct worker *worker = &gateway->workers[i];
+        *out_problem = "the client listener can't be opened (listen.client)";
+        int err = worker_listen(worker, options->has_client ? &gateway->client_addr : NULL, NULL);
+        if (!err) {
+            *out_problem = "the API listener can't be opened (listen.api)";
+            err = worker_listen(worker, NULL, options->has_api ? &gateway->api_addr : NULL);
+        }
+        if (err) {
+            return err;
+        }
+    }
+    *out_problem = NULL;
+    return 0;
+}
+
+int gateway_create(struct gateway **out_gateway, const struct gateway_options *options,
+                   const struct tenants *tenants, const char **out_problem)
+{
+    struct gateway *gateway = mem_zalloc(sizeof(*gateway));
+    uint32_t count = settings_worker_count(options->settings);
+    count = count > HUB_MAX_WORKERS ? HUB_MAX_WORKERS : count;
+    struct worker *workers = mem_zalloc(sizeof(*workers) * count);
+    *out_problem = "memory is out";
+    if (!gateway || !workers) {
+        mem_free(gateway);
+        mem_free(workers);
+        return ERR_NO_MEMORY;
+    }
+    gateway->options = *options;
+    settings_ref(options->settings);
+    gateway->workers = workers;
+    gateway->worker_count = count;
+    gateway->started_ms = clock_wall_ms();
+    int err = make_keys(gateway);
+    err = err ? err : create_hub_thread(gateway);
+    err = err ? err : create_workers(gateway, tenants);
+    err = err ? err : listen_all(gateway, out_problem);
+    if (err) {
+        gateway_destroy(gateway);
+        return err;
+    }
+    *out_gateway = gateway;
+    return 0;
+}
+
+int gateway_start(struct gateway *gateway)
+{
+    int err = -pthread_create(&gateway->hub_thread->thread, NULL, run_hub, gateway);
+    gateway->hub_thread->started = err == 0;
+    for (uint32_t i = 0; i < gateway->worker_count && !err; i++) {
+        err = worker_start(&gateway->workers[i]);
+    }
+    if (!err) {
+        stats_attach(gateway);
+    }
+    return err;
+}
+
+/* ---- the end ---- */
+
+static void run_stop_hub(struct mail *mail)
+{
+    struct hub_thread *thread = MAIL_OWNER(mail, struct hub_thread, stop);
+    loop_stop(thread->gateway->hub_loop);
+}
+
+static void stop_threads(struct gateway *gateway)
+{
+    for (uint32_t i = 0; i < gateway->workers_made; i++) {
+        worker_stop(&gateway->workers[i]);
+    }
+    struct hub_thread *thread = gateway->hub_thread;
+    if (thread && thread->started) {
+        thread->stop.run = run_stop_hub;
+        mailbox_post(&gateway->hub_mailbox, &thread->stop);
+        pthread_join(thread->thread, NULL);
+        thread->started = false;
+    }
+}
+
+/* Threads are gone, so everything runs here: sessions end, what they tell the hub is heard, then
+ * the hub gives back what it still has, and the workers hear that. */
+void gateway_destroy(struct gateway *gateway)
+{
+    if (!gateway) {
+        return;
+    }
+    stats_detach();
+    stop_threads(gateway);
+    for (uint32_t i = 0; i < gateway->workers_made; i++) {
+        worker_close(&gateway->workers[i]);
+    }
+    struct hub_thread *thread = gateway->hub_thread;
+    if (thread && thread->has_mailbox) {
+        mailbox_fini(&gateway->hub_mailbox);
+    }
+    hub_destroy(gateway->hub);
+    for (uint32_t i = 0; i < gateway->workers_made; i++) {
+        worker_fini(&gateway->workers[i]);
+    }
+    loop_destroy(gateway->hub_loop);
+    admission_fini(&gateway->admission);
+    mem_free(thread);
+    mem_free(gateway->workers);
+    settings_unref(gateway->options.settings);
+    mem_free(gateway);
+}
+
+/* ---- what the main thread asks ---- */
+
+static void run_reloaded(struct mail *mail)
+{
+    struct gateway *gateway = MAIL_OWNER(mail, struct gateway, reloaded);
+    gateway->on_reloaded(gateway->reload_owner);
+}
+
+void gateway_worker_reloaded(struct gateway *gateway)
+{
+    if (atomic_fetch_sub_explicit(&gateway->reloading, 1, memory_order_acq_rel) == 1) {
+        gateway->reloaded.run = run_reloaded;
+        mailbox_post(gateway->options.main_mailbox, &gateway->reloaded);
+    }
+}
+
+int gateway_reload(struct gateway *gateway, struct settings *settings,
+                   const struct tenants *tenants, void (*on_done)(void *owner), void *owner)
+{
+    if (atomic_load_explicit(&gateway->reloading, memory_order_acquire) > 0) {
+        return ERR_UNAVAILABLE;
+    }
+    gateway->on_reloaded = on_done;
+    gateway->reload_owner = owner;
+    atomic_store_explicit(&gateway->reloading, gateway->worker_count, memory_order_release);
+    struct worker_reload *reloads[HUB_MAX_WORKERS];
+    for (uint32_t i = 0; i < gateway->worker_count; i++) {
+        reloads[i] = worker_reload_create(&gateway->workers[i], settings, tenants);
+        if (!reloads[i]) {
+            while (i > 0) {
+                worker_reload_destroy(reloads[--i]);
+            }
+            atomic_store_explicit(&gateway->reloading, 0, memory_order_release);
+            return ERR_NO_MEMORY;
+        }
+    }
+    for (uint32_t i = 0; i < gateway->worker_count; i++) {
+        worker_post(&gateway->workers[i], &reloads[i]->mail);
+    }
+    return 0;
+}
+
+void gateway_drain(struct gateway *gateway, uint64_t window_ms)
+{
+    gateway->drain_window_ms = window_ms;
+    atomic_store_explicit(&gateway->drain_started_ms, clock_monotonic_ms(), memory_order_relaxed);
+    if (!atomic_exchange_explicit(&gateway->draining, true, memory_order_acq_rel)) {
+        for (uint32_t i = 0; i < gateway->worker_count; i++) {
+            worker_drain(&gateway->workers[i]);
+        }
+    }
+}
+
+bool gateway_is_empty(const struct gateway *gateway)
+{
+    return admission_sessions(&gateway->admission) == 0;
+}
+
+const char *gateway_not_ready(const struct gateway *gateway)
+{
+    if (atomic_load_explicit(&gateway->draining, memory_order_acquire)) {
+        return "draining";
+    }
+    return hub_bus_is_up(gateway->hub) ? NULL : "the bus is not up";
+}

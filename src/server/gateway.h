@@ -1,0 +1,101 @@
+/* A running node: the bus thread, the workers, and what they share. The main thread makes it,
+ * reloads it, drains it and takes it down; workers live in worker.h. */
+#ifndef TIDEGATE_SERVER_GATEWAY_H
+#define TIDEGATE_SERVER_GATEWAY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/siphash.h"
+#include "core/hub.h"
+#include "core/settings.h"
+#include "net/addr.h"
+#include "net/mailbox.h"
+#include "server/admission.h"
+#include "server/tenants.h"
+
+struct bus_engine;
+struct http_exchange;
+struct worker;
+
+enum { GATEWAY_BOOT_TEXT = 16 };
+
+/* What the layers above plug in; all run on workers. */
+struct gateway_hooks {
+    /* A request on the API listener; on_api_head may refuse before the body is read. */
+    void (*on_api_head)(struct worker *worker, struct http_exchange *exchange);
+    void (*on_api_request)(struct worker *worker, struct http_exchange *exchange);
+    /* A request on the client listener that is no connect. */
+    void (*on_client_request)(struct worker *worker, struct http_exchange *exchange);
+};
+
+struct gateway_options {
+    struct settings *settings; /* a reference is taken */
+    const struct bus_engine *engine;
+    struct gateway_hooks hooks;
+    struct addr client; /* where to listen; port 0 picks one */
+    struct addr api;
+    struct mailbox *main_mailbox; /* borrowed */
+    bool has_client;
+    bool has_api;
+};
+
+struct gateway {
+    struct gateway_options options;
+    struct worker *workers; /* worker_count of them */
+    uint32_t worker_count;
+    uint32_t workers_made; /* so far, while it is being made */
+    struct hub *hub;
+    struct loop *hub_loop;
+    struct mailbox hub_mailbox;
+    struct hub_thread *hub_thread; /* private */
+    struct siphash_key cluster_key;
+    struct siphash_key sid_key;
+    uint32_t boot;
+    char epoch[GATEWAY_BOOT_TEXT + 1]; /* identity of the bus's history, shown to clients */
+    uint8_t grant_key[32];             /* signs grants of group membership */
+    struct admission admission;
+    atomic_bool draining;
+    atomic_uint_fast64_t drain_started_ms;
+    uint64_t drain_window_ms;
+    struct addr client_addr; /* bound */
+    struct addr api_addr;
+    uint64_t started_ms;
+    atomic_uint reloading; /* workers that have not taken the new settings yet */
+    void (*on_reloaded)(void *owner);
+    void *reload_owner;
+    struct mail reloaded;
+};
+
+/* Makes everything but starts no thread. On failure *out_problem (a literal or static text) says
+ * what. */
+int gateway_create(struct gateway **out_gateway, const struct gateway_options *options,
+                   const struct tenants *tenants, const char **out_problem);
+int gateway_start(struct gateway *gateway);
+
+/* Stops the threads at once and frees all. NULL is fine. */
+void gateway_destroy(struct gateway *gateway);
+
+/* Main thread: new settings and tenants to every worker (a reference to the settings is taken, the
+ * tenants are borrowed). on_done runs on the loop of main_mailbox once no worker uses the old ones
+ * any more. One at a time: ERR_UNAVAILABLE while another is under way. */
+int gateway_reload(struct gateway *gateway, struct settings *settings,
+                   const struct tenants *tenants, void (*on_done)(void *owner), void *owner);
+
+/* Main thread: sessions are told to go, spread over window_ms; see gateway_is_empty. */
+void gateway_drain(struct gateway *gateway, uint64_t window_ms);
+
+/* No session and no open API request is left. */
+bool gateway_is_empty(const struct gateway *gateway);
+
+/* 200 from /readyz: NULL, or why not. */
+const char *gateway_not_ready(const struct gateway *gateway);
+
+/* A worker uses the new settings now. */
+void gateway_worker_reloaded(struct gateway *gateway);
+
+/* Any worker thread: takes the publish to the bus thread at the end of this turn. */
+void gateway_publish(struct worker *worker, struct publish *publish);
+
+#endif

@@ -1,0 +1,99 @@
+/* HTTP/1.1 connections of one listener on one loop: requests in, answers out, in order, however
+ * late they come. Strict about what it reads (proto/http_request.h); every size and time a peer can
+ * stretch is limited. One thread. */
+#ifndef TIDEGATE_SERVER_HTTP_CONN_H
+#define TIDEGATE_SERVER_HTTP_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "core/settings.h"
+#include "net/addr.h"
+#include "net/loop.h"
+#include "proto/http_request.h"
+#include "proto/http_response.h"
+
+struct http_conn; /* http_conn.c */
+struct http_service;
+
+/* One request and its answer. The request's strings are good only inside on_head and on_request;
+ * the exchange itself until it is answered. */
+struct http_exchange {
+    struct http_service *service;
+    struct http_conn *conn; /* NULL once the peer is gone: answering is then harmless */
+    struct http_exchange *next;
+    const struct http_request *request; /* NULL after on_request */
+    struct str body;
+    struct addr peer;
+    struct buf answer; /* waits for earlier answers of the connection */
+    uint64_t started_us;
+    void *user;        /* the handler's */
+    const char *route; /* the handler's: a literal for metrics; NULL: "other" */
+    uint16_t status;   /* of the answer; 0: not answered */
+    bool keep_alive;
+    bool head_only;
+};
+
+struct http_service_options {
+    struct loop *loop;
+    const char *name; /* of the listener: "client", "api", "admin"; for metrics and logs */
+    const struct settings *settings; /* a reference is taken */
+    uint8_t *receive_buffer;         /* borrowed: shared by all connections of the loop */
+    size_t receive_buffer_len;
+    void *owner;
+    /* A head is complete, its body not yet read: the handler may answer at once (a refusal), and
+     * the body is not read then. May be NULL. */
+    void (*on_head)(void *owner, struct http_exchange *exchange);
+    /* The request is complete. Answer now or later, exactly once, by one of http_answer*. */
+    void (*on_request)(void *owner, struct http_exchange *exchange);
+    /* The answer is on its way: for counting. May be NULL. */
+    void (*on_answered)(void *owner, const struct http_exchange *exchange);
+    /* A request that could not be parsed or was too slow: reason is a stable slug. May be NULL. */
+    void (*on_refused)(void *owner, const struct addr *peer, int status, const char *reason);
+};
+
+int http_service_create(struct http_service **out_service,
+                        const struct http_service_options *options);
+
+/* Closes all connections. Exchanges still open stay valid until they are answered. */
+void http_service_destroy(struct http_service *service);
+
+/* Takes effect for what is read from now on. */
+void http_service_set_settings(struct http_service *service, const struct settings *settings);
+const struct settings *http_service_settings(const struct http_service *service);
+
+/* A connection that a listener accepted; fd is the service's from here on. Over the limit of
+ * connections it is closed at once. */
+void http_service_accept(struct http_service *service, int fd, const struct addr *peer);
+
+/* From now on answers close their connection, and idle connections are closed. */
+void http_service_drain(struct http_service *service);
+
+uint32_t http_service_connections(const struct http_service *service);
+
+/* Answers still owed. */
+uint32_t http_service_open_exchanges(const struct http_service *service);
+
+/* Each answers once and ends the exchange: it may be freed inside. */
+void http_answer(struct http_exchange *exchange, const struct http_response *response);
+void http_answer_json(struct http_exchange *exchange, int status, struct str json);
+void http_answer_problem(struct http_exchange *exchange, int status, const char *code,
+                         const char *detail);
+
+/* The same with "Retry-After: seconds". */
+void http_answer_retry(struct http_exchange *exchange, int status, const char *code,
+                       const char *detail, unsigned seconds);
+
+/* The answer to a request that the codec refuses, with the headers it needs; the connection is
+ * closed behind it. */
+void http_answer_refusal(struct http_exchange *exchange, enum http_refusal refusal);
+
+/* Inside on_request of a request without earlier ones unanswered: takes the socket out of the
+ * connection, which is gone after the handler returns, and ends the exchange without an answer.
+ * *out_rest: bytes that came behind the request, borrowed until the handler returns. -1 when it
+ * can't be done (answers are owed before it, or unsent bytes); the exchange then still wants its
+ * answer. */
+int http_take_socket(struct http_exchange *exchange, struct str *out_rest);
+
+#endif

@@ -1,0 +1,216 @@
+#include "server/out_queue.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "core/receipt.h"
+
+enum { SEND_FRAMES = 64, POOL_NODES = 65536, POOL_QUEUES = 16384 };
+
+static struct out_node *alloc_node(struct out_pool *pool)
+{
+    struct out_node *node = pool->nodes;
+    if (node) {
+        pool->nodes = node->next;
+        pool->node_count--;
+        return node;
+    }
+    node = mem_alloc(sizeof(*node));
+    if (node) {
+        mem_account(MEM_QUEUES, sizeof(*node));
+    }
+    return node;
+}
+
+static void free_node(struct out_pool *pool, struct out_node *node)
+{
+    if (pool->node_count < POOL_NODES) {
+        node->next = pool->nodes;
+        pool->nodes = node;
+        pool->node_count++;
+        return;
+    }
+    mem_account(MEM_QUEUES, -(int64_t)sizeof(*node));
+    mem_free(node);
+}
+
+static void release_queue(struct out_queue *queue)
+{
+    mem_account(MEM_QUEUES, -(int64_t)sizeof(*queue));
+    mem_free(queue);
+}
+
+void out_pool_fini(struct out_pool *pool)
+{
+    while (pool->nodes) {
+        struct out_node *node = pool->nodes;
+        pool->nodes = node->next;
+        mem_account(MEM_QUEUES, -(int64_t)sizeof(*node));
+        mem_free(node);
+    }
+    while (pool->queues) {
+        struct out_queue *queue = pool->queues;
+        pool->queues = queue->next_free;
+        release_queue(queue);
+    }
+    *pool = (struct out_pool){0};
+}
+
+struct out_queue *out_queue_create(struct out_pool *pool)
+{
+    struct out_queue *queue = pool->queues;
+    if (queue) {
+        pool->queues = queue->next_free;
+        pool->queue_count--;
+    } else {
+        queue = mem_alloc(sizeof(*queue));
+        if (!queue) {
+            return NULL;
+        }
+        mem_account(MEM_QUEUES, sizeof(*queue));
+    }
+    *queue = (struct out_queue){0};
+    queue->last = &queue->first;
+    return queue;
+}
+
+static void tell_dropped(struct frame *frame)
+{
+    if (frame->receipt) {
+        atomic_fetch_add_explicit(&frame->receipt->dropped, 1, memory_order_relaxed);
+        receipt_close(frame->receipt);
+    }
+}
+
+static void tell_written(struct frame *frame)
+{
+    if (frame->receipt) {
+        atomic_fetch_add_explicit(&frame->receipt->written, 1, memory_order_relaxed);
+        receipt_close(frame->receipt);
+    }
+}
+
+void out_queue_destroy(struct out_pool *pool, struct out_queue *queue)
+{
+    if (!queue) {
+        return;
+    }
+    while (queue->first) {
+        struct out_node *node = queue->first;
+        queue->first = node->next;
+        tell_dropped(node->frame);
+        frame_unref(node->frame);
+        free_node(pool, node);
+    }
+    frame_unref(queue->pong);
+    if (pool->queue_count < POOL_QUEUES) {
+        queue->next_free = pool->queues;
+        pool->queues = queue;
+        pool->queue_count++;
+    } else {
+        release_queue(queue);
+    }
+}
+
+int out_queue_add(struct out_pool *pool, struct out_queue *queue, struct frame *frame,
+                  uint32_t sent, uint32_t tick)
+{
+    struct out_node *node = alloc_node(pool);
+    if (!node) {
+        return ERR_NO_MEMORY;
+    }
+    *node = (struct out_node){.frame = frame_ref(frame), .sent = sent, .tick = tick};
+    *queue->last = node;
+    queue->last = &node->next;
+    queue->bytes += frame->len - sent;
+    queue->frames++;
+    return 0;
+}
+
+/* The pong goes between two frames, never into one. */
+static void place_pong(struct out_pool *pool, struct out_queue *queue)
+{
+    if (!queue->pong) {
+        return;
+    }
+    struct out_node *node = alloc_node(pool);
+    if (!node) {
+        return;
+    }
+    *node = (struct out_node){.frame = queue->pong};
+    bool under_way = queue->first && queue->first->sent > 0;
+    struct out_node **at = under_way ? &queue->first->next : &queue->first;
+    node->tick = queue->first ? queue->first->tick : 0;
+    node->next = *at;
+    *at = node;
+    if (!node->next) {
+        queue->last = &node->next;
+    }
+    queue->bytes += queue->pong->len;
+    queue->frames++;
+    queue->pong = NULL;
+}
+
+static ssize_t send_frames(const struct out_queue *queue, int fd)
+{
+    struct iovec parts[SEND_FRAMES];
+    size_t count = 0;
+    for (const struct out_node *node = queue->first; node && count < SEND_FRAMES;
+         node = node->next) {
+        parts[count++] = (struct iovec){node->frame->bytes + node->sent,
+                                        node->frame->len - node->sent};
+    }
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+    return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void take_sent(struct out_pool *pool, struct out_queue *queue, size_t sent,
+                      uint32_t *out_written)
+{
+    queue->bytes -= (uint32_t)sent;
+    while (sent > 0) {
+        struct out_node *node = queue->first;
+        uint32_t left = node->frame->len - node->sent;
+        if (sent < left) {
+            node->sent += (uint32_t)sent;
+            return;
+        }
+        sent -= left;
+        queue->first = node->next;
+        queue->frames--;
+        tell_written(node->frame);
+        frame_unref(node->frame);
+        free_node(pool, node);
+        (*out_written)++;
+    }
+    if (!queue->first) {
+        queue->last = &queue->first;
+    }
+}
+
+int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, uint32_t *out_written,
+                   uint64_t *out_bytes)
+{
+    *out_written = 0;
+    *out_bytes = 0;
+    place_pong(pool, queue);
+    while (queue->first) {
+        ssize_t sent = send_frames(queue, fd);
+        if (sent < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+        }
+        take_sent(pool, queue, (size_t)sent, out_written);
+        *out_bytes += (uint64_t)sent;
+        if (queue->first && queue->first->sent > 0) {
+            return 0; /* cut in the middle of a frame: the socket is full */
+        }
+    }
+    return 1;
+}

@@ -1,0 +1,55 @@
+/* What one session has not taken yet: a list of references to frames, and the latest pong. Exists
+ * only while there is something; nodes and queues come from a pool of the worker. One thread. */
+#ifndef TIDEGATE_SERVER_OUT_QUEUE_H
+#define TIDEGATE_SERVER_OUT_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/frame.h"
+
+struct out_node {
+    struct out_node *next;
+    struct frame *frame;
+    uint32_t sent; /* bytes of the frame that the kernel has */
+    uint32_t tick; /* when it was queued, in the caller's ticks */
+};
+
+_Static_assert(sizeof(struct out_node) == 24, "what a frame in a slow session's queue costs");
+
+struct out_queue {
+    struct out_node *first;
+    struct out_node **last;
+    uint32_t bytes; /* unsent */
+    uint32_t frames;
+    struct frame *pong; /* goes out behind the frame under way; a newer one replaces it */
+    struct out_queue *next_free;
+};
+
+struct out_pool {
+    struct out_node *nodes;
+    struct out_queue *queues;
+    uint32_t node_count; /* free ones */
+    uint32_t queue_count;
+};
+
+/* Gives the free ones back to the system. */
+void out_pool_fini(struct out_pool *pool);
+
+/* NULL when memory is out. */
+struct out_queue *out_queue_create(struct out_pool *pool);
+
+/* Drops what is in it; dropped frames with a receipt say so. NULL is fine. */
+void out_queue_destroy(struct out_pool *pool, struct out_queue *queue);
+
+/* Takes a reference of its own; sent: bytes of the frame that are already on the wire. 0 or
+ * ERR_NO_MEMORY. */
+int out_queue_add(struct out_pool *pool, struct out_queue *queue, struct frame *frame,
+                  uint32_t sent, uint32_t tick);
+
+/* Sends as much as the socket takes, up to 64 frames a call. Returns 1 when all is out, 0 when the
+ * socket is full, or -errno. *out_written counts frames finished, *out_bytes bytes. */
+int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, uint32_t *out_written,
+                   uint64_t *out_bytes);
+
+#endif

@@ -1,0 +1,525 @@
+#include "server/stats.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "core/hub.h"
+#include "server/ws_session.h"
+
+enum { MAX_APPS = 64, MAX_ROUTES = 64, MAX_REASONS = 128 };
+
+/* The series of one app; apps beyond the table share the last place. */
+struct app_series {
+    struct metric *connections[2]; /* raw, v1 */
+    struct metric *opened[2];
+    struct metric *written;
+    struct metric *dropped[STATS_DROPS];
+    struct metric *acked;
+    struct metric *gaps;
+    struct metric *accepted[STATS_TARGETS];
+};
+
+static struct app_series apps[MAX_APPS];
+static struct metric *sent_bytes;
+static struct metric *received_bytes;
+static struct metric *latency[STATS_STAGES];
+static struct metric *resumed_series[3];
+static struct gateway *attached;
+
+static const char *const transports[2] = {"raw", "v1"};
+static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired"};
+static const char *const target_names[STATS_TARGETS] = {"user", "group", "session", "all",
+                                                        "several"};
+static const char *const stage_names[STATS_STAGES] = {"api_to_bus", "bus_to_write"};
+
+static struct metric *labelled(struct metric *(*make)(const char *, const char *, const char *),
+                               const char *name, const char *help, const char *label1,
+                               const char *value1, const char *label2, const char *value2)
+{
+    struct buf labels = {0};
+    metric_label(&labels, label1, str_of(value1));
+    if (label2) {
+        metric_label(&labels, label2, str_of(value2));
+    }
+    struct metric *metric = make(name, help, buf_cstr(&labels));
+    buf_fini(&labels);
+    return metric;
+}
+
+void stats_init(void)
+{
+    sent_bytes = metric_counter("tidegate_sent_bytes_total", "Bytes sent to sessions.", "");
+    received_bytes = metric_counter("tidegate_received_bytes_total",
+                                    "Bytes received from sessions.", "");
+    for (int i = 0; i < STATS_STAGES; i++) {
+        latency[i] = labelled(metric_histogram, "tidegate_delivery_seconds",
+                              "Time a message spends in a stage of its delivery.", "stage",
+                              stage_names[i], NULL, NULL);
+    }
+    static const char *const resumed_names[3] = {"none", "partial", "full"};
+    for (int i = 0; i < 3; i++) {
+        resumed_series[i] = labelled(
+            metric_counter, "tidegate_session_starts_total",
+            "Sessions that began, by how much of an earlier one they resumed.", "resumed",
+            resumed_names[i], NULL, NULL);
+    }
+}
+
+static void make_app_series(struct app_series *series, const char *app)
+{
+    for (int i = 0; i < 2; i++) {
+        series->opened[i] = labelled(metric_counter, "tidegate_sessions_opened_total",
+                                     "Sessions opened.", "app", app, "transport", transports[i]);
+        series->connections[i] = labelled(metric_gauge, "tidegate_connections",
+                                          "Sessions connected now.", "app", app, "transport",
+                                          transports[i]);
+    }
+    for (int i = 0; i < STATS_DROPS; i++) {
+        series->dropped[i] = labelled(metric_counter, "tidegate_messages_dropped_total",
+                                      "Messages that did not reach a session.", "app", app,
+                                      "reason", drop_names[i]);
+    }
+    for (int i = 0; i < STATS_TARGETS; i++) {
+        series->accepted[i] = labelled(metric_counter, "tidegate_messages_accepted_total",
+                                       "Pushes that the bus has, by kind of target.", "app", app,
+                                       "target", target_names[i]);
+    }
+    series->acked = labelled(metric_counter, "tidegate_messages_acked_total",
+                             "Messages that clients confirmed.", "app", app, NULL, NULL);
+    series->gaps = labelled(metric_counter, "tidegate_gaps_total", "Losses announced to sessions.",
+                            "app", app, NULL, NULL);
+    series->written = labelled(metric_counter, "tidegate_messages_written_total",
+                               "Frames that the kernel took, one a session.", "app", app, NULL,
+                               NULL);
+}
+
+static struct app_series *series_of(uint16_t app)
+{
+    return &apps[app < MAX_APPS ? app : MAX_APPS - 1];
+}
+
+/* Workers may meet an app at the same time; the registry gives them the same series. */
+static struct app_series *series_of_tenant(const struct tenant *tenant)
+{
+    struct app_series *series = series_of(tenant->id);
+    if (!__atomic_load_n(&series->written, __ATOMIC_ACQUIRE)) {
+        struct app_series made;
+        make_app_series(&made, tenant->id < MAX_APPS - 1 ? tenant->name : "other");
+        struct metric *written = made.written;
+        made.written = NULL;
+        *series = made;
+        __atomic_store_n(&series->written, written, __ATOMIC_RELEASE);
+    }
+    return series;
+}
+
+static int transport_of(const struct session *session)
+{
+    return session->flags & WS_IS_V1 ? 1 : 0;
+}
+
+void stats_session_opened(struct worker *worker, const struct session *session,
+                          const struct tenant *tenant)
+{
+    struct app_series *series = series_of_tenant(tenant);
+    metric_add(series->opened[transport_of(session)], 1);
+    metric_gauge_add(series->connections[transport_of(session)], 1);
+}
+
+void stats_session_gone(struct worker *worker, const struct session *session)
+{
+    metric_gauge_add(series_of(session->app)->connections[transport_of(session)], -1);
+}
+
+static const char *close_reason(uint16_t code)
+{
+    switch (code) {
+    case WS_CLOSE_ABORT: return "connection_lost";
+    case WS_CLOSE_PROTOCOL: return "protocol_error";
+    case WS_CLOSE_BAD_DATA: return "bad_data";
+    case WS_CLOSE_TOO_LARGE: return "too_large";
+    case WS_CLOSE_KICKED: return "kicked";
+    case WS_CLOSE_REPLACED: return "replaced";
+    case WS_CLOSE_BAD_FRAME: return "bad_frame";
+    case WS_CLOSE_FORBIDDEN: return "forbidden";
+    case WS_CLOSE_TOKEN_INVALID: return "token_invalid";
+    case WS_CLOSE_SESSION_LIMIT: return "session_limit";
+    case WS_CLOSE_OVERLOADED: return "overloaded";
+    case WS_CLOSE_SLOW: return "slow_consumer";
+    case WS_CLOSE_NO_PONG: return "no_pong";
+    case WS_CLOSE_RATE_LIMITED: return "rate_limited";
+    case WS_CLOSE_HELLO_TIMEOUT: return "hello_timeout";
+    case WS_CLOSE_DRAIN: return "drain";
+    case WS_CLOSE_EXPIRED: return "token_expired";
+    case WS_CLOSE_REVOKED: return "revoked";
+    default: return "other";
+    }
+}
+
+static const char *app_name(const struct worker *worker, const struct session *session)
+{
+    return worker->tenants->items[session->app].name;
+}
+
+static void count_closed(struct worker *worker, const struct session *session, const char *reason)
+{
+    struct metric *closed = labelled(metric_counter, "tidegate_sessions_closed_total",
+                                     "Sessions closed, by reason.", "app",
+                                     app_name(worker, session), "reason", reason);
+    metric_add(closed, 1);
+}
+
+/* Ends that have a cause worth a line; losing the connection is daily life. */
+void stats_session_closed(struct worker *worker, const struct session *session, uint16_t close_code)
+{
+    const char *reason = close_reason(close_code);
+    count_closed(worker, session, reason);
+    if (close_code == WS_CLOSE_ABORT || close_code == WS_CLOSE_DRAIN) {
+        return;
+    }
+    log_info("session.closed", "app '%s': closed a session with %u: %s", app_name(worker, session),
+             close_code, reason);
+}
+
+void stats_closed_by_peer(struct worker *worker, const struct session *session)
+{
+    count_closed(worker, session, "client");
+}
+
+void stats_written(struct worker *worker, const struct session *session, uint32_t frames,
+                   uint64_t bytes)
+{
+    if (frames) {
+        metric_add(series_of(session->app)->written, frames);
+    }
+    metric_add(sent_bytes, bytes);
+}
+
+void stats_dropped(struct worker *worker, const struct session *session, enum stats_drop reason,
+                   uint32_t frames)
+{
+    if (frames) {
+        metric_add(series_of(session->app)->dropped[reason], frames);
+    }
+}
+
+void stats_received(struct worker *worker, const struct session *session, uint64_t bytes)
+{
+    metric_add(received_bytes, bytes);
+}
+
+void stats_acked(struct worker *worker, const struct session *session)
+{
+    metric_add(series_of(session->app)->acked, 1);
+}
+
+void stats_gap(struct worker *worker, const struct session *session)
+{
+    metric_add(series_of(session->app)->gaps, 1);
+}
+
+void stats_resumed(struct worker *worker, const struct session *session,
+                   enum session_resumed resumed)
+{
+    metric_add(resumed_series[resumed], 1);
+}
+
+static void count_reason(const char *name, const char *help, const char *reason)
+{
+    metric_add(labelled(metric_counter, name, help, "reason", reason, NULL, NULL), 1);
+}
+
+void stats_frame_refused(struct worker *worker, const struct session *session, const char *code)
+{
+    count_reason("tidegate_frames_refused_total", "Frames of clients answered with err.", code);
+    log_info("frame.refused", "app '%s': answered a client's frame with err '%s'",
+             app_name(worker, session), code);
+}
+
+void stats_auth(enum credential_refusal refusal, const struct credential *credential)
+{
+    const char *result = refusal == CREDENTIAL_REFUSED_NOT
+                             ? "accepted"
+                             : credential_refusal_slug(refusal, credential->token_refusal);
+    metric_add(labelled(metric_counter, "tidegate_auth_results_total",
+                        "Credentials of clients checked, by result.", "result", result, NULL, NULL),
+               1);
+    if (refusal != CREDENTIAL_REFUSED_NOT && refusal != CREDENTIAL_REFUSED_NONE) {
+        log_warn("auth.refused", "refused a client's credential: %s", result);
+    }
+}
+
+void stats_handshake_refused(const char *reason, const struct addr *peer, int status)
+{
+    char text[ADDR_TEXT_MAX];
+    count_reason("tidegate_handshakes_refused_total", "Connects refused, by reason.", reason);
+    log_info("handshake.refused", "answered %d to %s: %s", status, addr_format(peer, text), reason);
+}
+
+void stats_http_refused(const char *listener, const struct addr *peer, int status,
+                        const char *reason)
+{
+    char text[ADDR_TEXT_MAX];
+    metric_add(labelled(metric_counter, "tidegate_http_refused_total",
+                        "Requests that could not be read, by reason.", "listener", listener,
+                        "reason", reason),
+               1);
+    log_info("http.refused", "%s listener: answered %d to %s: %s", listener, status,
+             addr_format(peer, text), reason);
+}
+
+static const char *status_class(int status)
+{
+    static const char *const names[] = {"other", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    int index = status / 100;
+    return names[index >= 1 && index <= 5 ? index : 0];
+}
+
+/* Series of a route are looked up by the literal's address: no formatting on the push path. */
+struct route_series {
+    const char *route;
+    const char *status;
+    struct metric *requests;
+    struct metric *seconds;
+};
+
+static struct route_series *find_route(const char *listener, const char *route, const char *status)
+{
+    static _Thread_local struct route_series series[MAX_ROUTES];
+    for (int i = 0; i < MAX_ROUTES; i++) {
+        struct route_series *at = &series[i];
+        if (at->route == route && at->status == status) {
+            return at;
+        }
+        if (!at->route) {
+            at->requests = labelled(metric_counter, "tidegate_http_requests_total",
+                                    "Requests answered.", "route", route, "status", status);
+            at->seconds = labelled(metric_histogram, "tidegate_http_request_seconds",
+                                   "Time from a request to its answer.", "route", route, NULL,
+                                   NULL);
+            at->status = status;
+            at->route = route;
+            return at;
+        }
+    }
+    return &series[MAX_ROUTES - 1];
+}
+
+void stats_request(const char *listener, const struct http_exchange *exchange, uint64_t now_us)
+{
+    struct route_series *series = find_route(listener, exchange->route ? exchange->route : "other",
+                                             status_class(exchange->status));
+    metric_add(series->requests, 1);
+    metric_observe_us(series->seconds, now_us - exchange->started_us);
+}
+
+void stats_push_accepted(const struct tenant *tenant, enum stats_target target)
+{
+    metric_add(series_of_tenant(tenant)->accepted[target], 1);
+}
+
+void stats_push_refused(const struct tenant *tenant, const char *reason)
+{
+    metric_add(labelled(metric_counter, "tidegate_messages_refused_total",
+                        "Pushes refused, by reason.", "app", tenant->name, "reason", reason),
+               1);
+}
+
+void stats_latency(enum stats_stage stage, uint64_t us)
+{
+    metric_observe_us(latency[stage], us);
+}
+
+/* ---- values that are asked for at a scrape ---- */
+
+static double sum_shards(size_t offset)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; attached && i < attached->worker_count; i++) {
+        char *stats = (char *)shard_get_stats(attached->workers[i].shard);
+        sum += atomic_load_explicit((atomic_uint_fast64_t *)(stats + offset), memory_order_relaxed);
+    }
+    return (double)sum;
+}
+
+static double read_shard(void *arg)
+{
+    return sum_shards((size_t)arg);
+}
+
+static double read_hub(void *arg)
+{
+    char *stats = (char *)hub_get_stats(attached->hub);
+    return (double)atomic_load_explicit((atomic_uint_fast64_t *)(stats + (size_t)arg),
+                                        memory_order_relaxed);
+}
+
+static double read_memory(void *arg)
+{
+    return (double)mem_accounted((enum mem_owner)(size_t)arg);
+}
+
+static double read_window_bytes(void *arg)
+{
+    return (double)window_bytes(hub_window(attached->hub));
+}
+
+static double read_window_messages(void *arg)
+{
+    return (double)window_messages(hub_window(attached->hub));
+}
+
+static double read_window_age(void *arg)
+{
+    return (double)window_age_ms(hub_window(attached->hub), clock_monotonic_ms()) / 1000;
+}
+
+static double read_bus_up(void *arg)
+{
+    return hub_bus_is_up(attached->hub) ? 1 : 0;
+}
+
+static double read_busy(void *arg)
+{
+    return (double)loop_busy_us(arg) / 1e6;
+}
+
+static double read_lag(void *arg)
+{
+    return (double)loop_take_longest_turn_us(arg) / 1e6;
+}
+
+static double read_log_lost(void *arg)
+{
+    return (double)log_lines_lost();
+}
+
+static double read_log_suppressed(void *arg)
+{
+    return (double)log_lines_suppressed();
+}
+
+static double read_shortages(void *arg)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < attached->worker_count; i++) {
+        const struct worker *worker = &attached->workers[i];
+        sum += worker->client_listener ? listener_shortages(worker->client_listener) : 0;
+        sum += worker->api_listener ? listener_shortages(worker->api_listener) : 0;
+    }
+    return (double)sum;
+}
+
+static const struct reader {
+    bool is_counter;
+    const char *name;
+    const char *help;
+    double (*read)(void *arg);
+    size_t arg;
+} readers[] = {
+    {false, "tidegate_users", "Users with a session, counted on each worker.", read_shard,
+     offsetof(struct shard_stats, users)},
+    {false, "tidegate_groups", "Groups with a member, counted on each worker.", read_shard,
+     offsetof(struct shard_stats, groups)},
+    {false, "tidegate_group_members", "Memberships of sessions in groups.", read_shard,
+     offsetof(struct shard_stats, members)},
+    {true, "tidegate_messages_matched_total", "Sessions that a message was for.", read_shard,
+     offsetof(struct shard_stats, matched)},
+    {true, "tidegate_messages_replayed_total", "Messages sent to sessions that resumed.",
+     read_shard, offsetof(struct shard_stats, replayed)},
+    {true, "tidegate_messages_expired_total", "Messages past their ttl, counted on each worker.",
+     read_shard, offsetof(struct shard_stats, expired)},
+    {true, "tidegate_catch_ups_total", "Times a worker read the window because its ring was full.",
+     read_shard, offsetof(struct shard_stats, catch_ups)},
+    {true, "tidegate_bus_records_received_total", "Records received from the bus.", read_hub,
+     offsetof(struct hub_stats, records_in)},
+    {true, "tidegate_bus_events_received_total", "Events received from the bus.", read_hub,
+     offsetof(struct hub_stats, events_in)},
+    {true, "tidegate_bus_events_foreign_total", "Events for nobody on this node.", read_hub,
+     offsetof(struct hub_stats, events_foreign)},
+    {true, "tidegate_bus_events_repeated_total", "Events received twice and dropped.", read_hub,
+     offsetof(struct hub_stats, events_repeated)},
+    {true, "tidegate_bus_events_bad_total", "Events that could not be read.", read_hub,
+     offsetof(struct hub_stats, events_bad)},
+    {true, "tidegate_bus_records_published_total", "Records published.", read_hub,
+     offsetof(struct hub_stats, records_out)},
+    {true, "tidegate_bus_events_published_total", "Events published.", read_hub,
+     offsetof(struct hub_stats, events_out)},
+    {true, "tidegate_bus_holes_total", "Holes that the bus reported.", read_hub,
+     offsetof(struct hub_stats, holes)},
+    {true, "tidegate_window_evicted_total", "Messages that left the window.", read_hub,
+     offsetof(struct hub_stats, evicted)},
+    {false, "tidegate_interest_keys", "Targets that this node has sessions for.", read_hub,
+     offsetof(struct hub_stats, interest_keys)},
+    {false, "tidegate_window_bytes", "Bytes in the window, its index included.", read_window_bytes,
+     0},
+    {false, "tidegate_window_messages", "Messages in the window.", read_window_messages, 0},
+    {false, "tidegate_window_age_seconds", "Age of the oldest message in the window.",
+     read_window_age, 0},
+    {false, "tidegate_bus_up", "1 when the bus can be published to.", read_bus_up, 0},
+    {true, "tidegate_log_lines_lost_total", "Log lines that never reached the stream.",
+     read_log_lost, 0},
+    {true, "tidegate_log_lines_suppressed_total", "Log lines held back by the rate limit.",
+     read_log_suppressed, 0},
+    {true, "tidegate_accept_shortages_total",
+     "Times that descriptors or memory were short for accepting.", read_shortages, 0},
+};
+
+enum { READERS = sizeof(readers) / sizeof(readers[0]) };
+
+static struct metric *reader_series(const struct reader *reader)
+{
+    return reader->is_counter ? metric_counter(reader->name, reader->help, "")
+                              : metric_gauge(reader->name, reader->help, "");
+}
+
+static void set_loop_readers(struct loop *loop, const char *thread, bool attach)
+{
+    struct metric *busy = labelled(metric_counter, "tidegate_loop_busy_seconds_total",
+                                   "Time that a loop was not waiting.", "thread", thread, NULL,
+                                   NULL);
+    struct metric *lag = labelled(metric_gauge, "tidegate_loop_lag_seconds",
+                                  "Longest turn of a loop since the last scrape.", "thread", thread,
+                                  NULL, NULL);
+    metric_set_reader(busy, attach ? read_busy : NULL, loop);
+    metric_set_reader(lag, attach ? read_lag : NULL, loop);
+}
+
+static void set_readers(struct gateway *gateway, bool attach)
+{
+    for (size_t i = 0; i < READERS; i++) {
+        metric_set_reader(reader_series(&readers[i]), attach ? readers[i].read : NULL,
+                          (void *)readers[i].arg);
+    }
+    for (int owner = 0; owner < MEM_OWNERS; owner++) {
+        struct metric *bytes = labelled(metric_gauge, "tidegate_memory_bytes",
+                                        "Memory held, by what for.", "owner",
+                                        mem_owner_name((enum mem_owner)owner), NULL, NULL);
+        metric_set_reader(bytes, attach ? read_memory : NULL, (void *)(size_t)owner);
+    }
+    set_loop_readers(gateway->hub_loop, "bus", attach);
+    for (uint32_t i = 0; i < gateway->worker_count; i++) {
+        char name[24];
+        snprintf(name, sizeof(name), "worker%u", i);
+        set_loop_readers(gateway->workers[i].loop, name, attach);
+    }
+}
+
+void stats_attach(struct gateway *gateway)
+{
+    attached = gateway;
+    set_readers(gateway, true);
+}
+
+void stats_detach(void)
+{
+    if (attached) {
+        set_readers(attached, false);
+        attached = NULL;
+    }
+}

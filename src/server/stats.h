@@ -1,0 +1,67 @@
+/* What the server counts: the series behind /metrics for sessions, frames and requests. Updates are
+ * cheap and for any thread. Labels hold nothing that a peer can choose. */
+#ifndef TIDEGATE_SERVER_STATS_H
+#define TIDEGATE_SERVER_STATS_H
+
+#include "core/session.h"
+#include "server/credential.h"
+#include "server/http_conn.h"
+#include "server/worker.h"
+
+enum stats_drop { STATS_DROP_CLOSED, STATS_DROP_EXPIRED, STATS_DROPS };
+
+/* Registers the series; once, before any thread. */
+void stats_init(void);
+
+/* Series with readers, which need the gateway. */
+void stats_attach(struct gateway *gateway);
+void stats_detach(void);
+
+void stats_session_opened(struct worker *worker, const struct session *session,
+                          const struct tenant *tenant);
+void stats_session_closed(struct worker *worker, const struct session *session,
+                          uint16_t close_code);
+void stats_closed_by_peer(struct worker *worker, const struct session *session);
+void stats_session_gone(struct worker *worker, const struct session *session);
+
+void stats_written(struct worker *worker, const struct session *session, uint32_t frames,
+                   uint64_t bytes);
+void stats_dropped(struct worker *worker, const struct session *session, enum stats_drop reason,
+                   uint32_t frames);
+void stats_received(struct worker *worker, const struct session *session, uint64_t bytes);
+void stats_acked(struct worker *worker, const struct session *session);
+void stats_gap(struct worker *worker, const struct session *session);
+void stats_resumed(struct worker *worker, const struct session *session,
+                   enum session_resumed resumed);
+void stats_frame_refused(struct worker *worker, const struct session *session, const char *code);
+
+/* A credential was checked; logs refusals. */
+void stats_auth(enum credential_refusal refusal, const struct credential *credential);
+
+/* A connect was answered with an error; reason is a literal. Logs it. */
+void stats_handshake_refused(const char *reason, const struct addr *peer, int status);
+
+/* A request that was no request; reason is a literal. Logs it. */
+void stats_http_refused(const char *listener, const struct addr *peer, int status,
+                        const char *reason);
+
+/* A request was answered. */
+void stats_request(const char *listener, const struct http_exchange *exchange, uint64_t now_us);
+
+enum stats_target {
+    STATS_USER,
+    STATS_GROUP,
+    STATS_SESSION,
+    STATS_ALL,
+    STATS_SEVERAL,
+    STATS_TARGETS
+};
+
+void stats_push_accepted(const struct tenant *tenant, enum stats_target target);
+void stats_push_refused(const struct tenant *tenant, const char *reason);
+
+enum stats_stage { STATS_API_TO_BUS, STATS_BUS_TO_WRITE, STATS_STAGES };
+
+void stats_latency(enum stats_stage stage, uint64_t us);
+
+#endif

@@ -1,0 +1,107 @@
+/* One worker thread: its loop, listeners, sessions and caches. Workers share nothing but the
+ * gateway. */
+#ifndef TIDEGATE_SERVER_WORKER_H
+#define TIDEGATE_SERVER_WORKER_H
+
+#include <pthread.h>
+
+#include "core/shard.h"
+#include "net/listener.h"
+#include "net/mailbox.h"
+#include "server/frame_cache.h"
+#include "server/gateway.h"
+#include "server/http_conn.h"
+#include "server/out_queue.h"
+
+enum { WORKER_RECEIVE_BYTES = 64 * 1024 };
+
+/* A session that must end, later in this turn: core may be walking it right now. */
+struct doomed {
+    uint32_t slot;
+    uint32_t generation;
+    uint16_t close_code;
+};
+
+struct worker {
+    struct gateway *gateway;
+    uint32_t index;
+    pthread_t thread;
+    bool started;
+    struct loop *loop;
+    struct mailbox mailbox;
+    struct listener *client_listener;
+    struct listener *api_listener;
+    struct http_service *client_http;
+    struct http_service *api_http;
+    struct shard *shard;
+    struct settings *settings;     /* a reference */
+    const struct tenants *tenants; /* borrowed from the main thread until it reloads */
+    uint8_t *receive_buffer;
+    struct frame_cache frames;
+    struct out_pool pool;
+    struct ws_inflater *inflater;
+    uint32_t *dirty; /* slots whose queue is flushed at the turn's end */
+    uint32_t dirty_count, dirty_cap;
+    struct doomed *doomed;
+    uint32_t doomed_count, doomed_cap;
+    struct mail_chain to_hub; /* leaves at the turn's end */
+    struct mail ring_mail;    /* posted by the bus thread: there is something in the ring */
+    atomic_bool ring_posted;
+    bool ring_ready; /* shard_run has work */
+    bool corking;    /* frames of this turn leave together */
+    bool draining;
+    bool has_mailbox;
+    struct mail catch_up_mail, stop_mail, drain_mail;
+    uint64_t drain_started_ms;
+    uint64_t drain_window_ms;
+    uint32_t drain_cursor; /* next slot to be told to go; 0: nobody */
+};
+
+/* A reload on its way to one worker. */
+struct worker_reload {
+    struct mail mail;
+    struct worker *worker;
+    struct settings *settings; /* a reference */
+    const struct tenants *tenants;
+};
+
+/* On failure, worker_fini all the same. */
+int worker_init(struct worker *worker, struct gateway *gateway, uint32_t index,
+                const struct tenants *tenants);
+
+/* NULL: not this one. Writes back the port that was bound. */
+int worker_listen(struct worker *worker, struct addr *client, struct addr *api);
+int worker_start(struct worker *worker);
+
+/* Joins the thread. */
+void worker_stop(struct worker *worker);
+
+/* Stopped: ends sessions and listeners; the hub must still be there. Then worker_fini frees the
+ * rest. */
+void worker_close(struct worker *worker);
+void worker_fini(struct worker *worker);
+
+/* Main thread. */
+struct worker_reload *worker_reload_create(struct worker *worker, struct settings *settings,
+                                           const struct tenants *tenants);
+void worker_reload_destroy(struct worker_reload *reload); /* one that was not posted */
+void worker_drain(struct worker *worker);
+
+/* Any thread: runs on the worker. */
+void worker_post(struct worker *worker, struct mail *mail);
+
+/* The bus thread: the ring has something. */
+void worker_wake(struct worker *worker);
+
+/* On the worker: what the hub is to get at the end of this turn. */
+void worker_send_to_hub(struct worker *worker, struct mail *mail);
+
+/* The worker whose thread this is; NULL on others. */
+struct worker *worker_current(void);
+
+static inline uint64_t worker_now_ms(const struct worker *worker)
+{
+    return loop_now_ms(worker->loop);
+}
+
+#endif

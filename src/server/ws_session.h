@@ -1,0 +1,116 @@
+/* A WebSocket session on a worker: the transport behind core's session. Reads frames, answers
+ * pings, writes what core delivers, closes by the rules. What frames mean to the client protocol is
+ * ws_protocol.h's business.
+ *
+ * Nothing here ends a session at once while core may be walking it: it is doomed and ends with the
+ * turn. */
+#ifndef TIDEGATE_SERVER_WS_SESSION_H
+#define TIDEGATE_SERVER_WS_SESSION_H
+
+#include "server/credential.h"
+#include "server/worker.h"
+
+/* Application close codes. 40xx: stop; 41xx: back off; 42xx: planned; 43xx: new credentials. */
+enum ws_close_code {
+    WS_CLOSE_ABORT = 0, /* no close frame: the socket is broken */
+    WS_CLOSE_KICKED = 4000,
+    WS_CLOSE_REPLACED = 4001,
+    WS_CLOSE_BAD_FRAME = 4002,
+    WS_CLOSE_FORBIDDEN = 4003,
+    WS_CLOSE_TOKEN_INVALID = 4004,
+    WS_CLOSE_SESSION_LIMIT = 4005,
+    WS_CLOSE_OVERLOADED = 4100,
+    WS_CLOSE_SLOW = 4101,
+    WS_CLOSE_NO_PONG = 4102,
+    WS_CLOSE_RATE_LIMITED = 4103,
+    WS_CLOSE_HELLO_TIMEOUT = 4104,
+    WS_CLOSE_DRAIN = 4200,
+    WS_CLOSE_EXPIRED = 4300,
+    WS_CLOSE_REVOKED = 4301,
+};
+
+enum { WS_TRANSPORT = 0 }; /* index in the shard */
+
+/* In session->flags. */
+enum ws_flag {
+    WS_IS_V1 = 1,
+    WS_IS_CLOSING = 2, /* a close frame is sent or queued; nothing else goes out */
+    WS_IS_DIRTY = 4,   /* in worker->dirty */
+    WS_IS_ECHO = 8,
+    WS_IS_BLOCKED = 16, /* the socket is full: watched for writing */
+    WS_IS_GREETED = 32, /* raw, or hello was taken */
+    WS_IS_WARNED = 64,  /* `expiring` was sent */
+    WS_IS_DOOMED = 128, /* in worker->doomed */
+};
+
+/* What only some sessions have. */
+struct ws_extra {
+    uint64_t user_key; /* counted in admission; 0: not */
+    uint64_t ip_key;
+    struct str *groups; /* patterns of the token; owned */
+    size_t group_count;
+    char *device;          /* owned, or NULL */
+    char *attrs;           /* JSON text as sent; owned, or NULL */
+    uint64_t tokens_milli; /* frames it may send now */
+    uint64_t tokens_ms;
+    uint64_t pings_since_ms;
+    uint32_t pings;
+    bool counts_frames;
+    bool is_identified; /* by the upgrade; hello needs no token */
+};
+
+extern const struct session_ops ws_session_ops;
+
+struct ws_open {
+    const struct tenant *tenant;
+    struct addr peer;
+    uint8_t flags;                       /* of enum ws_flag */
+    uint8_t window_bits;                 /* 0: no compression */
+    uint64_t ip_key;                     /* counted already */
+    const struct credential *credential; /* NULL: hello must bring one */
+};
+
+/* Makes a session of a socket that was upgraded. NULL when memory is out: fd is then still the
+ * caller's. */
+struct session *ws_session_open(struct worker *worker, int fd, const struct ws_open *open);
+
+/* Bytes that came with the upgrade. */
+void ws_session_feed(struct worker *worker, struct session *session, uint8_t *data, size_t len);
+
+/* The loop's tag handler. */
+void ws_session_on_event(void *owner, uint64_t tag, unsigned events);
+
+/* Sends or queues one frame of the worker's own making. The payload is copied. */
+void ws_session_send(struct worker *worker, struct session *session, enum ws_opcode opcode,
+                     struct str payload);
+
+/* Takes no reference. NULL (memory was out) ends the session. */
+void ws_session_send_frame(struct worker *worker, struct session *session, struct frame *frame);
+
+/* Ends the session with this code later in the turn; the first code counts. */
+void ws_session_doom(struct worker *worker, struct session *session, uint16_t close_code);
+
+/* The turn's end: corked frames leave, doomed sessions end. */
+void ws_session_flush_turn(struct worker *worker);
+
+/* Looks at the session's deadlines anew, now. */
+void ws_session_touch(struct worker *worker, struct session *session);
+
+/* Its extra part, made when absent. NULL when memory is out. */
+struct ws_extra *ws_session_extra(struct worker *worker, struct session *session);
+struct ws_extra *ws_session_peek_extra(const struct worker *worker, const struct session *session);
+
+/* Shutdown: closes the socket and frees the slot. */
+void ws_session_destroy(struct worker *worker, struct session *session);
+
+static inline unsigned ws_window_bits(const struct session *session)
+{
+    return session->pings >> 4;
+}
+
+static inline struct worker *ws_worker_of(const struct shard *shard)
+{
+    return shard_owner(shard);
+}
+
+#endif
