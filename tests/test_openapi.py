@@ -12,7 +12,7 @@ import schemathesis
 import yaml
 from harness.clients import V1Client
 from harness.gateway import ROOT
-from harness.wire import Wire
+from harness.wire import Wire, get
 from jsonschema import Draft202012Validator
 
 OTHER_KEY = "test-a-key-without-any-scope-that-is-asked-for"
@@ -226,6 +226,7 @@ WRONG_BODIES = [
     (b'{"to":{"users":["x"]},"data":1,"data":1}', 422, "repeated_field"),
     (b'{"to":{"users":["x"]},"data":' + b"[" * 33 + b"]" * 33 + b"}", 400, "bad_json"),
     (b"[]", 422, "invalid_message"),
+    (b"7", 422, "invalid_message"),
     (b'{"data":1}', 422, "invalid_to"),
     (b'{"to":{},"data":1}', 422, "invalid_to"),
     (b'{"to":{"all":false},"data":1}', 422, "invalid_to"),
@@ -290,6 +291,33 @@ def test_an_unknown_path_is_404_and_a_wrong_method_405(api):
     assert "GET" in headers["allow"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/v1/messages:batch", {"messages": [], "more": 1}, "invalid_messages"),
+        ("/v1/messages:batch", {"messages": 7}, "invalid_messages"),
+        ("/v1/messages:batch", [7] * 1001, "too_many_messages"),
+        ("/v1/users:query", {"users": [], "more": 1}, "invalid_users"),
+        ("/v1/users:query", {"users": ["x"] * 1001}, "invalid_users"),
+        ("/v1/users:query", {"users": [7]}, "invalid_users"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_wrong_list_has_its_code(api, path, body, code):
+    status, _, answer = api.api("POST", path, body)
+    assert (status, answer["code"]) == (422, code)
+
+
+def test_a_head_is_a_get_without_the_body(api):
+    for path in ("/v1/openapi.json", "/v1/users/42"):
+        with Wire(api.api_port, timeout=10 * api.slowness) as wire:
+            lines = [("Authorization", f"Bearer {api.api_key}")]
+            wire.send(get(path, lines, method="HEAD") + get(path, lines))
+            head, whole = wire.read_response(to_head=True), wire.read_response()
+            assert (head.status, whole.status) == (200, 200)
+            assert int(head.header("Content-Length")) == len(whole.body)
+
+
 def test_text_that_is_no_utf_8_has_its_code(api):
     for content_type in ("application/json", "text/plain"):
         status, _, answer = api.api("POST", "/v1/broadcast", b"\xff", {"Content-Type": content_type})
@@ -309,10 +337,24 @@ def test_schemathesis_finds_no_answer_that_is_not_described(make_gateway, tmp_pa
     gateway = make_gateway({"limits": {"header_timeout": "5s"}})
     config = tmp_path / "schemathesis.toml"
     config.write_text(f'headers = {{ Authorization = "Bearer {gateway.api_key}" }}\n')
-    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    checks = [
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+        "response_headers_conformance",
+        "unsupported_method",
+        "allow_header_conformance",
+    ]
     command = [
         *(sys.executable, "-m", "schemathesis.cli", f"--config-file={config}", "run"),
-        *(gateway.api_url("/v1/openapi.json"), "--checks", checks, "--phases", "examples,coverage,fuzzing"),
+        *(
+            gateway.api_url("/v1/openapi.json"),
+            "--checks",
+            ",".join(checks),
+            "--phases",
+            "examples,coverage,fuzzing",
+        ),
         *("--max-time", "30", "--max-examples", "40", "--seed", "7", "--no-shrink", "--continue-on-failure"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=tmp_path, check=False)
