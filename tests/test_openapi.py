@@ -184,6 +184,15 @@ def test_every_reference_and_component_is_used():
             assert f'"#/components/{kind}/{name}"' in text, f"nothing refers to {kind}/{name}"
 
 
+def test_every_code_of_the_source_is_described():
+    codes = set()
+    for path in (ROOT / "src/api").glob("*.c"):
+        if path.stem not in ("admin", "demo"):
+            codes |= set(re.findall(r'\b[45]\d\d,\s*"([a-z_]+)"', path.read_text()))
+    assert len(codes) > 15
+    assert {code for code in codes if not code.startswith("invalid_")} <= SPEC_CODES
+
+
 def test_the_gateway_serves_the_description_to_everybody(api):
     status, headers, served = api.api("GET", "/v1/openapi.json", headers={"Authorization": ""})
     assert (status, headers["content-type"]) == (200, "application/json")
