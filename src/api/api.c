@@ -75,6 +75,12 @@ static bool path_matches(struct str path, const char *pattern, struct str names[
     return !uri_path_next(&left, &segment);
 }
 
+/* RFC 9110 9.3.2: HEAD is GET without the body, which http_answer leaves out. */
+static enum http_method wanted_method(const struct http_request *request)
+{
+    return request->method == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : request->method;
+}
+
 static const struct endpoint *find_endpoint(const struct http_request *request,
                                             struct str names[API_NAMES_MAX], bool *out_path_known,
                                             struct buf *allow)
@@ -84,11 +90,12 @@ static const struct endpoint *find_endpoint(const struct http_request *request,
         if (!path_matches(request->path, endpoints[i].path, names)) {
             continue;
         }
-        if (endpoints[i].method == request->method) {
+        if (endpoints[i].method == wanted_method(request)) {
             return &endpoints[i];
         }
         *out_path_known = true;
-        buf_printf(allow, "%s%s", allow->len ? ", " : "", http_method_name(endpoints[i].method));
+        buf_printf(allow, "%s%s%s", allow->len ? ", " : "", http_method_name(endpoints[i].method),
+                   endpoints[i].method == HTTP_METHOD_GET ? ", HEAD" : "");
     }
     return NULL;
 }
@@ -217,6 +224,16 @@ static bool may_call(struct api_call *call, const struct endpoint *endpoint)
     return true;
 }
 
+/* A compressed body would be pushed as bytes that nobody understands. */
+static bool check_encoding(struct api_call *call)
+{
+    if (http_request_header_count(call->request, "Content-Encoding") == 0) {
+        return true;
+    }
+    api_refuse(call, 415, "unsupported_encoding", "The body must not have a Content-Encoding.");
+    return false;
+}
+
 /* Finds the endpoint and checks the caller; answers when that fails. */
 static const struct endpoint *admit(struct api_call *call)
 {
@@ -232,7 +249,7 @@ static const struct endpoint *admit(struct api_call *call)
         answer_unknown(call->exchange, path_known, &allow);
     } else {
         call->exchange->route = endpoint->path;
-        endpoint = may_call(call, endpoint) ? endpoint : NULL;
+        endpoint = may_call(call, endpoint) && check_encoding(call) ? endpoint : NULL;
     }
     buf_fini(&allow);
     return endpoint;

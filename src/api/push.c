@@ -384,10 +384,10 @@ int push_status(const struct push_outcome *outcome, const char **out_code, const
         return 422;
     case PUBLISH_FAILED: break;
     }
-    *out_code = "bus_unavailable";
-    *out_detail =
-        outcome->accepted_parts
-            ? "The bus has a part of the push: some targets may get it. Try again with the same id."
-            : "The bus did not take the push. Try again.";
+    bool is_partial = outcome->accepted_parts > 0;
+    *out_code = is_partial ? "bus_partial" : "bus_unavailable";
+    *out_detail = is_partial ? "The bus has a part of the push: some targets may get it. Try again "
+                               "with the same id."
+                             : "The bus did not take the push. Try again.";
     return 503;
 }

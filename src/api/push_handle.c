@@ -269,7 +269,9 @@ static bool find_messages(struct json_value body, struct json_value *out_array)
         *out_array = body;
         return true;
     }
-    if (json_read_fields(body, fields, 1, NULL) || fields[0].value.type != JSON_TYPE_ARRAY) {
+    size_t unknown;
+    if (json_read_fields(body, fields, 1, &unknown) || unknown ||
+        fields[0].value.type != JSON_TYPE_ARRAY) {
         return false;
     }
     *out_array = fields[0].value;

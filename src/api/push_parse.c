@@ -183,13 +183,13 @@ static bool decode_base64(struct push *push, struct json_value value, struct pus
 static bool read_data(struct push *push, struct json_value data, struct json_value base64,
                       const struct settings_limits *limits, struct push_error *error)
 {
-    if (data.type != JSON_TYPE_NONE && base64.type != JSON_TYPE_NONE) {
-        return fail(error, 422, "invalid_data", "`data` and `data_base64` exclude each other.");
+    if ((data.type == JSON_TYPE_NONE) == (base64.type == JSON_TYPE_NONE)) {
+        return fail(error, 422, "invalid_data", "A message has `data` or `data_base64`.");
     }
     if (data.type != JSON_TYPE_NONE) {
         push->data = data.raw;
         push->data_kind = EVENT_DATA_JSON;
-    } else if (base64.type != JSON_TYPE_NONE && !decode_base64(push, base64, error)) {
+    } else if (!decode_base64(push, base64, error)) {
         return false;
     }
     if (push->data.len > limits->message_bytes) {
@@ -353,9 +353,7 @@ static bool read_body(struct push *push, struct str content_type, struct str bod
     bool guess = is_type(content_type, "application/x-www-form-urlencoded") || !content_type.len;
     bool text = str_starts_with(content_type, STR("text/"));
     push->data = body;
-    if (body.len == 0) {
-        push->data_kind = EVENT_DATA_NONE;
-    } else if ((guess || is_json_type(content_type)) && is_json(body, limits, &push->data)) {
+    if ((guess || is_json_type(content_type)) && is_json(body, limits, &push->data)) {
         push->data_kind = EVENT_DATA_JSON;
     } else if (is_json_type(content_type)) {
         return fail(error, 400, "bad_json", "The body is not JSON.");

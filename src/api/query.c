@@ -176,11 +176,13 @@ void query_handle_users(struct api_call *call)
 {
     struct json_field fields[] = {{.name = STR("users")}};
     struct json_value body;
+    size_t unknown;
     if (json_parse(&body, call->exchange->body, 3, NULL)) {
         api_refuse(call, 400, "bad_json", "The body is not JSON.");
         return;
     }
-    if (json_read_fields(body, fields, 1, NULL) || fields[0].value.type != JSON_TYPE_ARRAY ||
+    if (json_read_fields(body, fields, 1, &unknown) || unknown ||
+        fields[0].value.type != JSON_TYPE_ARRAY ||
         !are_names(fields[0].value, api_limits(call->worker))) {
         api_refuse(call, 422, "invalid_users", "`users` is an array of up to 1,000 user ids.");
         return;
@@ -309,7 +311,7 @@ static void answer_count(struct push_task *task, const struct push_outcome *outc
     json_write_u64_field(&out, str_of(name), outcome->matched);
     json_write_bool_field(&out, STR("complete"), outcome->is_complete);
     buf_append_char(&out, '}');
-    http_answer_json(task->owner, status, buf_str(&out));
+    http_answer_json(task->owner, 200, buf_str(&out));
     buf_fini(&out);
 }
 
