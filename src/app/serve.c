@@ -10,6 +10,7 @@
 
 #include "api/admin.h"
 #include "api/api.h"
+#include "api/push.h"
 #include "app/config.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -255,7 +256,8 @@ static int create_gateway(struct server *server, const char **out_problem)
         .engine = bus_engine_find(settings->bus.engine),
         .hooks = {.on_api_head = api_on_head,
                   .on_api_request = api_on_request,
-                  .on_client_request = on_client_request},
+                  .on_client_request = on_client_request,
+                  .on_worker_end = push_free_scratch},
         .main_mailbox = &server->mailbox,
     };
     options.has_client = parse_listen(&options.client, settings->listen.client);
@@ -384,9 +386,9 @@ int app_serve_main(int argc, char **argv)
     }
     server.path = config_path(path);
     int err = config_load(&server.settings, server.path, &remarks);
-    fputs(buf_cstr(&remarks), stderr);
-    buf_fini(&remarks);
     if (err) {
+        fputs(buf_cstr(&remarks), stderr);
+        buf_fini(&remarks);
         args_complain("serve", "the configuration is not usable: %s", err_str(err));
         return err == ERR_SYNTAX ? EXIT_CODE_REFUSED : EXIT_CODE_USAGE;
     }
@@ -394,6 +396,8 @@ int app_serve_main(int argc, char **argv)
     stats_init();
     log_set_level(server.settings->log.level);
     log_start(STDERR_FILENO);
+    log_lines("config.remark", &remarks);
+    buf_fini(&remarks);
     exit_code = serve(&server);
     log_stop();
     return exit_code;

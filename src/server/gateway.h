@@ -28,6 +28,8 @@ struct gateway_hooks {
     void (*on_api_request)(struct worker *worker, struct http_exchange *exchange);
     /* A request on the client listener that is no connect. */
     void (*on_client_request)(struct worker *worker, struct http_exchange *exchange);
+    /* The thread ends: what it kept for itself is freed. */
+    void (*on_worker_end)(void);
 };
 
 struct gateway_options {

@@ -294,6 +294,7 @@ static void *run(void *arg)
     if (err) {
         log_error("worker.failed", "worker %u stopped: %s", worker->index, err_str(err));
     }
+    worker->gateway->options.hooks.on_worker_end();
     return NULL;
 }
 
