@@ -77,6 +77,9 @@ int event_encode(struct buf *out, const struct event *event, const struct target
     if (buf_err(out)) {
         return buf_err(out);
     }
+    if (out->len - start > UINT32_MAX / 2) {
+        return ERR_TOO_LARGE;
+    }
     header.length = (uint32_t)(out->len - start - EVENT_HEADER_LEN);
     memcpy(out->data + start, &header, sizeof(header));
     return 0;
@@ -161,11 +164,21 @@ static void take_body(struct event *event, struct reader *reader)
     event->data = str_make(take(reader, data_len), reader->short_of ? 0 : data_len);
 }
 
+static bool is_membership(const struct event *event)
+{
+    return event->kind == EVENT_JOIN || event->kind == EVENT_PART;
+}
+
 static bool is_sound(const struct event *event, const struct reader *reader)
 {
-    return !reader->short_of && reader->left == 0 && event->parts > 0 &&
-           event->part < event->parts && event->kind >= EVENT_MESSAGE &&
-           event->kind <= EVENT_KICK && event->data_kind <= EVENT_DATA_TEXT;
+    if (reader->short_of || reader->left > 0 || event->part >= event->parts ||
+        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE || event->kind > EVENT_KICK ||
+        event->data_kind > EVENT_DATA_TEXT) {
+        return false;
+    }
+    bool is_one_group = event->header.target_count == 1 &&
+                        event->target_bytes.ptr[0] == TARGET_GROUP;
+    return is_one_group || !is_membership(event);
 }
 
 ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip)

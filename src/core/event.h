@@ -5,12 +5,14 @@
  *      0  version 1, flags 1, target count 2, app 4 (target_app_hash)
  *      8  target key 8 (the first)
  *     16  ttl in ms 4 (0: none), origin 4 (the sender's boot), counter 4 (of origin and queue),
- * length 4 32  [id hash 8, body hash 8] when EVENT_HAS_ID the other target keys, 8 each body: kind
- * 1, part 1, parts 1, data kind 1, time 8 (wall, ms), id, type, collapse, origin tag, subject
- * (2-byte length each), targets (kind 1, 2-byte length each), excepted sessions (2-byte count,
- * 2-byte length each), data (4-byte length)
- *
- * length counts what follows the header. */
+ *        length 4 (of what follows the header)
+ *     32  [id hash 8, body hash 8] when EVENT_HAS_ID
+ *         the other target keys, 8 each
+ *         body: kind 1, part 1, parts 1, data kind 1, time 8 (wall, ms),
+ *               id, type, collapse, origin tag, subject (2-byte length each),
+ *               targets (kind 1, 2-byte length each),
+ *               excepted sessions (2-byte count, 2-byte length each),
+ *               data (4-byte length) */
 #ifndef TIDEGATE_CORE_EVENT_H
 #define TIDEGATE_CORE_EVENT_H
 
@@ -22,7 +24,7 @@
 #include "base/buf.h"
 #include "core/target.h"
 
-enum { EVENT_VERSION = 1, EVENT_HEADER_LEN = 32, EVENT_MAX_TARGETS = 4096 };
+enum { EVENT_VERSION = 1, EVENT_HEADER_LEN = 32, EVENT_MAX_TARGETS = 4096, EVENT_MAX_PARTS = 64 };
 
 enum event_flag {
     EVENT_HAS_ID = 1,        /* the caller chose the id: it is an idempotency key */
@@ -32,8 +34,8 @@ enum event_flag {
 
 enum event_kind {
     EVENT_MESSAGE = 1,
-    EVENT_JOIN = 2, /* target: a group; subject: the user whose sessions join it */
-    EVENT_PART = 3,
+    EVENT_JOIN = 2, /* target: one group; subject: the user whose sessions join it */
+    EVENT_PART = 3, /* the same */
     EVENT_KICK = 4, /* target: a user or a session */
 };
 
@@ -85,8 +87,9 @@ int event_encode(struct buf *out, const struct event *event, const struct target
 /* Puts the counter into an encoded event, which the bus thread does as it packs. */
 void event_set_counter(uint8_t *encoded, uint32_t counter);
 
-/* Returns the bytes of the first event in data, or ERR_SYNTAX; ERR_UNSUPPORTED for another version,
- * with *out_skip set to the bytes to skip. Everything is checked; nothing is copied. */
+/* Returns the bytes of the first event in data, or ERR_SYNTAX, or ERR_UNSUPPORTED for another
+ * version. *out_skip is set to the bytes that lead to the next event as soon as these are known,
+ * else left alone. Everything is checked; nothing is copied. */
 ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip);
 
 /* Key of target i. */

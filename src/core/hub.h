@@ -54,7 +54,7 @@ enum interest_op {
 
 struct interest_item {
     uint64_t key;
-    enum interest_op op;
+    enum interest_op op; /* JOINED and NOT_JOINED: one for each join event that was handed over */
 };
 
 /* Who waits for the fence: the worker's own words, the hub does not look at them. */
@@ -68,13 +68,13 @@ struct interest_waiter {
 
 /* What a worker wants added and removed, gathered over one turn. It comes back through the worker's
  * ring with the heads at that moment: the fence. What is before it is in the window, what is after
- * it comes live. */
+ * it comes live. While memory is out, it waits in the hub, and so do those posted after it. */
 struct interest_batch {
     struct mail mail; /* to the bus thread; run is set by who posts it */
     void *owner;      /* the poster's */
     uint32_t worker;
-    int err; /* ERR_NO_MEMORY: a key could not be added, so nobody may wait on it */
     uint32_t item_count, item_cap;
+    uint32_t items_applied; /* the hub's */
     uint32_t waiter_count, waiter_cap;
     struct interest_item *items;
     struct interest_waiter *waiters;
@@ -86,6 +86,18 @@ struct interest_batch *interest_batch_create(uint32_t worker);
 void interest_batch_destroy(struct interest_batch *batch);
 int interest_batch_add(struct interest_batch *batch, uint64_t key, enum interest_op op);
 int interest_batch_wait(struct interest_batch *batch, struct interest_waiter waiter);
+
+/* What a worker that fell behind reads from the window by itself. Joins, parts and kicks come
+ * along, since the window may evict them before the worker gets there; it applies those that are
+ * gone. */
+struct hub_catch_up {
+    struct hub_span span;
+    struct message **controls; /* references, in the order of their queues */
+    uint32_t control_count;
+    bool controls_lost; /* there were too many: sessions that meet a gap must start anew */
+};
+
+void hub_catch_up_destroy(struct hub_catch_up *catch_up);
 
 /* The hub's end of one worker. */
 struct hub_link {
@@ -120,7 +132,8 @@ void hub_destroy(struct hub *hub);
 extern const struct bus_callbacks hub_bus_callbacks;
 void hub_set_bus(struct hub *hub, struct bus *bus);
 
-/* Takes a push (it comes back by give_back, done, exactly once). */
+/* Takes a push (it comes back by give_back, done, exactly once). Its receipt, if any, is told of
+ * each part, also of those that fail; it delivers once, before or after the push is done. */
 void hub_publish(struct hub *hub, struct publish *publish, uint64_t now_ms);
 
 /* Applies the batch; it comes back through its worker's ring when it has waiters, else it is

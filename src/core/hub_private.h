@@ -1,9 +1,16 @@
-/* What hub.c, hub_send.c and hub_receive.c share; nobody else includes it. */
+/* What the hub's sources share; nobody else includes it.
+ *   hub.c           life, turns, heads
+ *   hub_worker.c    the way to each worker: ring, behind, catch-up
+ *   hub_interest.c  who has which key
+ *   hub_send.c      pushes to the bus
+ *   hub_receive.c   records from the bus
+ *   hub_ids.c       which events and ids came before */
 #ifndef TIDEGATE_CORE_HUB_PRIVATE_H
 #define TIDEGATE_CORE_HUB_PRIVATE_H
 
 #include "base/u64map.h"
 #include "core/hub.h"
+#include "core/message.h"
 #include "core/publish.h"
 
 /* One queue of the bus, as this node sends to it and receives from it. */
@@ -11,20 +18,31 @@ struct hub_queue {
     struct publish_part *waiting; /* not yet in a record, oldest first */
     struct publish_part **waiting_end;
     struct publish_part *sent; /* in the record under way, or acknowledged and not yet returned */
-    struct publish_part **sent_end;
+    struct publish_part *sent_last;
     struct publish_part *next_return; /* where the search for a returned part begins; may be NULL */
-    struct bus_publish record;        /* at most one under way */
+    struct publish_part *record_first; /* of the record under way; they are the last ones of sent */
+    struct bus_publish record;         /* at most one under way */
     struct buf record_bytes;
-    uint32_t record_parts; /* parts at the end of sent that are in it */
+    uint32_t record_parts;
     bool under_way;
     uint32_t counter; /* of the last event packed */
+};
+
+/* Oldest first, by interest_batch.next. */
+struct hub_batches {
+    struct interest_batch *first;
+    struct interest_batch **end;
 };
 
 struct hub_worker {
     struct hub_link link;
     struct hub_heads behind_from; /* meaningful while link.behind */
-    struct interest_batch *held;  /* fences that wait until it has caught up, oldest first */
-    struct interest_batch **held_end;
+    bool catch_up_asked;          /* and not yet granted */
+    struct message **controls;    /* handed over while behind */
+    uint32_t control_count, control_cap;
+    bool controls_lost;
+    struct hub_batches unapplied; /* wait for memory */
+    struct hub_batches held;      /* fences that wait until it has caught up */
     struct mail_chain done;
     bool wake;
 };
@@ -37,8 +55,7 @@ struct hub {
     struct window *window;
     struct hub_heads heads;
     struct u64map interest; /* target key → mask of workers */
-    struct u64map
-        pins; /* (group key, worker) → joins by the API that the worker has not answered */
+    struct u64map pins;  /* (group key, worker) → join events that the worker has not answered */
     struct u64map ids;   /* id hash → struct hub_id */
     struct u64map marks; /* (origin, queue) → counter of the last event + 1 */
     struct hub_queue queues[BUS_MAX_QUEUES];
@@ -52,21 +69,26 @@ struct hub {
     struct hub_stats stats;
 };
 
-/* A push that carried an id, while the window keeps it. */
-struct hub_id {
-    uint64_t body_hash;
-    uint32_t part_count; /* seen so far */
-    uint32_t part_cap;
-    struct hub_id_part {
-        uint32_t queue;
-        struct bus_pos pos;
-    } parts[];
-};
+/* hub_worker.c */
+int hub_worker_init(struct hub_worker *worker, uint32_t ring_slots);
+void hub_worker_fini(struct hub_worker *worker);
+bool hub_worker_is_behind(const struct hub_worker *worker);
+bool hub_worker_push(struct hub *hub, struct hub_worker *worker, enum ring_kind kind, void *ptr);
+void hub_offer(struct hub *hub, uint32_t worker, struct message *message);
+void hub_mark_all_behind(struct hub *hub);
+void hub_return_fence(struct hub *hub, struct hub_worker *worker, struct interest_batch *batch);
+void hub_retry_catch_up(struct hub *hub);
+
+/* hub_interest.c */
+void hub_batches_add(struct hub_batches *batches, struct interest_batch *batch);
+struct interest_batch *hub_batches_take(struct hub_batches *batches);
+void hub_retry_interest(struct hub *hub);
+uint64_t hub_workers_of_key(const struct hub *hub, uint64_t key);
+int hub_pin_group(struct hub *hub, uint64_t key, uint64_t mask);
 
 /* hub_send.c */
 void hub_part_acknowledge(struct hub *hub, struct publish_part *part, struct bus_pos pos);
 void hub_part_return(struct hub *hub, struct publish_part *part, enum publish_verdict verdict);
-void hub_part_fail(struct hub *hub, struct publish_part *part, int err);
 struct publish_part *hub_part_find_sent(struct hub_queue *queue, uint32_t counter);
 void hub_part_remove_sent(struct hub_queue *queue, struct publish_part *part);
 bool hub_send_waiting(struct hub *hub);
@@ -75,16 +97,13 @@ void hub_fail_all(struct hub *hub, int err);
 
 /* hub_receive.c */
 void hub_on_evict(void *owner, struct message *message);
+
+/* hub_ids.c */
+bool hub_event_is_new(struct hub *hub, uint32_t queue, const struct event_header *header);
+enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, uint32_t queue,
+                                  struct bus_pos pos, struct publish_part *own);
+void hub_forget_id(struct hub *hub, const struct event *event);
 void hub_forget_ids(struct hub *hub);
-
-/* hub.c */
-void hub_offer(struct hub *hub, uint32_t worker, struct message *message);
-void hub_mark_all_behind(struct hub *hub);
-
-static inline uint64_t hub_pin_key(uint64_t key, uint32_t worker)
-{
-    return key ^ (uint64_t)(worker + 1) * 0x9e3779b97f4a7c15u;
-}
 
 static inline void hub_count(atomic_uint_fast64_t *counter, uint64_t n)
 {

@@ -29,13 +29,19 @@ static void finish_part(struct hub *hub, struct publish_part *part)
     }
 }
 
-void hub_part_fail(struct hub *hub, struct publish_part *part, int err)
+/* A part that did not come back will never be counted: its receipt need not wait for it. */
+static void fail_part(struct hub *hub, struct publish_part *part, int err)
 {
-    if (!part->finished) {
-        part->publish->verdict = PUBLISH_FAILED;
-        part->publish->err = err;
-        finish_part(hub, part);
+    struct publish *publish = part->publish;
+    if (part->finished) {
+        return;
     }
+    if (publish->receipt && !part->returned) {
+        receipt_close(publish->receipt);
+    }
+    publish->verdict = PUBLISH_FAILED;
+    publish->err = err;
+    finish_part(hub, part);
 }
 
 static void finish_if_complete(struct hub *hub, struct publish_part *part)
@@ -65,22 +71,29 @@ void hub_part_return(struct hub *hub, struct publish_part *part, enum publish_ve
     finish_if_complete(hub, part);
 }
 
+static void add_waiting(struct hub *hub, struct publish_part *part)
+{
+    struct hub_queue *queue = &hub->queues[part->queue];
+    hub->waiting_bytes += part->event.len;
+    part->next = NULL;
+    *queue->waiting_end = part;
+    queue->waiting_end = &part->next;
+}
+
 void hub_publish(struct hub *hub, struct publish *publish, uint64_t now_ms)
 {
+    uint32_t part_count = publish->part_count; /* it may be gone after the last part */
+    ASSERT(part_count > 0);
     hub->now_ms = now_ms;
-    publish->open_parts = publish->part_count;
+    publish->open_parts = part_count;
     publish->verdict = PUBLISH_ACCEPTED;
-    for (uint32_t i = 0; i < publish->part_count; i++) {
+    for (uint32_t i = 0; i < part_count; i++) {
         struct publish_part *part = &publish->parts[i];
         if (hub->waiting_bytes + part->event.len > hub->options.backlog_bytes) {
-            hub_part_fail(hub, part, ERR_UNAVAILABLE);
-            continue;
+            fail_part(hub, part, ERR_UNAVAILABLE);
+        } else {
+            add_waiting(hub, part);
         }
-        struct hub_queue *queue = &hub->queues[part->queue];
-        hub->waiting_bytes += part->event.len;
-        part->next = NULL;
-        *queue->waiting_end = part;
-        queue->waiting_end = &part->next;
     }
 }
 
@@ -98,25 +111,19 @@ static struct publish_part *pop_waiting(struct hub *hub, struct hub_queue *queue
 
 static void push_sent(struct hub_queue *queue, struct publish_part *part)
 {
+    part->prev = queue->sent_last;
     part->next = NULL;
-    *queue->sent_end = part;
-    queue->sent_end = &part->next;
+    *(part->prev ? &part->prev->next : &queue->sent) = part;
+    queue->sent_last = part;
 }
 
-void hub_part_remove_sent(struct hub_queue *queue, struct publish_part *gone)
+void hub_part_remove_sent(struct hub_queue *queue, struct publish_part *part)
 {
-    if (queue->next_return == gone) {
-        queue->next_return = gone->next;
+    if (queue->next_return == part) {
+        queue->next_return = part->next;
     }
-    for (struct publish_part **at = &queue->sent; *at; at = &(*at)->next) {
-        if (*at == gone) {
-            *at = gone->next;
-            if (!*at) {
-                queue->sent_end = at;
-            }
-            return;
-        }
-    }
+    *(part->prev ? &part->prev->next : &queue->sent) = part->next;
+    *(part->next ? &part->next->prev : &queue->sent_last) = part->prev;
 }
 
 /* Own records come back in the order sent, so the search goes on where the last one ended. */
@@ -133,42 +140,42 @@ struct publish_part *hub_part_find_sent(struct hub_queue *queue, uint32_t counte
     return part;
 }
 
-static int pack(struct hub *hub, struct hub_queue *queue)
+static int pack_part(struct hub_queue *queue, struct publish_part *part)
+{
+    part->counter = queue->counter + 1;
+    event_set_counter(part->event.data, part->counter);
+    int err = buf_append(&queue->record_bytes, part->event.data, part->event.len);
+    if (err) {
+        queue->record_bytes.err = 0; /* what is in it may go */
+        return err;
+    }
+    queue->counter++;
+    queue->record_parts++;
+    return 0;
+}
+
+/* Where memory is out, the record goes with what is in it; the first one must fit or fails. */
+static void pack(struct hub *hub, struct hub_queue *queue)
 {
     buf_clear(&queue->record_bytes);
     queue->record_parts = 0;
     while (queue->waiting) {
         struct publish_part *part = queue->waiting;
-        if (queue->record_parts > 0 &&
-            queue->record_bytes.len + part->event.len > hub->options.record_bytes) {
-            break;
+        bool is_first = queue->record_parts == 0;
+        if (!is_first && queue->record_bytes.len + part->event.len > hub->options.record_bytes) {
+            return;
         }
-        part->counter = queue->counter + 1;
-        event_set_counter(part->event.data, part->counter);
-        if (buf_append(&queue->record_bytes, part->event.data, part->event.len)) {
-            buf_clear(&queue->record_bytes);
-            hub_part_fail(hub, pop_waiting(hub, queue), ERR_NO_MEMORY);
-            return ERR_NO_MEMORY;
+        if (pack_part(queue, part)) {
+            if (is_first) {
+                fail_part(hub, pop_waiting(hub, queue), ERR_NO_MEMORY);
+            }
+            return;
         }
-        queue->counter++;
-        queue->record_parts++;
         push_sent(queue, pop_waiting(hub, queue));
+        if (is_first) {
+            queue->record_first = part;
+        }
     }
-    return 0;
-}
-
-/* The first part that belongs to the record under way: the last record_parts of sent. */
-static struct publish_part *first_of_record(const struct hub_queue *queue)
-{
-    uint32_t count = 0;
-    for (struct publish_part *part = queue->sent; part; part = part->next) {
-        count++;
-    }
-    struct publish_part *part = queue->sent;
-    for (uint32_t skip = count - queue->record_parts; skip > 0; skip--) {
-        part = part->next;
-    }
-    return part;
 }
 
 static void settle_part(struct hub *hub, struct hub_queue *queue, struct publish_part *part,
@@ -179,7 +186,7 @@ static void settle_part(struct hub *hub, struct hub_queue *queue, struct publish
         hub_part_remove_sent(queue, part);
     }
     if (err) {
-        hub_part_fail(hub, part, err);
+        fail_part(hub, part, err);
     } else {
         hub_part_acknowledge(hub, part, pos);
     }
@@ -192,31 +199,32 @@ static void on_record_done(struct bus_publish *record, int err, struct bus_pos p
     struct hub *hub = (struct hub *)((char *)(queue - record->queue) -
                                      offsetof(struct hub, queues));
     queue->under_way = false;
-    struct publish_part *part = first_of_record(queue);
+    struct publish_part *part = queue->record_first;
     for (uint32_t i = 0; i < queue->record_parts; i++) {
         struct publish_part *next = part->next;
-        struct bus_pos own = {pos.hi, pos.lo + i};
-        settle_part(hub, queue, part, err, own);
+        settle_part(hub, queue, part, err, (struct bus_pos){pos.hi, pos.lo + i});
         part = next;
     }
     queue->record_parts = 0;
+    queue->record_first = NULL;
 }
 
 static void send_record(struct hub *hub, uint32_t index)
 {
     struct hub_queue *queue = &hub->queues[index];
-    if (pack(hub, queue) || queue->record_parts == 0) {
+    pack(hub, queue);
+    if (queue->record_parts == 0) {
         return;
     }
     queue->under_way = true;
     queue->record = (struct bus_publish){
         .on_done = on_record_done, .queue = index, .record = buf_str(&queue->record_bytes)};
+    hub_count(&hub->stats.records_out, 1);
+    hub_count(&hub->stats.events_out, queue->record_parts);
     int err = bus_publish(hub->bus, &queue->record);
     if (err) {
         on_record_done(&queue->record, err, (struct bus_pos){0, 0});
     }
-    hub_count(&hub->stats.records_out, 1);
-    hub_count(&hub->stats.events_out, queue->record_parts);
 }
 
 bool hub_send_waiting(struct hub *hub)
@@ -240,19 +248,32 @@ static bool is_late(const struct hub *hub, const struct publish_part *part)
     return part->publish->deadline_ms && part->publish->deadline_ms <= hub->now_ms;
 }
 
-/* The record under way is the engine's to end; what waits behind it ends here. */
+static void fail_late_waiting(struct hub *hub, struct hub_queue *queue)
+{
+    while (queue->waiting && is_late(hub, queue->waiting)) {
+        fail_part(hub, pop_waiting(hub, queue), ERR_UNAVAILABLE);
+    }
+}
+
+/* The record under way is the engine's to end; what it acknowledged and did not hand back ends
+ * here. */
+static void fail_late_returns(struct hub *hub, struct hub_queue *queue)
+{
+    for (struct publish_part *part = queue->sent; part && part->acknowledged;) {
+        struct publish_part *next = part->next;
+        if (is_late(hub, part)) {
+            hub_part_remove_sent(queue, part);
+            fail_part(hub, part, ERR_TIMEOUT);
+        }
+        part = next;
+    }
+}
+
 void hub_fail_late(struct hub *hub)
 {
     for (uint32_t i = 0; i < hub->options.queues; i++) {
-        struct hub_queue *queue = &hub->queues[i];
-        while (queue->waiting && is_late(hub, queue->waiting)) {
-            hub_part_fail(hub, pop_waiting(hub, queue), ERR_UNAVAILABLE);
-        }
-        while (!queue->under_way && queue->sent && is_late(hub, queue->sent)) {
-            struct publish_part *part = queue->sent;
-            hub_part_remove_sent(queue, part);
-            hub_part_fail(hub, part, ERR_TIMEOUT);
-        }
+        fail_late_waiting(hub, &hub->queues[i]);
+        fail_late_returns(hub, &hub->queues[i]);
     }
 }
 
@@ -261,12 +282,12 @@ void hub_fail_all(struct hub *hub, int err)
     for (uint32_t i = 0; i < hub->options.queues; i++) {
         struct hub_queue *queue = &hub->queues[i];
         while (queue->waiting) {
-            hub_part_fail(hub, pop_waiting(hub, queue), err);
+            fail_part(hub, pop_waiting(hub, queue), err);
         }
         while (queue->sent) {
             struct publish_part *part = queue->sent;
             hub_part_remove_sent(queue, part);
-            hub_part_fail(hub, part, err);
+            fail_part(hub, part, err);
         }
     }
 }

@@ -21,14 +21,16 @@ struct message {
     uint64_t received_us;    /* monotonic, when the bus handed it over */
     uint64_t expires_ms;     /* monotonic; 0: never */
     struct receipt *receipt; /* a reference; NULL but for a push that asked, on its own node */
-    uint64_t
-        *links; /* window: a target's seq before this one, MESSAGE_NO_LINK for none; one a target */
+    /* Bit w: it is for worker w, who was behind and must find it in the window. Who clears a bit,
+     * the worker or the eviction, answers to the receipt for it. */
+    atomic_uint_fast64_t owed;
+    uint64_t *links;    /* window, one a target: the target's seq before this one or NO_LINK */
     struct event event; /* points into bytes */
     uint32_t size;      /* of this allocation */
 };
 
-/* Copies the encoded event, which must decode; NULL when it doesn't or memory is out. One
- * reference. */
+/* Copies the encoded event, which must decode as a whole; NULL when it doesn't or memory is out.
+ * One reference. */
 struct message *message_create(struct str encoded, uint32_t queue, struct bus_pos pos);
 
 static inline struct message *message_ref(struct message *message)

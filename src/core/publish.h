@@ -24,6 +24,7 @@ enum publish_verdict {
 struct publish_part {
     struct publish *publish;
     struct publish_part *next;
+    struct publish_part *prev; /* the bus thread's */
     uint32_t queue;
     uint32_t counter;   /* the bus thread's */
     struct buf event;   /* encoded */
@@ -40,8 +41,10 @@ struct publish {
     uint32_t worker;  /* who gets it back; HUB_NO_WORKER: the poster frees it in on_done */
     void (*on_done)(struct publish *publish); /* on the worker, once */
     uint64_t deadline_ms;                     /* monotonic */
-    struct receipt *receipt;                  /* a reference, or NULL */
-    bool awaits_return; /* has an id or a receipt: done only when its records came back */
+    /* A reference, or NULL; its events then have EVENT_WANTS_RECEIPT. */
+    struct receipt *receipt;
+    /* Done only when its records came back; for events with EVENT_HAS_ID or EVENT_WANTS_RECEIPT. */
+    bool awaits_return;
     enum publish_verdict verdict;
     int err;
     uint32_t open_parts; /* the bus thread's */
@@ -50,7 +53,8 @@ struct publish {
     struct publish_part parts[];
 };
 
-/* All zero but for part_count and the parts' publish. NULL when memory is out. */
+/* At least one part. All zero but for part_count and the parts' publish. NULL when memory is out.
+ */
 struct publish *publish_create(uint32_t part_count);
 
 /* Frees the parts' events and drops the receipt too. NULL is fine. */

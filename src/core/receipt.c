@@ -21,10 +21,16 @@ void receipt_unref(struct receipt *receipt)
     }
 }
 
-void receipt_close(struct receipt *receipt)
+void receipt_close_many(struct receipt *receipt, unsigned count)
 {
-    if (atomic_fetch_sub_explicit(&receipt->open, 1, memory_order_acq_rel) == 1) {
+    if (count > 0 &&
+        atomic_fetch_sub_explicit(&receipt->open, count, memory_order_acq_rel) == count) {
         receipt_ref(receipt);
         receipt->deliver(receipt);
     }
+}
+
+void receipt_close(struct receipt *receipt)
+{
+    receipt_close_many(receipt, 1);
 }

@@ -43,4 +43,7 @@ static inline void receipt_open(struct receipt *receipt)
 /* One has reported; the last one delivers, with a reference of its own for the mail. */
 void receipt_close(struct receipt *receipt);
 
+/* count have reported, or never will. 0 is fine. */
+void receipt_close_many(struct receipt *receipt, unsigned count);
+
 #endif

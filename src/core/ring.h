@@ -14,7 +14,7 @@ enum ring_kind {
     RING_MESSAGE,  /* struct message */
     RING_FENCE,    /* struct interest_batch that comes back with the heads */
     RING_HEADS,    /* struct hub_heads: how far the queues are, without traffic */
-    RING_CATCH_UP, /* struct hub_span: read the window yourself from here to there */
+    RING_CATCH_UP, /* struct hub_catch_up: read the window yourself from here to there */
 };
 
 struct ring {

@@ -89,12 +89,15 @@ enum session_delivery {
  * where the line says so. A transport that wants to end a session inside one of them defers it to
  * the turn's end. */
 struct session_ops {
+    /* In state LIVE the message's receipt, if any, counts the session; in REPLAYING it does not. */
     enum session_delivery (*deliver)(struct shard *shard, struct session *session,
                                      struct message *message);
     /* The session is known to the hub; pos is where its stream begins. Before any deliver. */
     void (*on_start)(struct shard *shard, struct session *session, enum session_resumed resumed,
                      const struct hub_heads *pos);
-    /* A join is in force. tag: as given to shard_join; 0: the API did it. */
+    /* A join is in force. tag 0: the API did it. Else it answers shard_join: exactly once for each
+     * tag, unless the session is kicked or ends; group is empty when that membership is gone
+     * already, or was in force before by the API. */
     void (*on_joined)(struct shard *shard, struct session *session, struct str group, uint32_t tag);
     /* The API took the session out of the group. */
     void (*on_left)(struct shard *shard, struct session *session, struct str group);

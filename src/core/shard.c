@@ -7,8 +7,6 @@
 #include "core/shard_private.h"
 #include "core/sid.h"
 
-_Static_assert(sizeof(struct member) <= 32, "counted in the budget of an idle session");
-
 int shard_create(struct shard **out_shard, const struct shard_options *options,
                  const struct shard_callbacks *callbacks, void *owner)
 {
@@ -17,6 +15,8 @@ int shard_create(struct shard **out_shard, const struct shard_options *options,
         return ERR_NO_MEMORY;
     }
     shard->options = *options;
+    shard->options.slice = options->slice ? options->slice : SHARD_SLICE;
+    shard->options.lane_items = options->lane_items ? options->lane_items : SHARD_LANE_ITEMS;
     shard->callbacks = callbacks;
     shard->owner = owner;
     slab_init(&shard->sessions, sizeof(struct session), MEM_SESSIONS);
@@ -24,21 +24,8 @@ int shard_create(struct shard **out_shard, const struct shard_options *options,
     slab_init(&shard->members, sizeof(struct member), MEM_TABLES);
     name_table_init(&shard->users, sizeof(struct user));
     name_table_init(&shard->groups, sizeof(struct group));
-    shard->replay_queue_end = &shard->replay_queue;
     *out_shard = shard;
     return 0;
-}
-
-static void destroy_served(struct shard *shard)
-{
-    size_t at = 0;
-    for (struct u64map_entry *entry = u64map_next(&shard->served, &at); entry;
-         entry = u64map_next(&shard->served, &at)) {
-        struct served *served = (struct served *)(uintptr_t)entry->value;
-        u64map_fini(&served->slots);
-        mem_free(served);
-    }
-    u64map_fini(&shard->served);
 }
 
 void shard_destroy(struct shard *shard)
@@ -46,9 +33,12 @@ void shard_destroy(struct shard *shard)
     if (!shard) {
         return;
     }
+    if (shard->catch_up) {
+        hub_catch_up_destroy(shard->catch_up);
+    }
     lanes_destroy(shard);
     interest_batch_destroy(shard->batch);
-    destroy_served(shard);
+    served_destroy_all(shard);
     u64map_fini(&shard->voids);
     name_table_fini(&shard->groups);
     name_table_fini(&shard->users);
@@ -163,14 +153,19 @@ static void count_out_of_app(struct shard *shard, const struct session *session)
     }
 }
 
+static void drop_replay(struct shard *shard, struct session *session)
+{
+    struct session_cold *cold = shard_session_cold(shard, session);
+    replay_destroy(shard, cold->replay);
+    cold->replay = NULL;
+}
+
 void shard_session_end(struct shard *shard, struct session *session)
 {
     if (session->state == SESSION_ENDED || session->state == SESSION_FREE) {
         return;
     }
-    struct session_cold *cold = shard_session_cold(shard, session);
-    replay_destroy(shard, cold->replay);
-    cold->replay = NULL;
+    drop_replay(shard, session);
     groups_leave_all(shard, session);
     if (session->user) {
         remove_from_user(shard, session);
@@ -287,22 +282,41 @@ static int attach_replay(struct shard *shard, struct session *session,
     return cold->replay ? 0 : ERR_NO_MEMORY;
 }
 
+void session_go_live(struct shard *shard, struct session *session)
+{
+    drop_replay(shard, session);
+    session->state = SESSION_LIVE;
+    session->live_from = shard->ordinal;
+}
+
+static int ask_for_fence(struct shard *shard, struct session *session)
+{
+    struct shard_app *app = &shard->apps[session->app];
+    if (app->sessions == 0 && interest_add(shard, app->all_key, INTEREST_ADD)) {
+        return ERR_NO_MEMORY;
+    }
+    if (interest_wait(shard, session, 0, 0, 0)) {
+        if (app->sessions == 0) {
+            interest_add(shard, app->all_key, INTEREST_REMOVE);
+        }
+        return ERR_NO_MEMORY;
+    }
+    app->sessions++;
+    return 0;
+}
+
 int shard_session_start(struct shard *shard, struct session *session,
                         const struct session_resume *resume)
 {
     ASSERT(session->state == SESSION_NEW);
-    struct shard_app *app = &shard->apps[session->app];
     int err = attach_replay(shard, session, resume);
-    if (!err && app->sessions == 0) {
-        err = interest_add(shard, app->all_key, INTEREST_ADD);
-    }
     if (!err) {
-        err = interest_wait(shard, session, 0, 0, 0);
+        err = ask_for_fence(shard, session);
     }
     if (err) {
+        drop_replay(shard, session);
         return err;
     }
-    app->sessions++;
     session->state = SESSION_STARTING;
     return 0;
 }

@@ -16,7 +16,7 @@
 
 struct shard; /* shard_private.h */
 
-enum { SHARD_TRANSPORTS = 4, SHARD_SLICE = 512 };
+enum { SHARD_TRANSPORTS = 4, SHARD_SLICE = 512, SHARD_LANE_ITEMS = 4096 };
 
 /* A grant of group membership lives no longer, so a part need not be remembered longer. */
 #define SHARD_GRANT_LIFE_MS (24u * 3600u * 1000u)
@@ -30,6 +30,9 @@ struct shard_options {
     struct window *window;
     struct hub_link *link;
     uint32_t max_replays; /* that hold a list at a time; others wait their turn */
+    uint32_t slice;       /* sends of a broadcast before others have their turn; 0: SHARD_SLICE */
+    uint32_t
+        lane_items; /* messages of one queue in line before the ring waits; 0: SHARD_LANE_ITEMS */
 };
 
 struct shard_callbacks {

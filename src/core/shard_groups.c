@@ -5,8 +5,6 @@
 #include "base/mem.h"
 #include "core/shard_private.h"
 
-enum { VOIDS_KEPT = 1024 };
-
 static struct interest_batch *current_batch(struct shard *shard)
 {
     if (!shard->batch) {
@@ -39,12 +37,12 @@ void shard_flush(struct shard *shard)
     }
 }
 
-static struct group *group_at(const struct shard *shard, uint32_t index)
+struct group *group_at(const struct shard *shard, uint32_t index)
 {
     return name_table_at(&shard->groups, index);
 }
 
-static struct member *member_at(const struct shard *shard, uint32_t index)
+struct member *member_at(const struct shard *shard, uint32_t index)
 {
     return slab_at(&shard->members, index);
 }
@@ -54,8 +52,13 @@ static void account_members(const struct group *group, int sign)
     mem_account(MEM_TABLES, sign * (int64_t)(sizeof(*group->members) * group->cap));
 }
 
-/* Frees the group when nobody is in it and no broadcast walks it. */
-void group_release(struct shard *shard, uint32_t index)
+/* Keeps the group, even without members, until group_release. */
+void group_hold(struct shard *shard, uint32_t index)
+{
+    group_at(shard, index)->casts++;
+}
+
+static void remove_if_unused(struct shard *shard, uint32_t index)
 {
     struct group *group = group_at(shard, index);
     if (group->name.count > 0 || group->casts > 0) {
@@ -68,7 +71,14 @@ void group_release(struct shard *shard, uint32_t index)
     shard_count(&shard->stats.groups, -1);
 }
 
-static uint32_t find_or_add_group(struct shard *shard, uint16_t app, struct str name)
+void group_release(struct shard *shard, uint32_t index)
+{
+    group_at(shard, index)->casts--;
+    remove_if_unused(shard, index);
+}
+
+/* A new group is gone again unless a member follows or somebody holds it. */
+uint32_t group_find_or_add(struct shard *shard, uint16_t app, struct str name)
 {
     uint64_t key = shard_key(shard, app, TARGET_GROUP, name);
     uint32_t index = name_table_find(&shard->groups, key);
@@ -105,8 +115,7 @@ static int make_room(struct group *group)
 }
 
 /* The session's membership in the group, or 0. */
-static uint32_t find_member(const struct shard *shard, const struct session *session,
-                            uint32_t group)
+uint32_t member_find(const struct shard *shard, const struct session *session, uint32_t group)
 {
     uint32_t index = session->first_member;
     while (index && member_at(shard, index)->group != group) {
@@ -115,13 +124,13 @@ static uint32_t find_member(const struct shard *shard, const struct session *ses
     return index;
 }
 
-static uint32_t add_member(struct shard *shard, struct session *session, uint32_t group_index,
-                           uint64_t stamp)
+uint32_t member_add(struct shard *shard, struct session *session, uint32_t group_index,
+                    uint64_t stamp)
 {
     struct group *group = group_at(shard, group_index);
     uint32_t index = make_room(group) ? 0 : slab_alloc(&shard->members);
     if (!index) {
-        group_release(shard, group_index);
+        remove_if_unused(shard, group_index);
         return 0;
     }
     *member_at(shard, index) = (struct member){.stamp = stamp,
@@ -155,12 +164,12 @@ static void remove_member(struct shard *shard, struct session *session, uint32_t
     session->group_count--;
     slab_free(&shard->members, index);
     shard_count(&shard->stats.members, -1);
-    group_release(shard, group_index);
+    remove_if_unused(shard, group_index);
 }
 
-static void forget_member(struct shard *shard, struct session *session, uint32_t index)
+void member_forget(struct shard *shard, struct session *session, uint32_t index)
 {
-    struct replay *replay = shard_session_cold(shard, session)->replay;
+    struct replay *replay = replay_of(shard, session);
     if (replay) {
         replay_forget_member(replay, index);
     }
@@ -176,16 +185,16 @@ void groups_leave_all(struct shard *shard, struct session *session)
 
 int shard_join(struct shard *shard, struct session *session, struct str name, uint32_t tag)
 {
-    uint32_t group = find_or_add_group(shard, session->app, name);
+    uint32_t group = group_find_or_add(shard, session->app, name);
     if (!group) {
         return ERR_NO_MEMORY;
     }
-    if (find_member(shard, session, group)) {
+    if (member_find(shard, session, group)) {
         return ERR_EXISTS;
     }
     bool with_start = session->state == SESSION_NEW;
     uint64_t serial = with_start ? 0 : ++shard->join_serial;
-    uint32_t member = add_member(shard, session, group, MEMBER_PENDING | serial);
+    uint32_t member = member_add(shard, session, group, MEMBER_PENDING | serial);
     if (!member) {
         return ERR_NO_MEMORY;
     }
@@ -200,186 +209,65 @@ int shard_leave(struct shard *shard, struct session *session, struct str name)
 {
     uint64_t key = shard_key(shard, session->app, TARGET_GROUP, name);
     uint32_t group = name_table_find(&shard->groups, key);
-    uint32_t member = group ? find_member(shard, session, group) : 0;
+    uint32_t member = group ? member_find(shard, session, group) : 0;
     if (!member) {
         return ERR_NOT_FOUND;
     }
-    forget_member(shard, session, member);
+    member_forget(shard, session, member);
     return 0;
 }
 
-void groups_start_members(struct shard *shard, struct session *session, uint64_t ordinal)
+void groups_start_members(struct shard *shard, struct session *session)
 {
     for (uint32_t index = session->first_member; index; index = member_at(shard, index)->next) {
         struct member *member = member_at(shard, index);
         if (member->stamp == MEMBER_PENDING) {
-            member->stamp = ordinal;
+            member->stamp = shard->ordinal;
         }
     }
 }
 
-static struct str group_name(const struct shard *shard, uint32_t index)
+struct str group_name(const struct shard *shard, uint32_t index)
 {
     return name_entry_name(&group_at(shard, index)->name);
 }
 
-/* The fence of a join: what comes from now on is for it. A session that still replays will find
- * what is between here and then in the window. */
+static bool owns_member(const struct shard *shard, const struct session *session, uint32_t index)
+{
+    uint32_t at = session->first_member;
+    while (at && at != index) {
+        at = member_at(shard, at)->next;
+    }
+    return at != 0;
+}
+
+/* What comes from now on is for the member. A session that still replays will find what is between
+ * here and then in the window. */
+static int put_in_force(struct shard *shard, struct session *session, uint32_t index,
+                        const struct hub_heads *heads)
+{
+    struct member *member = member_at(shard, index);
+    struct replay *replay = replay_of(shard, session);
+    uint64_t key = group_at(shard, member->group)->name.key;
+    uint32_t queue = target_queue(key, shard->options.queues);
+    member->stamp = shard->ordinal;
+    return replay ? replay_note_join(replay, index, heads->pos[queue]) : 0;
+}
+
+/* The fence of a join. The session may have left meanwhile, or the API may have joined it already;
+ * the answer is due all the same. */
 void groups_on_fence(struct shard *shard, struct session *session,
                      const struct interest_waiter *waiter, const struct hub_heads *heads)
 {
-    uint32_t index = session->first_member;
-    while (index && index != waiter->member) {
-        index = member_at(shard, index)->next;
-    }
-    struct member *member = index ? member_at(shard, index) : NULL;
-    if (!member || member->stamp != (MEMBER_PENDING | waiter->serial)) {
-        return;
-    }
-    member->stamp = shard->ordinal;
-    struct replay *replay = shard_session_cold(shard, session)->replay;
-    uint64_t key = group_at(shard, member->group)->name.key;
-    uint32_t queue = target_queue(key, shard->options.queues);
-    if (replay && replay_note_join(replay, index, heads->pos[queue])) {
+    uint32_t index = waiter->member;
+    bool waits = owns_member(shard, session, index) &&
+                 member_at(shard, index)->stamp == (MEMBER_PENDING | waiter->serial);
+    struct str name = waits ? group_name(shard, member_at(shard, index)->group) : STR("");
+    if (waits && put_in_force(shard, session, index, heads)) {
         ops_of(shard, session)->on_kick(shard, session, 4100);
         return;
     }
-    ops_of(shard, session)
-        ->on_joined(shard, session, group_name(shard, member->group), waiter->tag);
-}
-
-static bool join_by_event(struct shard *shard, struct session *session, uint32_t group,
-                          const struct message *message, uint64_t ordinal)
-{
-    if (session->state != SESSION_LIVE && session->state != SESSION_REPLAYING) {
-        return false;
-    }
-    if (find_member(shard, session, group)) {
-        return true;
-    }
-    uint32_t member = add_member(shard, session, group, ordinal);
-    struct replay *replay = shard_session_cold(shard, session)->replay;
-    if (!member || (replay && replay_note_join(replay, member, message->pos))) {
-        ops_of(shard, session)->on_kick(shard, session, 4100);
-        return false;
-    }
-    ops_of(shard, session)->on_joined(shard, session, group_name(shard, group), 0);
-    return true;
-}
-
-static uint64_t void_key(const struct shard *shard, uint64_t user_key, uint64_t group_key)
-{
-    uint64_t both[2] = {user_key, group_key};
-    return siphash(&shard->options.sid_key, both, sizeof(both));
-}
-
-static uint64_t subject_key(const struct shard *shard, const struct message *message)
-{
-    return target_key(&shard->options.cluster_key, message->event.header.app, TARGET_USER,
-                      message->event.subject);
-}
-
-static struct str event_group(const struct message *message)
-{
-    struct str rest = message->event.target_bytes;
-    struct target target = {TARGET_GROUP, STR("")};
-    event_next_target(&rest, &target);
-    return target.name;
-}
-
-/* casts keeps the group while its first member is still to come. */
-static void join_user(struct shard *shard, uint32_t user_index, struct message *message,
-                      uint64_t ordinal, uint32_t *out_matched)
-{
-    const struct user *user = name_table_at(&shard->users, user_index);
-    uint32_t group = find_or_add_group(shard, user->name.app, event_group(message));
-    if (!group) {
-        return;
-    }
-    group_at(shard, group)->casts++;
-    for (uint32_t slot = user->first_session; slot;) {
-        struct session *session = session_at(shard, slot);
-        slot = session->user_next;
-        *out_matched += join_by_event(shard, session, group, message, ordinal);
-    }
-    group_at(shard, group)->casts--;
-    group_release(shard, group);
-}
-
-void groups_on_join_event(struct shard *shard, struct message *message, uint64_t ordinal,
-                          uint32_t *out_matched)
-{
-    uint32_t user = name_table_find(&shard->users, subject_key(shard, message));
-    uint64_t key = message->event.header.key;
-    if (user) {
-        join_user(shard, user, message, ordinal, out_matched);
-    }
-    bool has_group = name_table_find(&shard->groups, key) != 0;
-    interest_add(shard, key, has_group ? INTEREST_JOINED : INTEREST_NOT_JOINED);
-}
-
-static bool part_by_event(struct shard *shard, struct session *session, uint32_t group)
-{
-    uint32_t member = find_member(shard, session, group);
-    if (!member) {
-        return false;
-    }
-    ops_of(shard, session)->on_left(shard, session, group_name(shard, group));
-    forget_member(shard, session, member);
-    return true;
-}
-
-/* Grants of before have expired by themselves, so their voids are of no use any more. */
-static void sweep_voids(struct shard *shard, uint64_t now_ms)
-{
-    for (bool again = true; again;) {
-        again = false;
-        size_t at = 0;
-        struct u64map_entry *entry = u64map_next(&shard->voids, &at);
-        while (entry && entry->value + SHARD_GRANT_LIFE_MS >= now_ms) {
-            entry = u64map_next(&shard->voids, &at);
-        }
-        if (entry) {
-            again = u64map_remove(&shard->voids, entry->key);
-        }
-    }
-    shard->voids_swept_at = shard->voids.count;
-}
-
-void groups_on_part_event(struct shard *shard, struct message *message, uint32_t *out_matched)
-{
-    uint64_t user_key = subject_key(shard, message);
-    uint64_t group_key = message->event.header.key;
-    uint64_t *until = u64map_put(&shard->voids, void_key(shard, user_key, group_key));
-    if (until) {
-        *until = message->event.time_ms;
-    }
-    if (shard->voids.count > 2 * shard->voids_swept_at + VOIDS_KEPT) {
-        sweep_voids(shard, message->event.time_ms);
-    }
-    uint32_t user_index = name_table_find(&shard->users, user_key);
-    uint32_t group = name_table_find(&shard->groups, group_key);
-    if (!user_index || !group) {
-        return;
-    }
-    const struct user *user = name_table_at(&shard->users, user_index);
-    group_at(shard, group)->casts++;
-    for (uint32_t slot = user->first_session; slot;) {
-        struct session *session = session_at(shard, slot);
-        slot = session->user_next;
-        *out_matched += part_by_event(shard, session, group);
-    }
-    group_at(shard, group)->casts--;
-    group_release(shard, group);
-}
-
-bool shard_grant_is_revoked(const struct shard *shard, uint16_t app, struct str user,
-                            struct str group, uint64_t issued_ms)
-{
-    uint64_t key = void_key(shard, shard_key(shard, app, TARGET_USER, user),
-                            shard_key(shard, app, TARGET_GROUP, group));
-    const uint64_t *until = u64map_find(&shard->voids, key);
-    return until && issued_ms <= *until;
+    ops_of(shard, session)->on_joined(shard, session, name, waiter->tag);
 }
 
 uint32_t shard_group_size(const struct shard *shard, uint16_t app, struct str name)

@@ -1,8 +1,13 @@
 /* What the shard's sources share; nobody else includes it.
- *   shard.c          sessions, users, apps
- *   shard_groups.c   membership and interest
- *   shard_deliver.c  ring, lanes, broadcasts in slices
- *   shard_replay.c   what a returning session missed */
+ *   shard.c              sessions, users, apps
+ *   shard_groups.c       membership and interest
+ *   shard_control.c      joins and parts by the API
+ *   shard_ring.c         what the bus thread hands over: messages, fences, heads, catch-ups
+ *   shard_lane.c         each queue's messages, one after the other
+ *   shard_cast.c         one message to whom it concerns, in slices
+ *   shard_served.c       who got a message that has several targets
+ *   shard_replay.c       a returning session on its way to the present
+ *   shard_replay_list.c  what it missed in one queue */
 #ifndef TIDEGATE_CORE_SHARD_PRIVATE_H
 #define TIDEGATE_CORE_SHARD_PRIVATE_H
 
@@ -29,7 +34,7 @@ struct group {
 };
 
 /* One session in one group. A member is served in a broadcast of ordinal n when stamp < n, and is
- * then stamped. */
+ * then stamped. All messages of a group come through one lane, so their ordinals ascend here. */
 struct member {
     uint64_t stamp; /* the last ordinal it was served at, or that it joined at; MEMBER_PENDING |
                        serial: not in force */
@@ -38,6 +43,8 @@ struct member {
     uint32_t next;  /* of the session */
     uint32_t index; /* its place in group->members */
 };
+
+_Static_assert(sizeof(struct member) == 24, "counted in the budget of an idle session");
 
 #define MEMBER_PENDING (1ull << 63)
 
@@ -50,17 +57,27 @@ struct shard_app {
 
 /* Which sessions have got a message that has several targets. */
 struct served {
-    struct u64map slots;
+    struct served *next; /* younger */
+    struct served *prev;
+    uint64_t key; /* in shard.served */
+    struct u64map sessions;
     uint64_t parts_seen; /* bit i: part i */
     uint64_t until_ms;   /* kept until all parts were seen or then */
     uint32_t casts;      /* under way */
+    bool incomplete;     /* memory was out: some that got it are not in sessions */
+};
+
+struct lane_item {
+    struct message *message; /* a reference */
+    uint64_t ordinal;
+    struct bus_pos before; /* what its queue had passed when it came */
+    bool reports;          /* its receipt waits for this worker */
 };
 
 /* A message on its way through the targets of this worker. */
 struct cast {
-    struct message *message; /* a reference; NULL: the lane is idle */
-    uint64_t ordinal;
-    struct str targets; /* what is left of event.target_bytes */
+    struct lane_item item; /* message NULL: the lane is idle */
+    struct str targets;    /* what is left of event.target_bytes */
     size_t target_index;
     enum target_kind walking; /* 0: take the next target */
     uint32_t group;           /* while walking a group */
@@ -68,13 +85,9 @@ struct cast {
     struct served *served;    /* only for several targets */
     uint64_t *excepts; /* slot << 32 | generation of sessions here that don't get it; NULL: none */
     uint32_t except_count;
-    uint32_t origin; /* of the page that doesn't get it; 0: none */
+    bool excepts_unread; /* memory was out: each session is compared with the event itself */
+    uint32_t origin;     /* of the page that doesn't get it; 0: none */
     uint32_t matched, written, dropped;
-};
-
-struct lane_item {
-    struct message *message;
-    uint64_t ordinal;
 };
 
 /* One queue on this worker: its messages go out one after the other. */
@@ -82,8 +95,14 @@ struct lane {
     struct cast cast;
     struct lane_item *items; /* a ring of what waits behind the cast */
     uint32_t cap, head, count;
+    uint32_t controls;      /* joins, parts and kicks in the cast and in line */
     struct bus_pos drained; /* everything up to here left the ring */
     struct bus_pos done;    /* everything up to here was sent to whom it concerned */
+};
+
+struct replay_list {
+    struct replay *first;
+    struct replay *last;
 };
 
 struct shard {
@@ -100,42 +119,53 @@ struct shard {
     uint32_t app_count;
     struct lane lanes[BUS_MAX_QUEUES];
     uint64_t busy_lanes; /* bit q: lane q has a cast or items */
+    uint64_t full_lanes; /* bit q: lane q takes no more, so the ring waits */
     uint64_t ordinal;    /* of the last ring entry */
     uint64_t now_ms;
     struct interest_batch *batch; /* gathers in this turn */
     uint32_t generation;          /* of the last session made */
     uint64_t join_serial;
     uint32_t heads_cursor; /* next slot to be told the positions; 0: nobody */
-    uint64_t next_sweep_ms;
     bool asked_catch_up;
-    struct u64map served; /* message id hash → struct served, for messages of several parts */
+    struct hub_catch_up *catch_up; /* under way: span.from is how far it got; NULL: none */
+    struct u64map served;          /* message id hash → struct served */
+    struct served *served_oldest;
+    struct served *served_newest;
     struct u64map voids;  /* (user, group) → wall ms of a part by the API */
+    uint64_t all_void_ms; /* memory was out at that part: no grant of before is good */
     uint32_t voids_swept_at;
-    struct replay *replay_queue; /* wait for a place, oldest first */
-    struct replay **replay_queue_end;
-    uint32_t replays; /* that have a place */
+    struct replay_list waiting_replays; /* for a place */
+    struct replay_list running_replays; /* have one and may go on */
+    uint32_t replay_places;             /* taken */
     struct shard_stats stats;
 };
 
 /* A session's way back to the present. */
 struct replay {
     struct shard *shard;
-    struct replay *next; /* in the queue */
+    struct replay_list *in; /* NULL: waits for room in its transport */
+    struct replay *next;
+    struct replay *prev;
     uint32_t slot;
     bool has_place;
-    bool queued;
-    struct session_resume resume;
-    struct hub_heads cursor; /* seen up to here, or about to be */
-    bool listed;             /* seqs are those of queue */
-    uint32_t queue;          /* whose turn it is */
-    uint64_t *seqs;          /* ascending */
+    bool same_epoch;
+    bool listed;    /* seqs are those of queue */
+    uint32_t queue; /* whose turn it is */
+
+    uint64_t has;   /* bit q: the client named queue q */
+    uint64_t since; /* the ordinal of its fence */
+    uint64_t *seqs; /* ascending */
     uint32_t seq_count, seq_at, seq_cap;
     struct bus_pos list_end; /* cursor of queue once the list is through */
-    struct replay_join {
+    struct replay_join {     /* groups joined meanwhile count from there */
         uint32_t member;
         struct bus_pos from;
-    } * joins; /* groups joined meanwhile count from there */
+    } * joins;
     uint32_t join_count, join_cap;
+    struct replay_queue {
+        struct bus_pos seen;   /* what the client says it has */
+        struct bus_pos cursor; /* seen up to here, or about to be */
+    } queues[];
 };
 
 /* shard.c */
@@ -156,6 +186,32 @@ static inline uint32_t slot_of(const struct shard *shard, const struct session *
     return cold->slot;
 }
 
+static inline struct replay *replay_of(const struct shard *shard, const struct session *session)
+{
+    const struct session_cold *cold = slab_at(&shard->colds, session->cold);
+    return cold->replay;
+}
+
+static inline bool bit_is_set(uint64_t bits, uint32_t index)
+{
+    return bits >> index & 1;
+}
+
+static inline uint64_t with_bit(uint64_t bits, uint32_t index, bool on)
+{
+    return on ? bits | 1ull << index : bits & ~(1ull << index);
+}
+
+static inline struct bus_pos bus_pos_max(struct bus_pos a, struct bus_pos b)
+{
+    return bus_pos_compare(a, b) > 0 ? a : b;
+}
+
+static inline struct bus_pos bus_pos_min(struct bus_pos a, struct bus_pos b)
+{
+    return bus_pos_compare(a, b) < 0 ? a : b;
+}
+
 static inline void shard_count(atomic_uint_fast64_t *counter, int64_t n)
 {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
@@ -163,6 +219,7 @@ static inline void shard_count(atomic_uint_fast64_t *counter, int64_t n)
 }
 
 uint64_t shard_key(const struct shard *shard, uint16_t app, enum target_kind kind, struct str name);
+void session_go_live(struct shard *shard, struct session *session);
 
 /* shard_groups.c */
 int interest_add(struct shard *shard, uint64_t key, enum interest_op op);
@@ -170,28 +227,68 @@ int interest_wait(struct shard *shard, const struct session *session, uint32_t m
                   uint64_t serial, uint32_t tag);
 void groups_on_fence(struct shard *shard, struct session *session,
                      const struct interest_waiter *waiter, const struct hub_heads *heads);
-void groups_start_members(struct shard *shard, struct session *session, uint64_t ordinal);
+void groups_start_members(struct shard *shard, struct session *session);
 void groups_leave_all(struct shard *shard, struct session *session);
-void groups_on_join_event(struct shard *shard, struct message *message, uint64_t ordinal,
-                          uint32_t *out_matched);
-void groups_on_part_event(struct shard *shard, struct message *message, uint32_t *out_matched);
+struct group *group_at(const struct shard *shard, uint32_t index);
+struct member *member_at(const struct shard *shard, uint32_t index);
+struct str group_name(const struct shard *shard, uint32_t index);
+uint32_t group_find_or_add(struct shard *shard, uint16_t app, struct str name);
+void group_hold(struct shard *shard, uint32_t index);
 void group_release(struct shard *shard, uint32_t index);
+uint32_t member_find(const struct shard *shard, const struct session *session, uint32_t group);
+uint32_t member_add(struct shard *shard, struct session *session, uint32_t group, uint64_t stamp);
+void member_forget(struct shard *shard, struct session *session, uint32_t index);
 
-/* shard_deliver.c */
+/* shard_control.c */
+uint32_t control_join(struct shard *shard, struct message *message, uint64_t ordinal);
+uint32_t control_part(struct shard *shard, struct message *message);
+
+/* shard_ring.c */
+void shard_drain_ring(struct shard *shard);
+void shard_tell_heads(struct shard *shard);
+
+/* shard_lane.c */
+void lane_add(struct shard *shard, struct message *message, bool reports);
+void lane_pass(struct shard *shard, uint32_t queue, struct bus_pos pos);
+bool lane_is_busy(const struct shard *shard, uint32_t queue);
+bool lane_is_full(const struct shard *shard, uint32_t queue);
+void lanes_run(struct shard *shard);
+struct bus_pos lane_settled(const struct shard *shard, uint32_t queue);
+void lanes_destroy(struct shard *shard);
+
+/* shard_cast.c */
+void cast_begin(struct shard *shard, struct cast *cast, struct lane_item item);
+bool cast_run(struct shard *shard, struct cast *cast, uint32_t *budget);
+void cast_end(struct shard *shard, struct cast *cast);
+void cast_abandon(struct shard *shard, struct cast *cast);
+uint32_t cast_weight(const struct shard *shard, const struct message *message);
 enum session_delivery deliver_one(struct shard *shard, struct session *session,
                                   struct message *message);
 bool message_excludes(const struct shard *shard, const struct message *message,
                       const struct session *session);
-void session_on_fence(struct shard *shard, struct session *session, const struct hub_heads *heads);
-void lanes_destroy(struct shard *shard);
+bool session_was_before(const struct shard *shard, const struct session *session, uint64_t ordinal);
+bool message_is_expired(const struct shard *shard, const struct message *message);
+
+/* shard_served.c */
+struct served *served_begin(struct shard *shard, const struct event *event);
+bool served_note(struct served *served, const struct session *session);
+void served_end(struct shard *shard, struct served *served, const struct event *event);
+void served_sweep(struct shard *shard);
+void served_destroy_all(struct shard *shard);
 
 /* shard_replay.c */
 struct replay *replay_create(struct shard *shard, struct session *session,
                              const struct session_resume *resume);
 void replay_destroy(struct shard *shard, struct replay *replay);
 void replay_on_fence(struct shard *shard, struct session *session, const struct hub_heads *heads);
+bool replays_run(struct shard *shard);
+void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos to,
+                     enum session_gap_why why);
+
+/* shard_replay_list.c */
+bool replay_list(struct replay *replay, struct session *session);
+void replay_drop_list(struct replay *replay);
 int replay_note_join(struct replay *replay, uint32_t member, struct bus_pos from);
 void replay_forget_member(struct replay *replay, uint32_t member);
-bool replay_run_queue(struct shard *shard);
 
 #endif

@@ -1,52 +1,61 @@
-/* What a returning session missed, read from the window queue by queue, as fast as the session
- * takes it. Nothing goes to it live meanwhile; once it has everything that left the ring, it goes
- * live from the next ring entry. */
-#include <string.h>
-
+/* A returning session on its way to the present: what it missed is read from the window queue by
+ * queue, as fast as the session takes it. Nothing goes to it live meanwhile; once it has everything
+ * that left the ring, it goes live from the next ring entry. A replay that holds a list takes one
+ * of few places; the others wait. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/shard_private.h"
 
-enum { LIST_FIRST = 64, STEP_MESSAGES = 256 };
+enum { STEP_MESSAGES = 256, TURN_STEPS = 64 };
+
+static size_t size_of(uint32_t queues)
+{
+    return sizeof(struct replay) + queues * sizeof(struct replay_queue);
+}
 
 struct replay *replay_create(struct shard *shard, struct session *session,
                              const struct session_resume *resume)
 {
-    struct replay *replay = mem_zalloc(sizeof(*replay));
-    if (replay) {
-        replay->shard = shard;
-        replay->slot = slot_of(shard, session);
-        replay->resume = *resume;
-        mem_account(MEM_SESSIONS, sizeof(*replay));
+    uint32_t queues = shard->options.queues;
+    struct replay *replay = mem_zalloc(size_of(queues));
+    if (!replay) {
+        return NULL;
     }
+    replay->shard = shard;
+    replay->slot = slot_of(shard, session);
+    replay->same_epoch = resume->same_epoch;
+    for (uint32_t q = 0; q < queues; q++) {
+        replay->has = with_bit(replay->has, q, resume->has[q]);
+        replay->queues[q].seen = resume->seen.pos[q];
+    }
+    mem_account(MEM_SESSIONS, (int64_t)size_of(queues));
     return replay;
 }
 
-static void leave_queue(struct shard *shard, struct replay *replay)
+static void list_add(struct replay_list *list, struct replay *replay)
 {
-    for (struct replay **at = &shard->replay_queue; *at; at = &(*at)->next) {
-        if (*at == replay) {
-            *at = replay->next;
-            if (!*at) {
-                shard->replay_queue_end = at;
-            }
-            break;
-        }
+    replay->in = list;
+    replay->next = NULL;
+    replay->prev = list->last;
+    *(replay->prev ? &replay->prev->next : &list->first) = replay;
+    list->last = replay;
+}
+
+static void list_remove(struct replay *replay)
+{
+    struct replay_list *list = replay->in;
+    if (list) {
+        *(replay->prev ? &replay->prev->next : &list->first) = replay->next;
+        *(replay->next ? &replay->next->prev : &list->last) = replay->prev;
+        replay->in = NULL;
     }
-    replay->queued = false;
 }
 
 static void give_up_place(struct shard *shard, struct replay *replay)
 {
-    if (replay->has_place) {
-        replay->has_place = false;
-        shard->replays--;
-    }
-    mem_account(MEM_SESSIONS, -(int64_t)(replay->seq_cap * sizeof(*replay->seqs)));
-    mem_free(replay->seqs);
-    replay->seqs = NULL;
-    replay->seq_cap = replay->seq_count = replay->seq_at = 0;
-    replay->listed = false;
+    shard->replay_places -= replay->has_place;
+    replay->has_place = false;
+    replay_drop_list(replay);
 }
 
 void replay_destroy(struct shard *shard, struct replay *replay)
@@ -54,102 +63,75 @@ void replay_destroy(struct shard *shard, struct replay *replay)
     if (!replay) {
         return;
     }
-    if (replay->queued) {
-        leave_queue(shard, replay);
-    }
+    list_remove(replay);
     give_up_place(shard, replay);
-    mem_account(MEM_SESSIONS, -(int64_t)sizeof(*replay));
+    mem_account(MEM_SESSIONS, -(int64_t)size_of(shard->options.queues));
     mem_free(replay->joins);
     mem_free(replay);
-}
-
-static void enqueue(struct shard *shard, struct replay *replay)
-{
-    replay->next = NULL;
-    replay->queued = true;
-    *shard->replay_queue_end = replay;
-    shard->replay_queue_end = &replay->next;
-}
-
-int replay_note_join(struct replay *replay, uint32_t member, struct bus_pos from)
-{
-    if (replay->join_count == replay->join_cap) {
-        uint32_t cap = replay->join_cap ? replay->join_cap * 2 : 4;
-        struct replay_join *joins = mem_realloc(replay->joins, sizeof(*joins) * cap);
-        if (!joins) {
-            return ERR_NO_MEMORY;
-        }
-        replay->joins = joins;
-        replay->join_cap = cap;
-    }
-    replay->joins[replay->join_count++] = (struct replay_join){member, from};
-    return 0;
-}
-
-void replay_forget_member(struct replay *replay, uint32_t member)
-{
-    for (uint32_t i = 0; i < replay->join_count; i++) {
-        if (replay->joins[i].member == member) {
-            replay->joins[i] = replay->joins[--replay->join_count];
-            return;
-        }
-    }
-}
-
-static void tell_gap(struct shard *shard, struct session *session, uint32_t queue,
-                     struct bus_pos from, struct bus_pos to, enum session_gap_why why)
-{
-    shard_count(&shard->stats.gaps, 1);
-    ops_of(shard, session)->on_gap(shard, session, queue, from, to, why);
 }
 
 /* Positions above the head are another history's. */
 static bool is_of_this_history(const struct replay *replay, const struct hub_heads *heads,
                                uint32_t queues)
 {
-    if (!replay->resume.same_epoch) {
-        return false;
-    }
     for (uint32_t q = 0; q < queues; q++) {
-        if (replay->resume.has[q] &&
-            bus_pos_compare(replay->resume.seen.pos[q], heads->pos[q]) > 0) {
+        if (bit_is_set(replay->has, q) &&
+            bus_pos_compare(replay->queues[q].seen, heads->pos[q]) > 0) {
             return false;
         }
     }
-    return true;
+    return replay->same_epoch;
 }
 
-/* Where the stream of each queue can begin; true where that is what the client asked for. */
+/* Where the stream of a queue can begin; true where that is what the client asked for. */
 static bool find_start(struct shard *shard, struct replay *replay, uint32_t queue,
                        const struct hub_heads *heads)
 {
+    struct bus_pos *cursor = &replay->queues[queue].cursor;
     struct window_span span;
-    window_span(shard->options.window, queue, &span);
-    if (!replay->resume.has[queue]) {
-        replay->cursor.pos[queue] = heads->pos[queue];
+    if (!bit_is_set(replay->has, queue)) {
+        *cursor = heads->pos[queue];
         return false;
     }
-    struct bus_pos seen = replay->resume.seen.pos[queue];
-    bool complete = bus_pos_compare(seen, span.tail) >= 0;
-    replay->cursor.pos[queue] = complete ? seen : span.tail;
-    return complete;
+    window_span(shard->options.window, queue, &span);
+    struct bus_pos seen = replay->queues[queue].seen;
+    struct bus_pos tail = bus_pos_min(span.tail, heads->pos[queue]);
+    *cursor = bus_pos_max(seen, tail);
+    return bus_pos_compare(seen, tail) >= 0;
 }
 
 static void start_anew(struct shard *shard, struct session *session, const struct hub_heads *heads)
 {
-    struct session_cold *cold = shard_session_cold(shard, session);
-    replay_destroy(shard, cold->replay);
-    cold->replay = NULL;
-    session->state = SESSION_LIVE;
-    session->live_from = shard->ordinal;
-    ops_of(shard, session)->on_start(shard, session, SESSION_RESUMED_NONE, heads);
     struct bus_pos zero = {0, 0};
-    tell_gap(shard, session, SESSION_ALL_QUEUES, zero, zero, SESSION_GAP_EPOCH);
+    session_go_live(shard, session);
+    shard_count(&shard->stats.gaps, 1);
+    ops_of(shard, session)->on_start(shard, session, SESSION_RESUMED_NONE, heads);
+    ops_of(shard, session)
+        ->on_gap(shard, session, SESSION_ALL_QUEUES, zero, zero, SESSION_GAP_EPOCH);
+}
+
+static void tell_start(struct shard *shard, struct session *session, const struct replay *replay,
+                       uint64_t incomplete)
+{
+    struct hub_heads start = {0};
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
+        start.pos[q] = replay->queues[q].cursor;
+    }
+    enum session_resumed how = incomplete ? SESSION_RESUMED_PARTIAL : SESSION_RESUMED_FULL;
+    ops_of(shard, session)->on_start(shard, session, how, &start);
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
+        if (bit_is_set(incomplete, q)) {
+            shard_count(&shard->stats.gaps, 1);
+            ops_of(shard, session)
+                ->on_gap(shard, session, q, replay->queues[q].seen, start.pos[q],
+                         SESSION_GAP_EXPIRED);
+        }
+    }
 }
 
 void replay_on_fence(struct shard *shard, struct session *session, const struct hub_heads *heads)
 {
-    struct replay *replay = shard_session_cold(shard, session)->replay;
+    struct replay *replay = replay_of(shard, session);
     uint32_t queues = shard->options.queues;
     if (!is_of_this_history(replay, heads, queues)) {
         start_anew(shard, session, heads);
@@ -157,158 +139,42 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
     }
     uint64_t incomplete = 0;
     for (uint32_t q = 0; q < queues; q++) {
-        incomplete |= (uint64_t)!find_start(shard, replay, q, heads) << q;
+        incomplete = with_bit(incomplete, q, !find_start(shard, replay, q, heads));
     }
     session->state = SESSION_REPLAYING;
-    ops_of(shard, session)
-        ->on_start(shard, session, incomplete ? SESSION_RESUMED_PARTIAL : SESSION_RESUMED_FULL,
-                   &replay->cursor);
-    for (uint32_t q = 0; q < queues; q++) {
-        if (incomplete >> q & 1) {
-            tell_gap(shard, session, q, replay->resume.seen.pos[q], replay->cursor.pos[q],
-                     SESSION_GAP_EXPIRED);
-        }
-    }
-    enqueue(shard, replay);
+    replay->since = shard->ordinal;
+    tell_start(shard, session, replay, incomplete);
+    list_add(&shard->waiting_replays, replay);
 }
 
-static int compare_seqs(const void *a, const void *b)
+/* What is between the cursor and to can't be had any more. */
+void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos to,
+                     enum session_gap_why why)
 {
-    uint64_t left = *(const uint64_t *)a;
-    uint64_t right = *(const uint64_t *)b;
-    return left < right ? -1 : left > right;
+    struct session *session = session_at(shard, replay->slot);
+    struct bus_pos *cursor = &replay->queues[replay->queue].cursor;
+    shard_count(&shard->stats.gaps, 1);
+    ops_of(shard, session)->on_gap(shard, session, replay->queue, *cursor, to, why);
+    *cursor = to;
 }
 
-static bool grow_list(struct replay *replay, uint32_t wanted)
-{
-    uint32_t cap = replay->seq_cap ? replay->seq_cap : LIST_FIRST;
-    while (cap < wanted) {
-        cap *= 2;
-    }
-    if (cap == replay->seq_cap) {
-        return true;
-    }
-    uint64_t *seqs = mem_realloc(replay->seqs, sizeof(*seqs) * cap);
-    if (!seqs) {
-        return false;
-    }
-    mem_account(MEM_SESSIONS, (int64_t)((cap - replay->seq_cap) * sizeof(*seqs)));
-    replay->seqs = seqs;
-    replay->seq_cap = cap;
-    return true;
-}
-
-/* Adds the seqs of one key's messages in (from, to] to the list. False when memory is out. */
-static bool list_key(struct replay *replay, uint64_t key, struct bus_pos from, struct bus_pos to)
-{
-    struct window *window = replay->shard->options.window;
-    uint32_t queue = replay->queue;
-    bool complete;
-    bool more = true;
-    uint64_t from_seq = window_seq_after(window, queue, from, &complete);
-    uint64_t to_seq = window_seq_after(window, queue, to, &complete) - 1;
-    while (more) {
-        if (!grow_list(replay, replay->seq_count + LIST_FIRST)) {
-            return false;
-        }
-        uint64_t *room = replay->seqs + replay->seq_count;
-        size_t max = replay->seq_cap - replay->seq_count;
-        size_t found = window_find(window, queue, key, from_seq, to_seq, room, max, &more);
-        replay->seq_count += (uint32_t)found;
-        to_seq = more ? room[found - 1] - 1 : to_seq;
-    }
-    return true;
-}
-
-static bool list_if_here(struct replay *replay, uint64_t key, struct bus_pos from,
-                         struct bus_pos to)
-{
-    if (target_queue(key, replay->shard->options.queues) != replay->queue) {
-        return true;
-    }
-    return list_key(replay, key, from, to);
-}
-
-static struct bus_pos join_pos(const struct replay *replay, uint32_t member, struct bus_pos cursor)
-{
-    for (uint32_t i = 0; i < replay->join_count; i++) {
-        struct bus_pos from = replay->joins[i].from;
-        if (replay->joins[i].member == member && bus_pos_compare(from, cursor) > 0) {
-            return from;
-        }
-    }
-    return cursor;
-}
-
-static bool list_groups(struct replay *replay, const struct session *session, struct bus_pos to)
-{
-    struct shard *shard = replay->shard;
-    struct bus_pos cursor = replay->cursor.pos[replay->queue];
-    const struct member *member;
-    for (uint32_t index = session->first_member; index; index = member->next) {
-        member = slab_at(&shard->members, index);
-        if (member->stamp >= MEMBER_PENDING) {
-            continue;
-        }
-        const struct group *group = name_table_at(&shard->groups, member->group);
-        if (!list_if_here(replay, group->name.key, join_pos(replay, index, cursor), to)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void sort_list(struct replay *replay)
-{
-    qsort(replay->seqs, replay->seq_count, sizeof(*replay->seqs), compare_seqs);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < replay->seq_count; i++) {
-        if (kept == 0 || replay->seqs[kept - 1] != replay->seqs[i]) {
-            replay->seqs[kept++] = replay->seqs[i];
-        }
-    }
-    replay->seq_count = kept;
-}
-
-/* Lists what the session misses in its queue up to what has left the ring. */
-static bool list_queue(struct replay *replay, const struct session *session)
-{
-    struct shard *shard = replay->shard;
-    struct bus_pos from = replay->cursor.pos[replay->queue];
-    struct bus_pos to = shard->lanes[replay->queue].drained;
-    replay->seq_count = replay->seq_at = 0;
-    replay->list_end = to;
-    bool listed = list_if_here(replay, shard->apps[session->app].all_key, from, to);
-    if (listed && session->user) {
-        const struct user *user = name_table_at(&shard->users, session->user);
-        listed = list_if_here(replay, user->name.key, from, to);
-    }
-    listed = listed && list_groups(replay, session, to);
-    if (listed) {
-        sort_list(replay);
-    }
-    return listed;
-}
-
-static bool is_for_replay(struct shard *shard, const struct message *message,
-                          const struct session *session)
-{
-    return message->event.kind == EVENT_MESSAGE &&
-           (!message->expires_ms || message->expires_ms > shard->now_ms) &&
-           !message_excludes(shard, message, session);
-}
-
-/* Evicted while it waited for its turn: the rest of what was evicted is gone as well. */
-static void skip_evicted(struct shard *shard, struct replay *replay, struct session *session)
+/* It was listed and is gone: so is the rest of what was evicted with it. */
+static void skip_evicted(struct shard *shard, struct replay *replay)
 {
     struct window_span span;
     window_span(shard->options.window, replay->queue, &span);
-    tell_gap(shard, session, replay->queue, replay->cursor.pos[replay->queue], span.tail,
-             SESSION_GAP_OVERFLOW);
-    replay->cursor.pos[replay->queue] = span.tail;
+    replay_tell_gap(shard, replay, bus_pos_min(span.tail, replay->list_end), SESSION_GAP_OVERFLOW);
     while (replay->seq_at < replay->seq_count && replay->seqs[replay->seq_at] <= span.tail_seq) {
         replay->seq_at++;
     }
+}
+
+/* Joins, parts and kicks are not repeated: they did what they had to when they came. */
+static bool is_for_replay(const struct shard *shard, const struct message *message,
+                          const struct session *session)
+{
+    return message->event.kind == EVENT_MESSAGE && !message_is_expired(shard, message) &&
+           !message_excludes(shard, message, session);
 }
 
 static void replay_next(struct shard *shard, struct replay *replay, struct session *session)
@@ -316,11 +182,11 @@ static void replay_next(struct shard *shard, struct replay *replay, struct sessi
     uint64_t seq = replay->seqs[replay->seq_at];
     struct message *message = window_get(shard->options.window, replay->queue, seq);
     if (!message) {
-        skip_evicted(shard, replay, session);
+        skip_evicted(shard, replay);
         return;
     }
     replay->seq_at++;
-    replay->cursor.pos[replay->queue] = message->pos;
+    replay->queues[replay->queue].cursor = message->pos;
     if (is_for_replay(shard, message, session)) {
         shard_count(&shard->stats.replayed, 1);
         deliver_one(shard, session, message);
@@ -328,95 +194,96 @@ static void replay_next(struct shard *shard, struct replay *replay, struct sessi
     message_unref(message);
 }
 
+static void next_queue(struct shard *shard, struct replay *replay)
+{
+    replay->queues[replay->queue].cursor = replay->list_end;
+    replay->queue = (replay->queue + 1) % shard->options.queues;
+    replay_drop_list(replay);
+}
+
 static bool is_caught_up(const struct shard *shard, const struct replay *replay)
 {
     for (uint32_t q = 0; q < shard->options.queues; q++) {
-        if (bus_pos_compare(replay->cursor.pos[q], shard->lanes[q].drained) < 0) {
+        if (bus_pos_compare(replay->queues[q].cursor, shard->lanes[q].drained) < 0) {
             return false;
         }
     }
     return true;
 }
 
-static void go_live(struct shard *shard, struct session *session)
-{
-    struct session_cold *cold = shard_session_cold(shard, session);
-    replay_destroy(shard, cold->replay);
-    cold->replay = NULL;
-    session->state = SESSION_LIVE;
-    session->live_from = shard->ordinal;
-}
-
 enum step { STEP_LIVE, STEP_FULL, STEP_MORE, STEP_FAILED };
 
 static enum step replay_step(struct shard *shard, struct replay *replay, struct session *session)
 {
-    for (int sent = 0; sent < STEP_MESSAGES;) {
-        if (!replay->listed && !list_queue(replay, session)) {
+    uint32_t idle_queues = 0;
+    for (int sent = 0; sent < STEP_MESSAGES && idle_queues < shard->options.queues;) {
+        if (!replay->listed && !replay_list(replay, session)) {
             return STEP_FAILED;
         }
-        replay->listed = true;
-        if (replay->seq_at < replay->seq_count) {
-            if (!ops_of(shard, session)->has_room(shard, session)) {
-                return STEP_FULL;
+        if (replay->seq_at == replay->seq_count) {
+            next_queue(shard, replay);
+            if (is_caught_up(shard, replay)) {
+                return STEP_LIVE;
             }
-            replay_next(shard, replay, session);
-            sent++;
+            idle_queues++;
             continue;
         }
-        replay->cursor.pos[replay->queue] = replay->list_end;
-        if (is_caught_up(shard, replay)) {
-            return STEP_LIVE;
+        if (!ops_of(shard, session)->has_room(shard, session)) {
+            return STEP_FULL;
         }
-        replay->queue = (replay->queue + 1) % shard->options.queues;
-        replay->listed = false;
+        replay_next(shard, replay, session);
+        idle_queues = 0;
+        sent++;
     }
     return STEP_MORE;
 }
 
-/* True when it must be called again this turn. */
-static bool replay_run(struct shard *shard, struct replay *replay)
+/* The replay is in no list here. */
+static void replay_run(struct shard *shard, struct replay *replay)
 {
     struct session *session = session_at(shard, replay->slot);
     switch (replay_step(shard, replay, session)) {
-    case STEP_LIVE: go_live(shard, session); return false;
-    case STEP_FULL: give_up_place(shard, replay); return false; /* others may go on meanwhile */
-    case STEP_MORE: return true;
-    case STEP_FAILED: ops_of(shard, session)->on_kick(shard, session, 4100); return false;
+    case STEP_LIVE: session_go_live(shard, session); break;
+    case STEP_FULL: give_up_place(shard, replay); break; /* others may go on meanwhile */
+    case STEP_MORE: list_add(&shard->running_replays, replay); break;
+    case STEP_FAILED:
+        give_up_place(shard, replay);
+        ops_of(shard, session)->on_kick(shard, session, 4100);
+        break;
     }
-    return false;
 }
 
-static void take_place(struct shard *shard, struct replay *replay)
+static void fill_places(struct shard *shard)
 {
-    if (!replay->has_place) {
+    struct replay *replay = shard->waiting_replays.first;
+    while (replay && shard->replay_places < shard->options.max_replays) {
+        list_remove(replay);
+        list_add(&shard->running_replays, replay);
         replay->has_place = true;
-        shard->replays++;
+        shard->replay_places++;
+        replay = shard->waiting_replays.first;
     }
 }
 
-bool replay_run_queue(struct shard *shard)
+/* Some steps of those that have a place. True: call it again at once. */
+bool replays_run(struct shard *shard)
 {
-    struct replay *last = NULL;
-    while (shard->replay_queue && shard->replay_queue != last) {
-        struct replay *replay = shard->replay_queue;
-        if (!replay->has_place && shard->replays >= shard->options.max_replays) {
+    for (int steps = 0; steps < TURN_STEPS; steps++) {
+        fill_places(shard);
+        struct replay *replay = shard->running_replays.first;
+        if (!replay) {
             return false;
         }
-        take_place(shard, replay);
-        leave_queue(shard, replay);
-        if (replay_run(shard, replay)) {
-            enqueue(shard, replay);
-            last = last ? last : replay;
-        }
+        list_remove(replay);
+        replay_run(shard, replay);
     }
-    return shard->replay_queue != NULL;
+    return shard->running_replays.first || shard->waiting_replays.first;
 }
 
 void shard_replay_continue(struct shard *shard, struct session *session)
 {
-    struct replay *replay = shard_session_cold(shard, session)->replay;
-    if (session->state == SESSION_REPLAYING && replay && !replay->queued) {
-        enqueue(shard, replay);
+    struct replay *replay = replay_of(shard, session);
+    if (session->state == SESSION_REPLAYING && replay && !replay->in) {
+        list_add(&shard->waiting_replays, replay);
     }
 }

@@ -21,18 +21,22 @@ struct window {
     uint32_t queues;
     uint64_t max_bytes;
     uint64_t max_age_us;
+    void (*on_evict)(void *owner, struct message *message);
+    void *owner;
     atomic_uint_fast64_t bytes;
     atomic_uint_fast64_t messages;
 };
 
 enum {
     FIRST_CAP = 64,
-    INDEX_COST = 2 * sizeof(struct u64map_entry) +
-                 2 * sizeof(void *), /* a key and a place, half full */
+    FIND_STEPS = 512, /* links followed under one lock */
+    /* of a target: its key's entry and the message's place, in tables half full */
+    INDEX_COST = 2 * sizeof(struct u64map_entry) + 2 * sizeof(void *),
 };
 
 int window_create(struct window **out_window, uint32_t queues, uint64_t max_bytes,
-                  uint64_t max_age_ms)
+                  uint64_t max_age_ms, void (*on_evict)(void *owner, struct message *message),
+                  void *owner)
 {
     struct window *window = mem_zalloc(sizeof(*window));
     struct lane *lanes = mem_zalloc(sizeof(*lanes) * queues);
@@ -41,8 +45,12 @@ int window_create(struct window **out_window, uint32_t queues, uint64_t max_byte
         mem_free(lanes);
         return ERR_NO_MEMORY;
     }
-    *window = (struct window){
-        .lanes = lanes, .queues = queues, .max_bytes = max_bytes, .max_age_us = max_age_ms * 1000};
+    *window = (struct window){.lanes = lanes,
+                              .queues = queues,
+                              .max_bytes = max_bytes,
+                              .max_age_us = max_age_ms * 1000,
+                              .on_evict = on_evict,
+                              .owner = owner};
     for (uint32_t i = 0; i < queues; i++) {
         pthread_mutex_init(&lanes[i].lock, NULL);
         u64map_init(&lanes[i].newest);
@@ -118,7 +126,6 @@ static void unlink_targets(struct lane *lane, const struct message *message)
     }
 }
 
-/* Forgets everything up to the head: what could not be kept must show as a gap. */
 static struct message *pop_oldest(struct window *window, struct lane *lane)
 {
     struct message *oldest = *place_of(lane, lane->span.tail_seq + 1);
@@ -129,18 +136,41 @@ static struct message *pop_oldest(struct window *window, struct lane *lane)
     return oldest;
 }
 
+static void evict_oldest(struct window *window, struct lane *lane)
+{
+    struct message *oldest = pop_oldest(window, lane);
+    if (window->on_evict) {
+        window->on_evict(window->owner, oldest);
+    }
+    message_unref(oldest);
+}
+
+/* What could not be kept must show as a gap, so everything before it goes too. */
 static void forget_all(struct window *window, struct lane *lane, struct bus_pos pos)
 {
     while (lane_count(lane) > 0) {
-        message_unref(pop_oldest(window, lane));
+        evict_oldest(window, lane);
     }
     lane->span.tail = pos;
     lane->span.head = pos;
 }
 
+/* A window that can't grow keeps less. */
+static int make_room(struct window *window, struct lane *lane)
+{
+    if (lane_count(lane) < lane->cap || grow(lane) == 0) {
+        return 0;
+    }
+    if (lane_count(lane) == 0) {
+        return ERR_NO_MEMORY;
+    }
+    evict_oldest(window, lane);
+    return 0;
+}
+
 static int append_locked(struct window *window, struct lane *lane, struct message *message)
 {
-    if (lane_count(lane) == lane->cap && grow(lane)) {
+    if (make_room(window, lane)) {
         return ERR_NO_MEMORY;
     }
     message->seq = lane->span.head_seq + 1;
@@ -180,9 +210,6 @@ void window_advance(struct window *window, uint32_t queue, struct bus_pos pos)
 {
     struct lane *lane = &window->lanes[queue];
     pthread_mutex_lock(&lane->lock);
-    if (lane_count(lane) == 0) {
-        lane->span.tail = pos;
-    }
     lane->span.head = pos;
     pthread_mutex_unlock(&lane->lock);
 }
@@ -213,8 +240,7 @@ static bool is_over(const struct window *window, const struct lane *lane, uint64
 }
 
 /* The bus thread alone changes lanes, so looking without the lock is safe for it. */
-void window_evict(struct window *window, uint64_t now_ms,
-                  void (*on_evict)(void *owner, struct message *message), void *owner)
+void window_evict(struct window *window, uint64_t now_ms)
 {
     for (;;) {
         struct lane *lane = oldest_lane(window);
@@ -222,12 +248,9 @@ void window_evict(struct window *window, uint64_t now_ms,
             return;
         }
         pthread_mutex_lock(&lane->lock);
-        struct message *oldest = pop_oldest(window, lane);
+        evict_oldest(window, lane);
+        u64map_shrink(&lane->newest);
         pthread_mutex_unlock(&lane->lock);
-        if (on_evict) {
-            on_evict(owner, oldest);
-        }
-        message_unref(oldest);
     }
 }
 
@@ -236,6 +259,7 @@ void window_destroy(struct window *window)
     if (!window) {
         return;
     }
+    window->on_evict = NULL;
     for (uint32_t i = 0; i < window->queues; i++) {
         struct lane *lane = &window->lanes[i];
         forget_all(window, lane, lane->span.head);
@@ -312,25 +336,42 @@ static uint64_t previous_of(const struct message *message, uint64_t key)
     return previous;
 }
 
-size_t window_find(struct window *window, uint32_t queue, uint64_t key, uint64_t from_seq,
-                   uint64_t to_seq, uint64_t *out_seqs, size_t max, bool *out_more)
+/* Where the search goes on: at the key's newest message, or behind the one it looked at last. */
+static uint64_t resume_search(const struct lane *lane, const struct window_search *search)
 {
-    struct lane *lane = &window->lanes[queue];
+    if (search->at == 0) {
+        const uint64_t *newest = u64map_find(&lane->newest, search->key);
+        return newest ? *newest : MESSAGE_NO_LINK;
+    }
+    bool evicted = search->at <= lane->span.tail_seq;
+    return evicted ? MESSAGE_NO_LINK : previous_of(*place_of(lane, search->at), search->key);
+}
+
+static size_t find_locked(const struct lane *lane, struct window_search *search, uint64_t *out_seqs,
+                          size_t max)
+{
     size_t count = 0;
-    *out_more = false;
-    pthread_mutex_lock(&lane->lock);
-    const uint64_t *newest = u64map_find(&lane->newest, key);
-    uint64_t seq = newest ? *newest : MESSAGE_NO_LINK;
-    while (seq >= from_seq && seq > lane->span.tail_seq) {
-        if (seq <= to_seq) {
-            if (count == max) {
-                *out_more = true;
-                break;
-            }
+    uint64_t seq = resume_search(lane, search);
+    for (int step = 0; step < FIND_STEPS && count < max; step++) {
+        if (seq < search->from_seq || seq <= lane->span.tail_seq) {
+            search->done = true;
+            break;
+        }
+        if (seq <= search->to_seq) {
             out_seqs[count++] = seq;
         }
-        seq = previous_of(*place_of(lane, seq), key);
+        search->at = seq;
+        seq = previous_of(*place_of(lane, seq), search->key);
     }
+    return count;
+}
+
+size_t window_find(struct window *window, struct window_search *search, uint64_t *out_seqs,
+                   size_t max)
+{
+    struct lane *lane = &window->lanes[search->queue];
+    pthread_mutex_lock(&lane->lock);
+    size_t count = find_locked(lane, search, out_seqs, max);
     pthread_mutex_unlock(&lane->lock);
     return count;
 }

@@ -17,21 +17,25 @@
 struct window; /* window.c */
 
 /* Where a queue's window begins and ends: everything after tail up to head is here. Positions are
- * the bus's, seqs the window's. Empty: tail equals head. */
+ * the bus's, seqs the window's. Empty: tail_seq equals head_seq. */
 struct window_span {
-    struct bus_pos tail; /* the position before the oldest message kept */
-    struct bus_pos head; /* the newest message's position */
+    struct bus_pos tail; /* the newest position that was evicted or lost */
+    struct bus_pos head; /* the newest position passed */
     uint64_t tail_seq;
     uint64_t head_seq;
 };
 
+/* on_evict runs on the bus thread for each message that leaves, but for those that the end of the
+ * window takes along; NULL is fine. It runs before the window's reference goes and may not call the
+ * window. */
 int window_create(struct window **out_window, uint32_t queues, uint64_t max_bytes,
-                  uint64_t max_age_ms);
+                  uint64_t max_age_ms, void (*on_evict)(void *owner, struct message *message),
+                  void *owner);
 void window_destroy(struct window *window);
 
-/* Bus thread. Sets seq and links and takes a reference of its own. On failure (memory) the message
- * is not kept and the span's tail moves behind it, so that its loss is a gap for who comes later.
- */
+/* Bus thread. Sets seq and links and takes a reference of its own. On failure (memory) the queue's
+ * window is emptied and its tail moves behind the message, so that the loss is a gap for who comes
+ * later. */
 int window_append(struct window *window, struct message *message, uint64_t now_ms);
 
 /* Bus thread: a position passed without a message to keep (repeats). */
@@ -40,10 +44,8 @@ void window_advance(struct window *window, uint32_t queue, struct bus_pos pos);
 /* Bus thread: what is before and at pos is lost; the queue's window starts anew behind it. */
 void window_lose(struct window *window, uint32_t queue, struct bus_pos pos);
 
-/* Bus thread: drops what is over age or bytes. on_evict runs for each, before its reference goes.
- */
-void window_evict(struct window *window, uint64_t now_ms,
-                  void (*on_evict)(void *owner, struct message *message), void *owner);
+/* Bus thread: drops what is over age or bytes. */
+void window_evict(struct window *window, uint64_t now_ms);
 
 /* Any thread. */
 void window_span(struct window *window, uint32_t queue, struct window_span *out_span);
@@ -58,11 +60,21 @@ uint64_t window_age_ms(struct window *window, uint64_t now_ms);
 uint64_t window_seq_after(struct window *window, uint32_t queue, struct bus_pos pos,
                           bool *out_complete);
 
-/* Any thread: the seqs of key's messages with from_seq <= seq <= to_seq, newest first, at most max
- * of them (the newest). Returns the count; *out_more tells whether older ones were left out for
- * lack of room. */
-size_t window_find(struct window *window, uint32_t queue, uint64_t key, uint64_t from_seq,
-                   uint64_t to_seq, uint64_t *out_seqs, size_t max, bool *out_more);
+/* A search for one key's messages, from the newest to the oldest, some at a time, so that nobody
+ * waits long for the lock. */
+struct window_search {
+    uint32_t queue;
+    uint64_t key;
+    uint64_t from_seq; /* the oldest that is wanted */
+    uint64_t to_seq;   /* the newest that is wanted */
+    uint64_t at;       /* the window's; 0 at the start */
+    bool done;         /* there are no more */
+};
+
+/* Any thread: the seqs of the next ones, newest first, at most max of them. Returns the count,
+ * which may be 0 before the search is done. What is evicted meanwhile is not found. */
+size_t window_find(struct window *window, struct window_search *search, uint64_t *out_seqs,
+                   size_t max);
 
 /* Any thread: a reference to the message of that seq; NULL when it was evicted or is not there yet.
  */
