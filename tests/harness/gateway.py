@@ -184,6 +184,12 @@ class Gateway:
         self.check_words()
         assert code == 0, f"exit code {code}\n{self.stderr()[-4000:]}"
 
+    def restart(self):
+        """Ends it as stop() does and starts it again, on the same ports."""
+        self.stop()
+        self._spawn()
+        assert self._becomes_ready(), f"it did not come back; it said:\n{self.stderr()[-4000:]}"
+
     def kill(self):
         self._dismiss()
         with contextlib.suppress(ProcessLookupError):
