@@ -199,6 +199,23 @@ test("groups are told again in the next hello, those by grant with it", async ()
   assert.deepEqual(last().sent[0].grants, ["G"]);
 });
 
+test("a group that isn't allowed any more, and a grant that isn't taken any more, are forgotten", async () => {
+  const session = await connected();
+  const joined = session.join("room:1");
+  last().say({ t: "ok", re: last().sent.at(-1).re });
+  await joined;
+  last().say({ t: "joined", g: "vip", grant: "G" });
+  last().end(1006);
+  await fire();
+  last().accept();
+  last().say({ t: "err", code: "forbidden", title: "No", g: "room:1" });
+  last().say({ t: "err", code: "forbidden", title: "No" });
+  last().end(1006);
+  await fire();
+  last().accept();
+  assert.deepEqual([last().sent[0].groups, last().sent[0].grants], [undefined, undefined]);
+});
+
 test("a refused join and a lost answer are errors", async () => {
   const session = await connected();
   const refused = session.join("secret");

@@ -25,7 +25,7 @@ const session = new Session({
   },
   message: showMessage,
   gap(frame) {
-    addEntry(`Messages may be missing (${frame.why}).`, `gap in queue ${frame.q}`, "note");
+    addEntry(`Messages may be missing (${frame.why}).`, frame.q === "*" ? "gap in every queue" : `gap in queue ${frame.q}`, "note");
   },
   groups: showGroups,
 });
@@ -82,7 +82,8 @@ function addEntry(text, meta, kind) {
 }
 
 function showGroups() {
-  const items = [...session.groups.keys()].sort().map((name) => {
+  const shown = [...session.groups].filter(([, group]) => group.own || group.isIn).map(([name]) => name);
+  const items = shown.sort().map((name) => {
     const item = document.createElement("li");
     const leave = document.createElement("button");
     leave.type = "button";

@@ -94,7 +94,9 @@ export class Session {
     this.events = events;
     this.line = null; // carries the session
     this.next = null; // on its way up
-    this.groups = new Map(); // name → grant, null for one that we joined ourselves
+    /* name → {own, grant, isIn}. own: joined by ourselves, so `groups` asks for it again; another one the server
+     * joined us to, and its grant does. */
+    this.groups = new Map();
     this.round = 0; // an answer that comes for an older one is ignored
     this.retry = { base_ms: 500, max_ms: 30000 };
     this.attempts = 0;
@@ -172,8 +174,9 @@ export class Session {
 
   hello(token) {
     const hello = { token, origin: this.origin };
-    const own = [...this.groups].filter(([, grant]) => !grant).map(([name]) => name);
-    const grants = [...this.groups.values()].filter(Boolean);
+    const own = [...this.groups].filter(([, group]) => group.own).map(([name]) => name);
+    const grants = [...this.groups.values()].filter(({ own, grant }) => grant && !own).map(({ grant }) => grant);
+    for (const group of this.groups.values()) group.isIn = false;
     if (own.length) hello.groups = own;
     if (grants.length) hello.grants = grants;
     if (this.epoch) hello.resume = { epoch: this.epoch, pos: this.positions };
@@ -202,9 +205,10 @@ export class Session {
         Object.assign(this.positions, frame.pos);
         break;
       case "joined":
-        this.groups.set(frame.g, frame.grant ?? null);
+        this.groups.set(frame.g, { own: this.groups.get(frame.g)?.own ?? false, grant: frame.grant, isIn: true });
         this.events.groups();
         break;
+      case "err": // to the hello: this group it may not have any more
       case "left":
         this.groups.delete(frame.g);
         this.events.groups();
@@ -258,11 +262,17 @@ export class Session {
     if (line !== this.line && line !== this.next) return; // its successor has taken over
     if (line === this.next) this.next = null;
     else this.line = null;
+    if (line.welcomed) this.dropStaleGroups();
     if (verdictOn(code) === "stop") {
       this.stop("stop", `stopped: ${STOP_WORDS[code] ?? `close code ${code}`}`);
     } else if (!this.line && !this.next && !this.connecting) {
       this.comeBack(line, code);
     }
+  }
+
+  /* Those that the server was shown a grant for and did not join us to. */
+  dropStaleGroups() {
+    for (const [name, group] of this.groups) if (!group.own && !group.isIn) this.groups.delete(name);
   }
 
   comeBack(line, code) {
@@ -295,7 +305,7 @@ export class Session {
   async join(group) {
     if (!this.line) throw new Error("not connected");
     await this.line.ask({ t: "join", g: group });
-    if (!this.groups.has(group)) this.groups.set(group, null);
+    this.groups.set(group, { ...this.groups.get(group), own: true, isIn: true });
     this.events.groups();
   }
 
