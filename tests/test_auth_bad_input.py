@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from harness.clients import V1Client
 from harness.gateway import AUDIENCE, HMAC_SECRET, ISSUER, USER_HEADER, Gateway, wait_for
-from harness.harmless import check_harmless
+from harness.harmless import SUPPRESSED, check_harmless
 from harness.tokens import claims, encode, mint, sign
 from harness.wire import CLOSE, PING, TEXT, V1, Wire, frame, get, upgrade_request
 from websockets.exceptions import ConnectionClosed
@@ -293,7 +293,8 @@ def test_a4_a_wrong_token_is_401_or_4004_and_nothing_is_told(strict_gateway, mak
     assert hello_close_code(strict_gateway, token) == 4004
     moved = strict_gateway.metrics().moved(before)
     assert [labels for name, labels, _ in moved if name == "tidegate_auth_results_total"], moved
-    wait_for(lambda: strict_gateway.log()[logged:], 3, "a line in the log")
+    if not strict_gateway.metrics().get(SUPPRESSED) > before.get(SUPPRESSED):
+        wait_for(lambda: strict_gateway.log()[logged:], 3, "a line in the log")
     assert token not in strict_gateway.stderr() or token == ".."
 
 
@@ -496,10 +497,10 @@ def secret_words(gateway, user_token, bad_token):
 
 def use_everything(gateway, token, bad_token):
     secret = "body-of-a-message-7261"
-    with V1Client(gateway, hello={"token": token, "groups": ["room:1", "secret"]}) as client:
+    with V1Client(gateway, hello={"token": token, "groups": ["room:1"]}) as client:
         for to in ({"users": ["ada"]}, {"groups": ["room:1"]}, {"all": True}, {"sessions": [client.sid]}):
             gateway.push(to, secret, wait="written")
-            assert client.read("msg", "joined", "err")
+            assert client.read("msg")["data"] == secret
         client.send({"t": "send", "re": 1, "type": "x", "data": secret})
         client.send({"t": "refresh", "re": 2, "token": bad_token})
         closed_at(client, 10)

@@ -130,6 +130,7 @@ class Gateway:
                 "api": f"127.0.0.1:{self.api_port}",
                 "admin": f"127.0.0.1:{self.admin_port}",
             }
+            self.config_path.touch(mode=0o600)  # it holds secrets; the gateway would warn
             self.config_path.write_text(yaml.safe_dump(self.config))
             self._spawn()
             if self._becomes_ready():
