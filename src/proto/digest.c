@@ -1,48 +1,61 @@
+/* EVP allocates for each digest, and OpenSSL's set-up stays failed when memory was out at its first
+ * use: every caller would be refused for ever after. These older functions do neither. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "proto/digest.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <pthread.h>
+#include <openssl/sha.h>
 
-#include "base/err.h"
-
-/* OpenSSL 3 looks an algorithm up by name at each use of EVP_sha256(); once is enough. */
-static EVP_MD *sha256;
-static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
-
-static void fetch_sha256(void)
-{
-    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-}
+enum { SHA256_BLOCK = 64 };
 
 int digest_sha256(uint8_t out[DIGEST_SHA256_LEN], const void *data, size_t len)
 {
-    pthread_once(&sha256_once, fetch_sha256);
-    if (!sha256 || EVP_Digest(data, len, out, NULL, sha256, NULL) != 1) {
-        return ERR_NO_MEMORY;
-    }
+    SHA256_CTX sha;
+    SHA256_Init(&sha);
+    SHA256_Update(&sha, data, len);
+    SHA256_Final(out, &sha);
+    OPENSSL_cleanse(&sha, sizeof(sha));
     return 0;
 }
 
 int digest_sha256_hex(char out[DIGEST_SHA256_HEX_LEN], const void *data, size_t len)
 {
     uint8_t hash[DIGEST_SHA256_LEN];
-    int err = digest_sha256(hash, data, len);
-    if (!err) {
-        hex_encode(out, hash, sizeof(hash));
+    digest_sha256(hash, data, len);
+    hex_encode(out, hash, sizeof(hash));
+    return 0;
+}
+
+/* One pass of RFC 2104: the hash of the key's block, xored with pad, and the data. */
+static void hmac_pass(uint8_t out[DIGEST_SHA256_LEN], const uint8_t block[SHA256_BLOCK],
+                      uint8_t pad, const void *data, size_t len)
+{
+    uint8_t padded[SHA256_BLOCK];
+    for (size_t i = 0; i < SHA256_BLOCK; i++) {
+        padded[i] = block[i] ^ pad;
     }
-    return err;
+    SHA256_CTX sha;
+    SHA256_Init(&sha);
+    SHA256_Update(&sha, padded, sizeof(padded));
+    SHA256_Update(&sha, data, len);
+    SHA256_Final(out, &sha);
+    OPENSSL_cleanse(padded, sizeof(padded));
+    OPENSSL_cleanse(&sha, sizeof(sha));
 }
 
 int digest_hmac_sha256(uint8_t out[DIGEST_SHA256_LEN], struct str key, const void *data, size_t len)
 {
-    pthread_once(&sha256_once, fetch_sha256);
-    /* HMAC() takes an int, and NULL means "the key of last time". */
-    if (!sha256 || key.len > INT32_MAX ||
-        !HMAC(sha256, key.ptr ? key.ptr : "", (int)key.len, data, len, out, NULL)) {
-        return ERR_NO_MEMORY;
+    uint8_t block[SHA256_BLOCK] = {0};
+    uint8_t inner[DIGEST_SHA256_LEN];
+    if (key.len > SHA256_BLOCK) {
+        digest_sha256(block, key.ptr, key.len);
+    } else if (key.len > 0) {
+        memcpy(block, key.ptr, key.len);
     }
+    hmac_pass(inner, block, 0x36, data, len);
+    hmac_pass(out, block, 0x5c, inner, sizeof(inner));
+    OPENSSL_cleanse(block, sizeof(block));
     return 0;
 }
 

@@ -14,7 +14,7 @@ enum {
     DIGEST_SHA256_HEX_LEN = 64,
 };
 
-/* 0 or ERR_NO_MEMORY (the only way in which the library can fail). */
+/* All return 0: nothing is allocated. */
 int digest_sha256(uint8_t out[DIGEST_SHA256_LEN], const void *data, size_t len);
 
 /* Lower-case hex, no NUL. */

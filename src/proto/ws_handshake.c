@@ -1,6 +1,9 @@
+#define OPENSSL_SUPPRESS_DEPRECATED /* SHA1_Init; see ws_handshake_accept */
+
 #include "proto/ws_handshake.h"
 
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include "base/err.h"
 
@@ -96,9 +99,10 @@ int ws_handshake_accept(struct str key, char out_accept[WS_ACCEPT_LEN])
     memcpy(text, key.ptr, WS_KEY_LEN);
     memcpy(text + WS_KEY_LEN, ACCEPT_GUID, sizeof(ACCEPT_GUID) - 1);
     uint8_t digest[SHA1_LEN];
-    if (EVP_Digest(text, sizeof(text), digest, NULL, EVP_sha1(), NULL) != 1) {
-        return ERR_NO_MEMORY;
-    }
+    SHA_CTX sha; /* allocates nothing; proto/digest.c says why that matters */
+    SHA1_Init(&sha);
+    SHA1_Update(&sha, text, sizeof(text));
+    SHA1_Final(digest, &sha);
     uint8_t encoded[WS_ACCEPT_LEN + 1]; /* EVP_EncodeBlock adds a NUL */
     EVP_EncodeBlock(encoded, digest, SHA1_LEN);
     memcpy(out_accept, encoded, WS_ACCEPT_LEN);

@@ -23,12 +23,12 @@ enum http_refusal ws_handshake_check(const struct http_request *request);
 struct str ws_handshake_pick_protocol(const struct http_request *request, const struct str *ours,
                                       size_t count);
 
-/* Writes the value of Sec-WebSocket-Accept for a key (RFC 6455 4.2.2), without a NUL. 0, or
- * ERR_NO_MEMORY when libcrypto can't. */
+/* Writes the value of Sec-WebSocket-Accept for a key (RFC 6455 4.2.2), without a NUL.
+ * Returns 0: nothing is allocated. */
 int ws_handshake_accept(struct str key, char out_accept[WS_ACCEPT_LEN]);
 
 /* Writes the 101 for a checked request; protocol and extensions may be empty. Returns its length,
- * ERR_TOO_LARGE when cap is short, or ERR_NO_MEMORY. */
+ * or ERR_TOO_LARGE when cap is short. */
 ssize_t ws_handshake_write(char *out, size_t cap, const struct http_request *request,
                            struct str protocol, struct str extensions);
 
