@@ -102,14 +102,16 @@ bool admission_take_rate(struct admission *admission, uint64_t per_second, uint6
         return true;
     }
     pthread_mutex_lock(&admission->rate_lock);
-    uint64_t elapsed = admission->rate_ms ? now_ms - admission->rate_ms : 1000;
+    /* Loops read the clock once a turn, so another worker's may be ahead of ours. */
+    uint64_t since = admission->rate_ms < now_ms ? admission->rate_ms : now_ms;
+    uint64_t elapsed = admission->rate_ms ? now_ms - since : 1000;
     uint64_t most = per_second * 1000;
     uint64_t added = elapsed >= 1000 ? most : elapsed * per_second;
     uint64_t tokens = admission->rate_tokens_milli + added;
     tokens = tokens > most ? most : tokens;
     bool taken = tokens >= 1000;
     admission->rate_tokens_milli = taken ? tokens - 1000 : tokens;
-    admission->rate_ms = now_ms;
+    admission->rate_ms += now_ms - since;
     pthread_mutex_unlock(&admission->rate_lock);
     return taken;
 }

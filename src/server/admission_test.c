@@ -1,0 +1,84 @@
+#include "server/admission.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+static struct admission admission;
+
+static int set_up(void **state)
+{
+    struct siphash_key key = {1, 2};
+    admission_init(&admission, &key);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    admission_fini(&admission);
+    return 0;
+}
+
+static unsigned take_all(uint64_t per_second, uint64_t now_ms)
+{
+    unsigned taken = 0;
+    while (admission_take_rate(&admission, per_second, now_ms)) {
+        taken++;
+    }
+    return taken;
+}
+
+static void a_second_of_the_rate_may_come_at_once(void **state)
+{
+    assert_int_equal(take_all(100, 5000), 100);
+    assert_int_equal(take_all(100, 5000), 0);
+}
+
+static void the_rate_comes_back_with_the_time(void **state)
+{
+    take_all(100, 5000);
+    assert_int_equal(take_all(100, 5010), 1);
+    assert_int_equal(take_all(100, 5510), 50);
+    assert_int_equal(take_all(100, 99999), 100);
+}
+
+/* Each worker asks with the time of its own loop turn. */
+static void a_clock_that_is_behind_brings_nothing(void **state)
+{
+    take_all(100, 5000);
+    assert_int_equal(take_all(100, 4999), 0);
+    assert_int_equal(take_all(100, 5000), 0);
+    assert_int_equal(take_all(100, 4000), 0);
+    assert_int_equal(take_all(100, 5010), 1);
+}
+
+static void without_a_rate_all_may_come(void **state)
+{
+    for (int i = 0; i < 10000; i++) {
+        assert_true(admission_take_rate(&admission, 0, 1));
+    }
+}
+
+static void a_name_is_counted_up_to_its_limit(void **state)
+{
+    uint64_t key = admission_key_of_user(&admission, 1, STR("ada"));
+    assert_true(admission_take(&admission, key, 2));
+    assert_true(admission_take(&admission, key, 2));
+    assert_false(admission_take(&admission, key, 2));
+    assert_true(admission_take(&admission, admission_key_of_user(&admission, 2, STR("ada")), 2));
+    admission_give(&admission, key);
+    assert_true(admission_take(&admission, key, 2));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_second_of_the_rate_may_come_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_rate_comes_back_with_the_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_clock_that_is_behind_brings_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_a_rate_all_may_come, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_name_is_counted_up_to_its_limit, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
