@@ -451,7 +451,8 @@ static uint64_t check_expiry(struct worker *worker, struct session *session)
         return UINT64_MAX;
     }
     uint64_t left = end - now;
-    if (left <= WARN_BEFORE_MS && !(session->flags & WS_IS_WARNED)) {
+    bool is_welcomed = session->state == SESSION_REPLAYING || session->state == SESSION_LIVE;
+    if (left <= WARN_BEFORE_MS && is_welcomed && !(session->flags & WS_IS_WARNED)) {
         session->flags |= WS_IS_WARNED;
         ws_protocol_send_expiring(worker, session, left);
     }
