@@ -1,6 +1,8 @@
 /* tidegate: one binary, a verb a job. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/check.h"
 #include "app/serve.h"
@@ -34,8 +36,22 @@ static int print_help(FILE *to)
     return fflush(to) ? EXIT_CODE_INTERNAL : EXIT_CODE_OK;
 }
 
+/* Started with a standard stream closed, the first socket would take its number, and the log would
+ * go to a client. */
+static void hold_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_streams();
     if (argc < 2) {
         print_help(stderr);
         return EXIT_CODE_USAGE;
