@@ -1,5 +1,6 @@
 #include "api/admin.h"
 
+#include "api/loopback.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -76,6 +77,26 @@ static void answer_method(struct http_exchange *exchange)
     http_answer(exchange, &response);
 }
 
+/* A page of another site, or a name of another site that resolves to here, makes a browser ask. */
+static bool refuse_foreign(struct admin *admin, struct http_exchange *exchange)
+{
+    const struct http_request *request = exchange->request;
+    struct addr addr;
+    listener_addr(admin->listener, &addr);
+    if (addr_is_loopback(&addr) && !loopback_host_is_local(request->host)) {
+        http_answer_problem(exchange, 421, "misdirected_request",
+                            "This listener answers to names of this machine alone.");
+        return true;
+    }
+    bool changes = request->method != HTTP_METHOD_GET && request->method != HTTP_METHOD_HEAD;
+    if (changes && !loopback_origin_is_own(request)) {
+        http_answer_problem(exchange, 403, "foreign_origin",
+                            "Pages of another origin may not ask for this.");
+        return true;
+    }
+    return false;
+}
+
 /* What is behind the key is told to who has it, not to others: without one even a path that does
  * not exist is 401. */
 static void answer_closed(struct admin *admin, struct http_exchange *exchange)
@@ -84,7 +105,8 @@ static void answer_closed(struct admin *admin, struct http_exchange *exchange)
     struct str header = http_request_field(request, HTTP_FIELD_AUTHORIZATION);
     struct str presented;
     const struct settings_api_key *key = NULL;
-    if (header.ptr && bearer_parse(header, &presented)) {
+    bool is_single = http_request_header_count(request, "Authorization") == 1;
+    if (is_single && bearer_parse(header, &presented)) {
         key = api_key_find(http_service_settings(admin->http), presented, NULL);
     }
     if (!key) {
@@ -112,7 +134,9 @@ static void on_request(void *owner, struct http_exchange *exchange)
         }
         return;
     }
-    answer_closed(admin, exchange);
+    if (!refuse_foreign(admin, exchange)) {
+        answer_closed(admin, exchange);
+    }
 }
 
 static void on_answered(void *owner, const struct http_exchange *exchange)
