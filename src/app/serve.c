@@ -10,6 +10,7 @@
 
 #include "api/admin.h"
 #include "api/api.h"
+#include "api/demo.h"
 #include "api/push.h"
 #include "app/config.h"
 #include "base/err.h"
@@ -240,7 +241,9 @@ static int watch_signals(struct server *server)
 
 static void on_client_request(struct worker *worker, struct http_exchange *exchange)
 {
-    http_answer_problem(exchange, 404, "not_found", "There is nothing at this path.");
+    if (!demo_on_request(worker, exchange)) {
+        http_answer_problem(exchange, 404, "not_found", "There is nothing at this path.");
+    }
 }
 
 static bool parse_listen(struct addr *out_addr, struct str text)
