@@ -65,6 +65,7 @@ struct bus_engine {
     bool lossless;    /* an acknowledged record reaches every node, if late */
     bool nodes;       /* several nodes can share it */
     bool broker;      /* it needs a server of its own */
+    bool any_thread;  /* no descriptors: whichever thread holds the hub may call it */
     int (*create)(struct bus **out_bus, struct loop *loop, const struct bus_options *options,
                   const struct bus_callbacks *callbacks, void *owner);
     /* Fails what is under way with ERR_CANCELED. */

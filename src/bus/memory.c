@@ -83,6 +83,7 @@ static void memory_destroy(struct bus *bus)
 const struct bus_engine bus_memory_engine = {
     .name = "memory",
     .lossless = true,
+    .any_thread = true,
     .create = memory_create,
     .destroy = memory_destroy,
     .publish = memory_publish,

@@ -21,6 +21,8 @@ struct hub_thread {
     struct timer tick;
     struct gateway *gateway;
     struct mail stop;
+    struct mail tick_mail;
+    atomic_bool is_tick_posted;
     bool has_mailbox;
 };
 
@@ -35,7 +37,7 @@ static void wake(void *owner, uint32_t index)
 static void give_back(void *owner, uint32_t index, struct mail_chain *done)
 {
     struct gateway *gateway = owner;
-    mailbox_post_chain(&gateway->workers[index].mailbox, done->first, done->last);
+    worker_give_back(&gateway->workers[index], done);
 }
 
 static void on_bus_state(void *owner, bool up, const char *reason)
@@ -53,7 +55,15 @@ static const struct hub_callbacks hub_callbacks = {
 static bool end_hub_turn(void *owner)
 {
     struct gateway *gateway = owner;
-    return hub_flush(gateway->hub, clock_monotonic_ms(), clock_monotonic_us());
+    return hub_gate_turn(&gateway->gate);
+}
+
+/* Inside the gate. */
+static void run_tick(struct mail *mail)
+{
+    struct hub_thread *thread = MAIL_OWNER(mail, struct hub_thread, tick_mail);
+    hub_tick(thread->gateway->hub, clock_monotonic_ms());
+    atomic_store_explicit(&thread->is_tick_posted, false, memory_order_release);
 }
 
 static void on_tick(struct timer *timer)
@@ -61,7 +71,12 @@ static void on_tick(struct timer *timer)
     struct hub_thread *thread = (struct hub_thread *)((char *)timer -
                                                       offsetof(struct hub_thread, tick));
     struct gateway *gateway = thread->gateway;
-    hub_tick(gateway->hub, loop_now_ms(gateway->hub_loop));
+    if (!atomic_exchange_explicit(&thread->is_tick_posted, true, memory_order_acq_rel)) {
+        struct mail_chain chain = {NULL, NULL};
+        thread->tick_mail.run = run_tick;
+        mail_chain_add(&chain, &thread->tick_mail);
+        hub_gate_send(&gateway->gate, &chain);
+    }
     loop_timer_start(gateway->hub_loop, timer, HUB_TICK_MS);
 }
 
@@ -136,7 +151,12 @@ static int create_hub_thread(struct gateway *gateway)
     thread->has_mailbox = !err;
     err = err ? err : create_hub(gateway);
     err = err ? err : loop_add_turn_end(gateway->hub_loop, end_hub_turn, gateway);
-    return err ? err : create_bus(gateway);
+    err = err ? err : create_bus(gateway);
+    if (!err) {
+        hub_gate_init(&gateway->gate, gateway->hub, &gateway->hub_mailbox,
+                      gateway->options.engine->any_thread);
+    }
+    return err;
 }
 
 static int create_workers(struct gateway *gateway, const struct tenants *tenants)
@@ -251,6 +271,10 @@ void gateway_destroy(struct gateway *gateway)
     struct hub_thread *thread = gateway->hub_thread;
     if (thread && thread->has_mailbox) {
         mailbox_fini(&gateway->hub_mailbox);
+    }
+    if (gateway->gate.hub) {
+        while (hub_gate_turn(&gateway->gate)) {
+        }
     }
     hub_destroy(gateway->hub);
     for (uint32_t i = 0; i < gateway->workers_made; i++) {

@@ -13,6 +13,7 @@
 #include "net/addr.h"
 #include "net/mailbox.h"
 #include "server/admission.h"
+#include "server/hub_gate.h"
 #include "server/tenants.h"
 
 struct bus_engine;
@@ -51,6 +52,7 @@ struct gateway {
     struct hub *hub;
     struct loop *hub_loop;
     struct mailbox hub_mailbox;
+    struct hub_gate gate;          /* in front of the hub */
     struct hub_thread *hub_thread; /* private */
     struct siphash_key cluster_key;
     struct siphash_key sid_key;

@@ -11,7 +11,7 @@
 #include "server/ws_protocol.h"
 #include "server/ws_session.h"
 
-enum { MAX_REPLAYS = 64, CLIENT_KEEP_FREE = 32, CORK_FROM = 2 };
+enum { MAX_REPLAYS = 64, CLIENT_KEEP_FREE = 32, CORK_FROM = 2, TURN_ROUNDS = 3 };
 
 static _Thread_local struct worker *current_worker;
 
@@ -41,8 +41,25 @@ static void on_ring(struct mail *mail)
 
 void worker_wake(struct worker *worker)
 {
+    if (worker == current_worker) {
+        worker->ring_ready = true;
+        return;
+    }
     if (!atomic_exchange_explicit(&worker->ring_posted, true, memory_order_acq_rel)) {
         mailbox_post(&worker->mailbox, &worker->ring_mail);
+    }
+}
+
+void worker_give_back(struct worker *worker, struct mail_chain *done)
+{
+    if (worker != current_worker) {
+        mailbox_post_chain(&worker->mailbox, done->first, done->last);
+        return;
+    }
+    while (done->first) {
+        struct mail *mail = done->first;
+        done->first = mail->next;
+        mail_chain_add(&worker->done, mail);
     }
 }
 
@@ -110,27 +127,64 @@ static void tell_going(struct worker *worker)
     }
 }
 
-static bool end_turn(void *owner)
+static void run_done(struct worker *worker)
 {
-    struct worker *worker = owner;
+    while (worker->done.first) {
+        struct mail *mail = worker->done.first;
+        worker->done.first = mail->next;
+        if (!mail->next) {
+            worker->done.last = NULL;
+        }
+        mail->run(mail);
+    }
+}
+
+static void send_to_hub(struct worker *worker)
+{
+    shard_flush(worker->shard);
+    struct mail_chain chain = worker->to_hub;
+    worker->to_hub = (struct mail_chain){NULL, NULL};
+    if (chain.first) {
+        hub_gate_send(&worker->gateway->gate, &chain);
+    }
+}
+
+static void run_shard(struct worker *worker)
+{
     if (worker->ring_ready) {
         worker->corking = shard_backlog(worker->shard) >= CORK_FROM;
         worker->ring_ready = shard_run(worker->shard, worker_now_ms(worker));
+    }
+}
+
+static bool has_mail(const struct worker *worker)
+{
+    return worker->to_hub.first || worker->done.first;
+}
+
+/* What the turn gathered goes to the hub; what comes back at once (this worker may have run the hub
+ * itself) is answered and delivered in the same turn. */
+static bool end_turn(void *owner)
+{
+    struct worker *worker = owner;
+    for (int round = 0; round < TURN_ROUNDS; round++) {
+        send_to_hub(worker);
+        run_done(worker);
+        run_shard(worker);
+        if (!has_mail(worker)) {
+            break;
+        }
     }
     if (worker->drain_cursor) {
         tell_going(worker);
     }
     ws_session_flush_turn(worker);
-    shard_flush(worker->shard);
-    struct mail_chain chain = worker->to_hub;
-    worker->to_hub = (struct mail_chain){NULL, NULL};
-    if (chain.first) {
-        mailbox_post_chain(&worker->gateway->hub_mailbox, chain.first, chain.last);
-    }
+    send_to_hub(worker);
+    run_done(worker);
     if (!worker->ring_ready) {
         frame_cache_clear(&worker->frames);
     }
-    return worker->ring_ready || worker->drain_cursor;
+    return worker->ring_ready || worker->drain_cursor || has_mail(worker);
 }
 
 /* ---- requests ---- */

@@ -45,6 +45,7 @@ struct worker {
     struct doomed *doomed;
     uint32_t doomed_count, doomed_cap;
     struct mail_chain to_hub; /* leaves at the turn's end */
+    struct mail_chain done;   /* publishes that came back while this worker ran the hub */
     struct mail ring_mail;    /* posted by the bus thread: there is something in the ring */
     atomic_bool ring_posted;
     bool ring_ready; /* shard_run has work */
@@ -90,8 +91,9 @@ void worker_drain(struct worker *worker);
 /* Any thread: runs on the worker. */
 void worker_post(struct worker *worker, struct mail *mail);
 
-/* The bus thread: the ring has something. */
+/* Whoever runs the hub: the ring has something; these publishes are done. */
 void worker_wake(struct worker *worker);
+void worker_give_back(struct worker *worker, struct mail_chain *done);
 
 /* On the worker: what the hub is to get at the end of this turn. */
 void worker_send_to_hub(struct worker *worker, struct mail *mail);
