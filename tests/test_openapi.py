@@ -341,6 +341,17 @@ def test_one_id_for_two_bodies_is_a_conflict(api):
     assert (status, answer["code"]) == (422, "id_conflict")
 
 
+def test_without_keys_only_this_machine_may_call(make_gateway):
+    gateway = make_gateway(app={"api_keys": []})
+    message = {"to": {"users": ["x"]}, "data": 1}
+    own = f"127.0.0.1:{gateway.api_port}"
+    for headers in ({}, {"Origin": f"http://{own}"}, {"Host": "localhost"}):
+        assert gateway.api("POST", "/v1/messages", message, headers)[0] == 202
+    for headers in ({"Origin": "https://evil.test"}, {"Origin": "null"}, {"Host": "evil.test"}):
+        status, _, answer = gateway.api("POST", "/v1/messages", message, headers)
+        assert (status, answer["code"]) == (403, "foreign_origin")
+
+
 @pytest.mark.release
 def test_schemathesis_finds_no_answer_that_is_not_described(make_gateway, tmp_path):
     gateway = make_gateway({"limits": {"header_timeout": "5s"}})

@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include "api/assets.h"
+#include "api/loopback.h"
 #include "api/push.h"
 #include "api/query.h"
 #include "base/err.h"
@@ -169,10 +170,25 @@ static void answer_unauthorized(struct http_exchange *exchange)
     buf_fini(&body);
 }
 
-/* Without any key (on loopback alone, see the configuration's rules) everybody may do everything.
- */
+/* A page of another site can make a browser on this machine ask; it has no key, but here none is
+ * needed. */
+static bool refuse_foreign(struct api_call *call)
+{
+    if (loopback_host_is_local(call->request->host) && loopback_origin_is_own(call->request)) {
+        return false;
+    }
+    api_refuse(call, 403, "foreign_origin",
+               "Without API keys only this machine's own programs and pages may call.");
+    return true;
+}
+
+/* Without any key (on loopback alone, see the configuration's rules) everybody here may do
+ * everything. */
 static bool identify_openly(struct api_call *call)
 {
+    if (refuse_foreign(call)) {
+        return false;
+    }
     const struct tenants *tenants = call->worker->tenants;
     char name[API_NAME_BYTES];
     ssize_t len = uri_query_get(call->request->query, STR("app"), name, sizeof(name));
