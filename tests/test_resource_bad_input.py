@@ -107,7 +107,7 @@ def test_r3_each_allocation_may_fail(make_gateway, tmp_path):
 
 
 def torture(gateway, orders, nth):
-    """One conversation in which the nth allocation fails, and one after it. False when there are not so many."""
+    """A conversation in which the nth allocation fails, and one after it. False when there are not so many."""
     fds = gateway.fds()
     orders.fail_allocation(nth)
     what = converse_carefully(gateway)
@@ -136,8 +136,9 @@ def converse(gateway, user):
         if status != 202:
             assert status in (500, 503), status
             return "not accepted"
-        while (json.loads(wire.read_frame().payload))["t"] != "msg":
-            pass
+        while (kind := json.loads(wire.read_frame().payload)["t"]) != "msg":
+            if kind == "gap":
+                return "a loss was announced"
         wire.send(frame(8, b"\x03\xe8"))
         wire.read_to_end()
         return "delivered"
