@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 import yaml
-from harness.gateway import ROOT, Gateway
+from harness.gateway import ROOT, Gateway, wait_for
 
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
@@ -105,6 +105,26 @@ def test_the_commands_of_a_page_run(place, page):
         assert done.returncode == 0, words
         if block["answer"]:
             assert keys_of(json.loads(done.stdout)) == keys_of(json.loads(block["answer"])), words
+
+
+SCRIPTS = [(page, block["text"]) for page in PAGES for block in blocks(page, "js")]
+
+
+@pytest.mark.parametrize(
+    ("page", "script"), SCRIPTS, ids=lambda value: name_of(value) if value in PAGES else ""
+)
+def test_the_scripts_for_pages_receive_a_push(place, page, script):
+    command = ["node", "-e", 'globalThis.WebSocket = require("ws");' + place.adapt(script)]
+    environment = {"PATH": "/usr/bin:/bin", "NODE_PATH": "/usr/share/nodejs"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+
+        def reaches_it():
+            answer = place.gateway.push({"all": True}, {"text": "hello page"}, wait="routed")
+            return answer["receipt"]["sessions"]["matched"] == 1
+
+        wait_for(reaches_it, SECONDS, "a session", interval=0.05)
+        assert process.stdout.readline() == "hello page\n"
+        process.kill()
 
 
 def test_every_block_of_commands_is_found():
