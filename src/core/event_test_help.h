@@ -1,0 +1,52 @@
+/* Events for tests: what a push would encode, with as little to say as possible. */
+#ifndef TIDEGATE_CORE_EVENT_TEST_HELP_H
+#define TIDEGATE_CORE_EVENT_TEST_HELP_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "core/event.h"
+
+static const struct siphash_key event_test_key = {1, 2};
+
+enum { EVENT_TEST_APP = 4711, EVENT_TEST_BOOT = 77 };
+
+static inline uint64_t event_test_key_of(enum target_kind kind, const char *name)
+{
+    return target_key(&event_test_key, EVENT_TEST_APP, kind, str_of(name));
+}
+
+/* Of one part, in JSON. */
+static inline struct event event_test_make(uint32_t counter, const char *data)
+{
+    return (struct event){
+        .header = {.app = EVENT_TEST_APP, .origin = EVENT_TEST_BOOT, .counter = counter},
+        .kind = EVENT_MESSAGE,
+        .parts = 1,
+        .data_kind = EVENT_DATA_JSON,
+        .time_ms = 1767225600000,
+        .id = STR("cmt-7"),
+        .data = str_of(data)};
+}
+
+/* Appends it with targets "u:NAME", "g:NAME", "s:NAME" or "*". */
+static inline void event_test_encode(struct buf *out, const struct event *event,
+                                     const char *const *targets, size_t count)
+{
+    static const char letters[] = " ugst*";
+    struct target list[8];
+    uint64_t keys[8];
+    assert_true(count <= 8);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = targets[i][0] == '*' ? "" : targets[i] + 2;
+        list[i].kind = (enum target_kind)(strchr(letters, targets[i][0]) - letters);
+        list[i].name = str_of(name);
+        keys[i] = event_test_key_of(list[i].kind, name);
+    }
+    assert_int_equal(event_encode(out, event, list, keys, count, NULL, 0), 0);
+}
+
+#endif
