@@ -9,9 +9,10 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "core/hub.h"
+#include "server/stats_private.h"
 #include "server/ws_session.h"
 
-enum { MAX_APPS = 64, MAX_ROUTES = 64, MAX_REASONS = 128 };
+enum { MAX_APPS = 64, MAX_ROUTES = 64 };
 
 /* The series of one app; apps beyond the table share the last place. */
 struct app_series {
@@ -29,7 +30,6 @@ static struct metric *sent_bytes;
 static struct metric *received_bytes;
 static struct metric *latency[STATS_STAGES];
 static struct metric *resumed_series[3];
-static struct gateway *attached;
 
 static const char *const transports[2] = {"raw", "v1"};
 static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired"};
@@ -37,9 +37,9 @@ static const char *const target_names[STATS_TARGETS] = {"user", "group", "sessio
                                                         "several"};
 static const char *const stage_names[STATS_STAGES] = {"api_to_bus", "bus_to_write"};
 
-static struct metric *labelled(struct metric *(*make)(const char *, const char *, const char *),
-                               const char *name, const char *help, const char *label1,
-                               const char *value1, const char *label2, const char *value2)
+struct metric *stats_labelled(struct metric *(*make)(const char *, const char *, const char *),
+                              const char *name, const char *help, const char *label1,
+                              const char *value1, const char *label2, const char *value2)
 {
     struct buf labels = {0};
     metric_label(&labels, label1, str_of(value1));
@@ -57,13 +57,13 @@ void stats_init(void)
     received_bytes = metric_counter("tidegate_received_bytes_total",
                                     "Bytes received from sessions.", "");
     for (int i = 0; i < STATS_STAGES; i++) {
-        latency[i] = labelled(metric_histogram, "tidegate_delivery_seconds",
-                              "Time a message spends in a stage of its delivery.", "stage",
-                              stage_names[i], NULL, NULL);
+        latency[i] = stats_labelled(metric_histogram, "tidegate_delivery_seconds",
+                                    "Time a message spends in a stage of its delivery.", "stage",
+                                    stage_names[i], NULL, NULL);
     }
     static const char *const resumed_names[3] = {"none", "partial", "full"};
     for (int i = 0; i < 3; i++) {
-        resumed_series[i] = labelled(
+        resumed_series[i] = stats_labelled(
             metric_counter, "tidegate_session_starts_total",
             "Sessions that began, by how much of an earlier one they resumed.", "resumed",
             resumed_names[i], NULL, NULL);
@@ -73,29 +73,30 @@ void stats_init(void)
 static void make_app_series(struct app_series *series, const char *app)
 {
     for (int i = 0; i < 2; i++) {
-        series->opened[i] = labelled(metric_counter, "tidegate_sessions_opened_total",
-                                     "Sessions opened.", "app", app, "transport", transports[i]);
-        series->connections[i] = labelled(metric_gauge, "tidegate_connections",
-                                          "Sessions connected now.", "app", app, "transport",
-                                          transports[i]);
+        series->opened[i] = stats_labelled(metric_counter, "tidegate_sessions_opened_total",
+                                           "Sessions opened.", "app", app, "transport",
+                                           transports[i]);
+        series->connections[i] = stats_labelled(metric_gauge, "tidegate_connections",
+                                                "Sessions connected now.", "app", app, "transport",
+                                                transports[i]);
     }
     for (int i = 0; i < STATS_DROPS; i++) {
-        series->dropped[i] = labelled(metric_counter, "tidegate_messages_dropped_total",
-                                      "Messages that did not reach a session.", "app", app,
-                                      "reason", drop_names[i]);
+        series->dropped[i] = stats_labelled(metric_counter, "tidegate_messages_dropped_total",
+                                            "Messages that did not reach a session.", "app", app,
+                                            "reason", drop_names[i]);
     }
     for (int i = 0; i < STATS_TARGETS; i++) {
-        series->accepted[i] = labelled(metric_counter, "tidegate_messages_accepted_total",
-                                       "Pushes that the bus has, by kind of target.", "app", app,
-                                       "target", target_names[i]);
+        series->accepted[i] = stats_labelled(metric_counter, "tidegate_messages_accepted_total",
+                                             "Pushes that the bus has, by kind of target.", "app",
+                                             app, "target", target_names[i]);
     }
-    series->acked = labelled(metric_counter, "tidegate_messages_acked_total",
-                             "Messages that clients confirmed.", "app", app, NULL, NULL);
-    series->gaps = labelled(metric_counter, "tidegate_gaps_total", "Losses announced to sessions.",
-                            "app", app, NULL, NULL);
-    series->written = labelled(metric_counter, "tidegate_messages_written_total",
-                               "Frames that the kernel took, one a session.", "app", app, NULL,
-                               NULL);
+    series->acked = stats_labelled(metric_counter, "tidegate_messages_acked_total",
+                                   "Messages that clients confirmed.", "app", app, NULL, NULL);
+    series->gaps = stats_labelled(metric_counter, "tidegate_gaps_total",
+                                  "Losses announced to sessions.", "app", app, NULL, NULL);
+    series->written = stats_labelled(metric_counter, "tidegate_messages_written_total",
+                                     "Frames that the kernel took, one a session.", "app", app,
+                                     NULL, NULL);
 }
 
 static struct app_series *series_of(uint16_t app)
@@ -168,9 +169,9 @@ static const char *app_name(const struct worker *worker, const struct session *s
 
 static void count_closed(struct worker *worker, const struct session *session, const char *reason)
 {
-    struct metric *closed = labelled(metric_counter, "tidegate_sessions_closed_total",
-                                     "Sessions closed, by reason.", "app",
-                                     app_name(worker, session), "reason", reason);
+    struct metric *closed = stats_labelled(metric_counter, "tidegate_sessions_closed_total",
+                                           "Sessions closed, by reason.", "app",
+                                           app_name(worker, session), "reason", reason);
     metric_add(closed, 1);
 }
 
@@ -231,7 +232,7 @@ void stats_resumed(struct worker *worker, const struct session *session,
 
 static void count_reason(const char *name, const char *help, const char *reason)
 {
-    metric_add(labelled(metric_counter, name, help, "reason", reason, NULL, NULL), 1);
+    metric_add(stats_labelled(metric_counter, name, help, "reason", reason, NULL, NULL), 1);
 }
 
 void stats_frame_refused(struct worker *worker, const struct session *session, const char *code)
@@ -246,8 +247,9 @@ void stats_auth(enum credential_refusal refusal, const struct credential *creden
     const char *result = refusal == CREDENTIAL_REFUSED_NOT
                              ? "accepted"
                              : credential_refusal_slug(refusal, credential->token_refusal);
-    metric_add(labelled(metric_counter, "tidegate_auth_results_total",
-                        "Credentials of clients checked, by result.", "result", result, NULL, NULL),
+    metric_add(stats_labelled(metric_counter, "tidegate_auth_results_total",
+                              "Credentials of clients checked, by result.", "result", result, NULL,
+                              NULL),
                1);
     if (refusal != CREDENTIAL_REFUSED_NOT && refusal != CREDENTIAL_REFUSED_NONE) {
         log_warn("auth.refused", "refused a client's credential: %s", result);
@@ -265,9 +267,9 @@ void stats_http_refused(const char *listener, const struct addr *peer, int statu
                         const char *reason)
 {
     char text[ADDR_TEXT_MAX];
-    metric_add(labelled(metric_counter, "tidegate_http_refused_total",
-                        "Requests that could not be read, by reason.", "listener", listener,
-                        "reason", reason),
+    metric_add(stats_labelled(metric_counter, "tidegate_http_refused_total",
+                              "Requests that could not be read, by reason.", "listener", listener,
+                              "reason", reason),
                1);
     log_info("http.refused", "%s listener: answered %d to %s: %s", listener, status,
              addr_format(peer, text), reason);
@@ -297,11 +299,11 @@ static struct route_series *find_route(const char *listener, const char *route, 
             return at;
         }
         if (!at->route) {
-            at->requests = labelled(metric_counter, "tidegate_http_requests_total",
-                                    "Requests answered.", "route", route, "status", status);
-            at->seconds = labelled(metric_histogram, "tidegate_http_request_seconds",
-                                   "Time from a request to its answer.", "route", route, NULL,
-                                   NULL);
+            at->requests = stats_labelled(metric_counter, "tidegate_http_requests_total",
+                                          "Requests answered.", "route", route, "status", status);
+            at->seconds = stats_labelled(metric_histogram, "tidegate_http_request_seconds",
+                                         "Time from a request to its answer.", "route", route, NULL,
+                                         NULL);
             at->status = status;
             at->route = route;
             return at;
@@ -325,201 +327,12 @@ void stats_push_accepted(const struct tenant *tenant, enum stats_target target)
 
 void stats_push_refused(const struct tenant *tenant, const char *reason)
 {
-    metric_add(labelled(metric_counter, "tidegate_messages_refused_total",
-                        "Pushes refused, by reason.", "app", tenant->name, "reason", reason),
+    metric_add(stats_labelled(metric_counter, "tidegate_messages_refused_total",
+                              "Pushes refused, by reason.", "app", tenant->name, "reason", reason),
                1);
 }
 
 void stats_latency(enum stats_stage stage, uint64_t us)
 {
     metric_observe_us(latency[stage], us);
-}
-
-/* ---- values that are asked for at a scrape ---- */
-
-static double sum_shards(size_t offset)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; attached && i < attached->worker_count; i++) {
-        char *stats = (char *)shard_get_stats(attached->workers[i].shard);
-        sum += atomic_load_explicit((atomic_uint_fast64_t *)(stats + offset), memory_order_relaxed);
-    }
-    return (double)sum;
-}
-
-static double read_shard(void *arg)
-{
-    return sum_shards((size_t)arg);
-}
-
-static double read_hub(void *arg)
-{
-    char *stats = (char *)hub_get_stats(attached->hub);
-    return (double)atomic_load_explicit((atomic_uint_fast64_t *)(stats + (size_t)arg),
-                                        memory_order_relaxed);
-}
-
-static double read_memory(void *arg)
-{
-    return (double)mem_accounted((enum mem_owner)(size_t)arg);
-}
-
-static double read_window_bytes(void *arg)
-{
-    return (double)window_bytes(hub_window(attached->hub));
-}
-
-static double read_window_messages(void *arg)
-{
-    return (double)window_messages(hub_window(attached->hub));
-}
-
-static double read_window_age(void *arg)
-{
-    return (double)window_age_ms(hub_window(attached->hub), clock_monotonic_ms()) / 1000;
-}
-
-static double read_bus_up(void *arg)
-{
-    return hub_bus_is_up(attached->hub) ? 1 : 0;
-}
-
-static double read_busy(void *arg)
-{
-    return (double)loop_busy_us(arg) / 1e6;
-}
-
-static double read_lag(void *arg)
-{
-    return (double)loop_take_longest_turn_us(arg) / 1e6;
-}
-
-static double read_log_lost(void *arg)
-{
-    return (double)log_lines_lost();
-}
-
-static double read_log_suppressed(void *arg)
-{
-    return (double)log_lines_suppressed();
-}
-
-static double read_shortages(void *arg)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < attached->worker_count; i++) {
-        const struct worker *worker = &attached->workers[i];
-        sum += worker->client_listener ? listener_shortages(worker->client_listener) : 0;
-        sum += worker->api_listener ? listener_shortages(worker->api_listener) : 0;
-    }
-    return (double)sum;
-}
-
-static const struct reader {
-    bool is_counter;
-    const char *name;
-    const char *help;
-    double (*read)(void *arg);
-    size_t arg;
-} readers[] = {
-    {false, "tidegate_users", "Users with a session, counted on each worker.", read_shard,
-     offsetof(struct shard_stats, users)},
-    {false, "tidegate_groups", "Groups with a member, counted on each worker.", read_shard,
-     offsetof(struct shard_stats, groups)},
-    {false, "tidegate_group_members", "Memberships of sessions in groups.", read_shard,
-     offsetof(struct shard_stats, members)},
-    {true, "tidegate_messages_matched_total", "Sessions that a message was for.", read_shard,
-     offsetof(struct shard_stats, matched)},
-    {true, "tidegate_messages_replayed_total", "Messages sent to sessions that resumed.",
-     read_shard, offsetof(struct shard_stats, replayed)},
-    {true, "tidegate_messages_expired_total", "Messages past their ttl, counted on each worker.",
-     read_shard, offsetof(struct shard_stats, expired)},
-    {true, "tidegate_catch_ups_total", "Times a worker read the window because its ring was full.",
-     read_shard, offsetof(struct shard_stats, catch_ups)},
-    {true, "tidegate_bus_records_received_total", "Records received from the bus.", read_hub,
-     offsetof(struct hub_stats, records_in)},
-    {true, "tidegate_bus_events_received_total", "Events received from the bus.", read_hub,
-     offsetof(struct hub_stats, events_in)},
-    {true, "tidegate_bus_events_foreign_total", "Events for nobody on this node.", read_hub,
-     offsetof(struct hub_stats, events_foreign)},
-    {true, "tidegate_bus_events_repeated_total", "Events received twice and dropped.", read_hub,
-     offsetof(struct hub_stats, events_repeated)},
-    {true, "tidegate_bus_events_bad_total", "Events that could not be read.", read_hub,
-     offsetof(struct hub_stats, events_bad)},
-    {true, "tidegate_bus_records_published_total", "Records published.", read_hub,
-     offsetof(struct hub_stats, records_out)},
-    {true, "tidegate_bus_events_published_total", "Events published.", read_hub,
-     offsetof(struct hub_stats, events_out)},
-    {true, "tidegate_bus_holes_total", "Holes that the bus reported.", read_hub,
-     offsetof(struct hub_stats, holes)},
-    {true, "tidegate_window_evicted_total", "Messages that left the window.", read_hub,
-     offsetof(struct hub_stats, evicted)},
-    {false, "tidegate_interest_keys", "Targets that this node has sessions for.", read_hub,
-     offsetof(struct hub_stats, interest_keys)},
-    {false, "tidegate_window_bytes", "Bytes in the window, its index included.", read_window_bytes,
-     0},
-    {false, "tidegate_window_messages", "Messages in the window.", read_window_messages, 0},
-    {false, "tidegate_window_age_seconds", "Age of the oldest message in the window.",
-     read_window_age, 0},
-    {false, "tidegate_bus_up", "1 when the bus can be published to.", read_bus_up, 0},
-    {true, "tidegate_log_lines_lost_total", "Log lines that never reached the stream.",
-     read_log_lost, 0},
-    {true, "tidegate_log_lines_suppressed_total", "Log lines held back by the rate limit.",
-     read_log_suppressed, 0},
-    {true, "tidegate_accept_shortages_total",
-     "Times that descriptors or memory were short for accepting.", read_shortages, 0},
-};
-
-enum { READERS = sizeof(readers) / sizeof(readers[0]) };
-
-static struct metric *reader_series(const struct reader *reader)
-{
-    return reader->is_counter ? metric_counter(reader->name, reader->help, "")
-                              : metric_gauge(reader->name, reader->help, "");
-}
-
-static void set_loop_readers(struct loop *loop, const char *thread, bool attach)
-{
-    struct metric *busy = labelled(metric_counter, "tidegate_loop_busy_seconds_total",
-                                   "Time that a loop was not waiting.", "thread", thread, NULL,
-                                   NULL);
-    struct metric *lag = labelled(metric_gauge, "tidegate_loop_lag_seconds",
-                                  "Longest turn of a loop since the last scrape.", "thread", thread,
-                                  NULL, NULL);
-    metric_set_reader(busy, attach ? read_busy : NULL, loop);
-    metric_set_reader(lag, attach ? read_lag : NULL, loop);
-}
-
-static void set_readers(struct gateway *gateway, bool attach)
-{
-    for (size_t i = 0; i < READERS; i++) {
-        metric_set_reader(reader_series(&readers[i]), attach ? readers[i].read : NULL,
-                          (void *)readers[i].arg);
-    }
-    for (int owner = 0; owner < MEM_OWNERS; owner++) {
-        struct metric *bytes = labelled(metric_gauge, "tidegate_memory_bytes",
-                                        "Memory held, by what for.", "owner",
-                                        mem_owner_name((enum mem_owner)owner), NULL, NULL);
-        metric_set_reader(bytes, attach ? read_memory : NULL, (void *)(size_t)owner);
-    }
-    set_loop_readers(gateway->hub_loop, "bus", attach);
-    for (uint32_t i = 0; i < gateway->worker_count; i++) {
-        char name[24];
-        snprintf(name, sizeof(name), "worker%u", i);
-        set_loop_readers(gateway->workers[i].loop, name, attach);
-    }
-}
-
-void stats_attach(struct gateway *gateway)
-{
-    attached = gateway;
-    set_readers(gateway, true);
-}
-
-void stats_detach(void)
-{
-    if (attached) {
-        set_readers(attached, false);
-        attached = NULL;
-    }
 }

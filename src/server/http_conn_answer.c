@@ -1,0 +1,220 @@
+/* Exchanges and their answers: in order of the requests, however late they come. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "server/http_conn_private.h"
+
+struct http_exchange *http_exchange_alloc(struct http_service *service)
+{
+    struct http_exchange *exchange = service->free_exchanges;
+    if (exchange) {
+        service->free_exchanges = exchange->next;
+        service->free_count--;
+        *exchange = (struct http_exchange){0};
+    } else {
+        exchange = mem_zalloc(sizeof(*exchange));
+    }
+    if (exchange) {
+        exchange->service = service;
+        service->exchange_count++;
+    }
+    return exchange;
+}
+
+void http_exchange_free(struct http_exchange *exchange)
+{
+    struct http_service *service = exchange->service;
+    if (service->current == exchange) {
+        service->current = NULL;
+    }
+    buf_fini(&exchange->answer);
+    service->exchange_count--;
+    if (service->free_count < HTTP_CONN_MAX_PIPELINED) {
+        exchange->next = service->free_exchanges;
+        service->free_exchanges = exchange;
+        service->free_count++;
+    } else {
+        mem_free(exchange);
+    }
+    if (service->destroyed && service->exchange_count == 0) {
+        http_service_free(service);
+    }
+}
+
+void http_conn_abandon_exchanges(struct http_conn *conn)
+{
+    for (struct http_exchange *exchange = conn->first; exchange;) {
+        struct http_exchange *next = exchange->next;
+        exchange->conn = NULL;
+        if (exchange->status) {
+            http_exchange_free(exchange);
+        }
+        exchange = next;
+    }
+    conn->first = NULL;
+}
+
+/* The exchanges at the front that are answered go out; the first that is not stops those behind it.
+ */
+static void collect_answers(struct http_conn *conn)
+{
+    while (conn->first && conn->first->status) {
+        struct http_exchange *exchange = conn->first;
+        conn->first = exchange->next;
+        if (!conn->first) {
+            conn->last = &conn->first;
+        }
+        conn->exchanges--;
+        if (exchange->answer.len) {
+            buf_append(&conn->out, exchange->answer.data, exchange->answer.len);
+        }
+        conn->closing = conn->closing || !exchange->keep_alive;
+        http_exchange_free(exchange);
+    }
+    if (conn->out.err) {
+        conn->dead = true;
+    }
+    http_conn_mark_dirty(conn);
+}
+
+static void count_answer(struct http_exchange *exchange, int status)
+{
+    exchange->status = (uint16_t)status;
+    if (exchange->service->options.on_answered) {
+        exchange->service->options.on_answered(exchange->service->options.owner, exchange);
+    }
+}
+
+void http_answer(struct http_exchange *exchange, const struct http_response *response)
+{
+    ASSERT(exchange->status == 0);
+    struct http_conn *conn = exchange->conn;
+    count_answer(exchange, response->status);
+    if (!conn) {
+        http_exchange_free(exchange);
+        return;
+    }
+    if (exchange->service->draining || conn->peer_done) {
+        exchange->keep_alive = false;
+    }
+    struct http_response full = *response;
+    full.close = full.close || !exchange->keep_alive;
+    exchange->keep_alive = !full.close;
+    full.head_only = exchange->head_only;
+    bool at_once = conn->first == exchange;
+    struct buf *out = at_once ? &conn->out : &exchange->answer;
+    if (http_conn_unsent(conn) == 0) {
+        conn->unsent_ms = http_conn_now_ms(conn);
+    }
+    if (http_response_write(out, &full)) {
+        conn->dead = true; /* memory is out: nothing sensible can be said any more */
+        http_conn_mark_dirty(conn);
+    }
+    collect_answers(conn);
+}
+
+void http_answer_json(struct http_exchange *exchange, int status, struct str json)
+{
+    struct http_response response = {
+        .status = status, .content_type = STR("application/json"), .body = json};
+    http_answer(exchange, &response);
+}
+
+static void answer_problem(struct http_exchange *exchange, int status, const char *code,
+                           const char *detail, const struct http_pair *headers, size_t count)
+{
+    struct buf body = {0};
+    struct http_problem problem = {
+        .status = status, .code = str_of(code), .detail = str_of(detail ? detail : "")};
+    http_problem_write_body(&body, &problem);
+    struct http_response response = {.status = status,
+                                     .content_type = STR("application/problem+json"),
+                                     .body = buf_str(&body),
+                                     .headers = headers,
+                                     .header_count = count};
+    http_answer(exchange, &response);
+    buf_fini(&body);
+}
+
+void http_answer_problem(struct http_exchange *exchange, int status, const char *code,
+                         const char *detail)
+{
+    answer_problem(exchange, status, code, detail, NULL, 0);
+}
+
+void http_answer_retry(struct http_exchange *exchange, int status, const char *code,
+                       const char *detail, unsigned seconds)
+{
+    struct buf value = {0};
+    buf_append_u64(&value, seconds);
+    struct http_pair header = {STR("Retry-After"), buf_str(&value)};
+    answer_problem(exchange, status, code, detail, &header, 1);
+    buf_fini(&value);
+}
+
+void http_answer_refusal(struct http_exchange *exchange, enum http_refusal refusal)
+{
+    struct http_conn *conn = exchange->conn;
+    exchange->keep_alive = false;
+    count_answer(exchange, http_refusal_status(refusal));
+    if (!conn) {
+        http_exchange_free(exchange);
+        return;
+    }
+    conn->closing = true;
+    if (http_refusal_write(&exchange->answer, refusal)) {
+        conn->dead = true;
+    }
+    if (http_conn_unsent(conn) == 0) {
+        conn->unsent_ms = http_conn_now_ms(conn);
+    }
+    collect_answers(conn);
+}
+
+int http_take_socket(struct http_exchange *exchange, struct str *out_rest)
+{
+    struct http_conn *conn = exchange->conn;
+    if (!conn || conn->first != exchange || exchange->next || http_conn_unsent(conn) > 0 ||
+        conn->dead) {
+        return -1;
+    }
+    *out_rest = conn->service->rest;
+    int fd = conn->watch.fd;
+    loop_unwatch(conn->service->options.loop, &conn->watch);
+    conn->taken = true;
+    conn->dead = true;
+    conn->first = NULL;
+    conn->last = &conn->first;
+    conn->exchanges = 0;
+    exchange->conn = NULL;
+    count_answer(exchange, 101);
+    http_exchange_free(exchange);
+    return fd;
+}
+
+void http_conn_refuse(struct http_conn *conn, enum http_refusal refusal)
+{
+    struct http_service *service = conn->service;
+    conn->closing = true;
+    if (service->options.on_refused) {
+        service->options.on_refused(service->options.owner, &conn->peer,
+                                    http_refusal_status(refusal), http_refusal_slug(refusal));
+    }
+    /* Behind answers that are still owed there is no place for this one: it waits in line like
+     * them. */
+    struct http_exchange *exchange = http_exchange_alloc(service);
+    if (!exchange) {
+        conn->dead = true;
+        return;
+    }
+    exchange->conn = conn;
+    exchange->status = (uint16_t)http_refusal_status(refusal);
+    exchange->keep_alive = false;
+    *conn->last = exchange;
+    conn->last = &exchange->next;
+    conn->exchanges++;
+    if (http_conn_unsent(conn) == 0) {
+        conn->unsent_ms = http_conn_now_ms(conn);
+    }
+    http_refusal_write(&exchange->answer, refusal);
+    collect_answers(conn);
+}

@@ -1,0 +1,266 @@
+/* The frames that a session gets. */
+#include "base/clock.h"
+#include "base/err.h"
+#include "server/grant.h"
+#include "server/stats.h"
+#include "server/ws_protocol_private.h"
+
+enum { RETRY_BASE_MS = 500, RETRY_MAX_MS = 30000 };
+
+static void send_text(struct worker *worker, struct session *session, struct buf *text)
+{
+    if (buf_err(text)) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+    } else {
+        ws_session_send(worker, session, WS_TEXT, buf_str(text));
+    }
+    buf_fini(text);
+}
+
+static void begin_frame(struct buf *out, const char *name)
+{
+    buf_append_char(out, '{');
+    json_write_string_field(out, STR("t"), str_of(name));
+}
+
+static void end_frame(struct worker *worker, struct session *session, struct buf *out)
+{
+    buf_append_char(out, '}');
+    send_text(worker, session, out);
+}
+
+static void write_re(struct buf *out, uint32_t tag)
+{
+    if (tag != WS_TAG_NO_ANSWER) {
+        json_write_u64_field(out, STR("re"), tag - 1);
+    }
+}
+
+void ws_protocol_send_ok(struct worker *worker, struct session *session, uint32_t tag)
+{
+    struct buf out = {0};
+    if (tag == WS_TAG_NO_ANSWER) {
+        return;
+    }
+    begin_frame(&out, "ok");
+    write_re(&out, tag);
+    end_frame(worker, session, &out);
+}
+
+void ws_protocol_send_err(struct worker *worker, struct session *session, uint32_t tag,
+                          struct str group, const char *code, const char *title)
+{
+    struct buf out = {0};
+    begin_frame(&out, "err");
+    write_re(&out, tag);
+    json_write_string_field(&out, STR("code"), str_of(code));
+    json_write_string_field(&out, STR("title"), str_of(title));
+    if (group.len) {
+        json_write_string_field(&out, STR("g"), group);
+    }
+    end_frame(worker, session, &out);
+}
+
+static void write_positions(struct buf *out, const struct worker *worker,
+                            const struct hub_heads *heads)
+{
+    json_write_key(out, STR("pos"));
+    buf_append_char(out, '{');
+    for (uint32_t q = 0; q < shard_get_options(worker->shard)->queues; q++) {
+        char pos[MESSAGE_POS_MAX];
+        size_t len = message_format_pos(pos, heads->pos[q]);
+        buf_printf(out, "%s\"%u\":\"%.*s\"", q ? "," : "", q, (int)len, pos);
+    }
+    buf_append_char(out, '}');
+}
+
+static void write_sid(struct buf *out, const struct worker *worker, const struct session *session)
+{
+    struct sid sid;
+    char text[SID_LEN + 1];
+    shard_session_sid(worker->shard, session, &sid);
+    sid_format(text, &worker->gateway->sid_key, &sid);
+    json_write_string_field(out, STR("sid"), str_make(text, SID_LEN));
+}
+
+static struct str resumed_name(enum session_resumed resumed)
+{
+    switch (resumed) {
+    case SESSION_RESUMED_FULL: return STR("full");
+    case SESSION_RESUMED_PARTIAL: return STR("partial");
+    case SESSION_RESUMED_NONE: break;
+    }
+    return STR("none");
+}
+
+void ws_protocol_on_start(struct shard *shard, struct session *session,
+                          enum session_resumed resumed, const struct hub_heads *pos)
+{
+    struct worker *worker = ws_worker_of(shard);
+    if (!(session->flags & WS_IS_V1)) {
+        return;
+    }
+    const struct session_cold *cold = shard_session_cold(shard, session);
+    struct buf out = {0};
+    begin_frame(&out, "welcome");
+    write_sid(&out, worker, session);
+    if (session->user) {
+        json_write_string_field(&out, STR("user"), shard_session_user(shard, session));
+    }
+    json_write_string_field(&out, STR("epoch"), str_of(worker->gateway->epoch));
+    json_write_string_field(&out, STR("resumed"), resumed_name(resumed));
+    write_positions(&out, worker, pos);
+    json_write_u64_field(&out, STR("ping_ms"), worker->settings->heartbeat.interval_ms);
+    if (cold->expires_s) {
+        json_write_u64_field(&out, STR("exp"), cold->expires_s);
+    }
+    buf_printf(&out, ",\"limits\":{\"msg\":%llu},\"retry\":{\"base_ms\":%d,\"max_ms\":%d}",
+               (unsigned long long)ws_protocol_limits(worker)->message_bytes, RETRY_BASE_MS,
+               RETRY_MAX_MS);
+    stats_resumed(worker, session, resumed);
+    end_frame(worker, session, &out);
+}
+
+static int write_grant(struct buf *out, const struct worker *worker, const struct session *session,
+                       struct str group)
+{
+    uint64_t now = clock_wall_ms();
+    struct grant grant = {.app = str_of(ws_protocol_tenant(worker, session)->name),
+                          .user = shard_session_user(worker->shard, session),
+                          .group = group,
+                          .issued_ms = now,
+                          .expires_ms = now + SHARD_GRANT_LIFE_MS};
+    struct buf text = {0};
+    int err = grant_write(&text, worker->gateway->grant_key, &grant);
+    if (!err) {
+        json_write_string_field(out, STR("grant"), buf_str(&text));
+    }
+    buf_fini(&text);
+    return err;
+}
+
+static void send_joined(struct worker *worker, struct session *session, struct str group)
+{
+    struct buf out = {0};
+    begin_frame(&out, "joined");
+    json_write_string_field(&out, STR("g"), group);
+    if (write_grant(&out, worker, session, group)) {
+        out.err = ERR_NO_MEMORY;
+    }
+    end_frame(worker, session, &out);
+}
+
+void ws_protocol_on_joined(struct shard *shard, struct session *session, struct str group,
+                           uint32_t tag)
+{
+    struct worker *worker = ws_worker_of(shard);
+    if (!(session->flags & WS_IS_V1)) {
+        return;
+    }
+    if (tag == 0) {
+        send_joined(worker, session, group);
+    } else {
+        ws_protocol_send_ok(worker, session, tag);
+    }
+}
+
+void ws_protocol_on_left(struct shard *shard, struct session *session, struct str group)
+{
+    struct buf out = {0};
+    if (session->flags & WS_IS_V1) {
+        begin_frame(&out, "left");
+        json_write_string_field(&out, STR("g"), group);
+        end_frame(ws_worker_of(shard), session, &out);
+    }
+}
+
+static struct str why_name(enum session_gap_why why)
+{
+    switch (why) {
+    case SESSION_GAP_EXPIRED: return STR("expired");
+    case SESSION_GAP_OVERFLOW: return STR("overflow");
+    case SESSION_GAP_BUS: return STR("bus");
+    case SESSION_GAP_EPOCH: break;
+    }
+    return STR("epoch");
+}
+
+static void write_pos_field(struct buf *out, const char *name, struct bus_pos pos)
+{
+    char text[MESSAGE_POS_MAX];
+    size_t len = message_format_pos(text, pos);
+    json_write_string_field(out, str_of(name), str_make(text, len));
+}
+
+/* q "*": every queue; such a gap has no from and to. */
+void ws_protocol_on_gap(struct shard *shard, struct session *session, uint32_t queue,
+                        struct bus_pos from, struct bus_pos to, enum session_gap_why why)
+{
+    struct worker *worker = ws_worker_of(shard);
+    stats_gap(worker, session);
+    if (!(session->flags & WS_IS_V1)) {
+        return;
+    }
+    struct buf out = {0};
+    begin_frame(&out, "gap");
+    if (queue == SESSION_ALL_QUEUES) {
+        json_write_string_field(&out, STR("q"), STR("*"));
+    } else {
+        struct buf name = {0};
+        buf_append_u64(&name, queue);
+        json_write_string_field(&out, STR("q"), buf_str(&name));
+        buf_fini(&name);
+        write_pos_field(&out, "from", from);
+        write_pos_field(&out, "to", to);
+    }
+    json_write_string_field(&out, STR("why"), why_name(why));
+    end_frame(worker, session, &out);
+}
+
+void ws_protocol_on_heads(struct shard *shard, struct session *session,
+                          const struct hub_heads *heads)
+{
+    struct worker *worker = ws_worker_of(shard);
+    if (session->flags & WS_IS_V1) {
+        struct buf out = {0};
+        begin_frame(&out, "pos");
+        write_positions(&out, worker, heads);
+        end_frame(worker, session, &out);
+    }
+}
+
+void ws_protocol_send_expiring(struct worker *worker, struct session *session, uint64_t in_ms)
+{
+    if (session->flags & WS_IS_V1) {
+        struct buf out = {0};
+        begin_frame(&out, "expiring");
+        json_write_u64_field(&out, STR("in_ms"), in_ms);
+        end_frame(worker, session, &out);
+    }
+}
+
+static uint64_t drain_slot(const struct worker *worker, const struct session *session)
+{
+    uint32_t slot = shard_session_slot(worker->shard, session);
+    uint64_t part = (slot * 2654435761u) & UINT32_MAX;
+    return part * worker->drain_window_ms >> 32;
+}
+
+uint64_t ws_protocol_drain_due(const struct worker *worker, const struct session *session)
+{
+    bool listens = (session->flags & WS_IS_V1) && (session->flags & WS_IS_GREETED);
+    return listens ? worker->drain_window_ms : drain_slot(worker, session);
+}
+
+void ws_protocol_send_goaway(struct worker *worker, struct session *session)
+{
+    if (session->flags & WS_IS_V1 && session->flags & WS_IS_GREETED) {
+        struct buf out = {0};
+        begin_frame(&out, "goaway");
+        json_write_u64_field(&out, STR("slot_ms"), drain_slot(worker, session));
+        json_write_u64_field(&out, STR("window_ms"), worker->drain_window_ms);
+        json_write_string_field(&out, STR("why"), STR("drain"));
+        end_frame(worker, session, &out);
+    }
+    ws_session_touch(worker, session);
+}

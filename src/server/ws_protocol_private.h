@@ -1,0 +1,90 @@
+/* What the sources of ws_protocol share; nobody else includes it.
+ *   ws_protocol.c           frames of a client that has said hello
+ *   ws_protocol_hello.c     how a session begins
+ *   ws_protocol_identity.c  tokens, users, expiry
+ *   ws_protocol_groups.c    joins
+ *   ws_protocol_out.c       frames to the client */
+#ifndef TIDEGATE_SERVER_WS_PROTOCOL_PRIVATE_H
+#define TIDEGATE_SERVER_WS_PROTOCOL_PRIVATE_H
+
+#include "proto/json.h"
+#include "server/ws_protocol.h"
+
+/* Tags of joins: the request number plus one; these two are no numbers. */
+#define WS_TAG_NO_ANSWER UINT32_MAX
+
+static inline const struct tenant *ws_protocol_tenant(const struct worker *worker,
+                                                      const struct session *session)
+{
+    return &worker->tenants->items[session->app];
+}
+
+static inline const struct settings_limits *ws_protocol_limits(const struct worker *worker)
+{
+    return &worker->settings->limits;
+}
+
+enum field {
+    F_T,
+    F_RE,
+    F_V,
+    F_TOKEN,
+    F_DEVICE,
+    F_ATTRS,
+    F_ORIGIN,
+    F_GROUPS,
+    F_GRANTS,
+    F_RESUME,
+    F_G,
+    F_IDS,
+    FIELDS,
+};
+
+struct frame_reading {
+    struct worker *worker;
+    struct session *session;
+    struct json_field fields[FIELDS];
+    uint32_t tag; /* of the answer */
+};
+
+/* ws_protocol.c */
+void ws_protocol_bad_frame(struct frame_reading *reading);
+
+/* The text of a field; an absent one is "". False when it is no string or too long. */
+bool ws_protocol_text_field(struct frame_reading *reading, enum field field, char *scratch,
+                            size_t cap, struct str *out_text);
+
+/* Calls take for each string of an array. False when the field is there and is no array of strings.
+ */
+bool ws_protocol_each_text(struct frame_reading *reading, enum field field, size_t max,
+                           void (*take)(struct worker *, struct session *, struct str));
+
+/* ws_protocol_hello.c */
+void ws_protocol_on_hello(struct frame_reading *reading);
+
+/* ws_protocol_identity.c */
+int ws_protocol_keep_groups(struct ws_extra *extra, const struct credential *credential);
+void ws_protocol_keep_expiry(struct worker *worker, struct session *session, uint64_t exp_ms);
+bool ws_protocol_is_identified(const struct worker *worker, const struct session *session);
+enum credential_refusal ws_protocol_read_token(struct worker *worker, const struct session *session,
+                                               struct str token, struct credential *out_credential);
+
+/* ws_protocol_groups.c */
+
+/* 0, or a code for `err`. */
+const char *ws_protocol_join(struct worker *worker, struct session *session, struct str group,
+                             uint32_t tag, bool is_allowed);
+void ws_protocol_join_in_hello(struct worker *worker, struct session *session, struct str group,
+                               bool is_allowed);
+void ws_protocol_join_by_grant(struct worker *worker, struct session *session, struct str text);
+
+/* Answers with `err`. */
+void ws_protocol_refuse(struct worker *worker, struct session *session, uint32_t tag,
+                        struct str group, const char *code);
+
+/* ws_protocol_out.c */
+void ws_protocol_send_ok(struct worker *worker, struct session *session, uint32_t tag);
+void ws_protocol_send_err(struct worker *worker, struct session *session, uint32_t tag,
+                          struct str group, const char *code, const char *title);
+
+#endif

@@ -1,0 +1,209 @@
+/* What comes in: frames are read by proto/ws_message.h, controls answered here, messages handed on.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "proto/ws_deflate.h"
+#include "proto/ws_message.h"
+#include "server/stats.h"
+#include "server/ws_protocol.h"
+#include "server/ws_session_private.h"
+
+enum {
+    WINDOW_BITS_DEAF = 1, /* no window size: marks a session whose input is thrown away */
+    PING_WINDOW_MS = 10000,
+};
+
+/* After a close frame or an error nothing more of the stream can be understood: it is read and
+ * thrown away, so that the reset of a closed socket does not overtake our close frame. */
+static void set_deaf(struct session *session)
+{
+    session->pings = WINDOW_BITS_DEAF << 4;
+}
+
+static bool is_deaf(const struct session *session)
+{
+    return ws_window_bits(session) == WINDOW_BITS_DEAF;
+}
+
+struct reading {
+    struct worker *worker;
+    struct session *session;
+};
+
+static bool is_over_ping_rate(struct reading *reading)
+{
+    struct worker *worker = reading->worker;
+    uint64_t limit = worker->settings->limits.pings_per_second;
+    struct ws_extra *extra = limit ? ws_session_extra(worker, reading->session) : NULL;
+    if (!extra) {
+        return false;
+    }
+    uint64_t now = worker_now_ms(worker);
+    if (now - extra->pings_since_ms >= PING_WINDOW_MS) {
+        extra->pings_since_ms = now;
+        extra->pings = 0;
+    }
+    return ++extra->pings > limit * (PING_WINDOW_MS / 1000);
+}
+
+static int on_ping(void *owner, struct str payload)
+{
+    struct reading *reading = owner;
+    struct session *session = reading->session;
+    if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
+        return 0;
+    }
+    if (!(session->flags & WS_IS_ECHO) && is_over_ping_rate(reading)) {
+        ws_session_doom(reading->worker, session, WS_CLOSE_RATE_LIMITED);
+        return 0;
+    }
+    if (session->out && session->flags & WS_IS_BLOCKED) {
+        struct frame *pong = frame_create(WS_PONG, false, payload);
+        struct out_queue *queue = session->out;
+        frame_unref(queue->pong);
+        queue->pong = pong;
+        return 0;
+    }
+    ws_session_send(reading->worker, session, WS_PONG, payload);
+    return 0;
+}
+
+static int on_pong(void *owner, struct str payload)
+{
+    return 0; /* any byte counts as life */
+}
+
+static int on_close(void *owner, uint16_t code, struct str reason)
+{
+    struct reading *reading = owner;
+    struct session *session = reading->session;
+    if (session->flags & WS_IS_CLOSING) {
+        ws_session_doom(reading->worker, session, WS_CLOSE_ABORT);
+        return 1;
+    }
+    stats_closed_by_peer(reading->worker, session);
+    session->flags |= WS_IS_DOOMED; /* nobody else ends it */
+    ws_session_begin_close(reading->worker, session,
+                           code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NORMAL : code);
+    session->flags &= (uint8_t)~WS_IS_DOOMED;
+    if (!session->out) { /* both halves are done: the server closes first (RFC 6455 7.1.1) */
+        ws_session_doom(reading->worker, session, WS_CLOSE_ABORT);
+    }
+    return 1;
+}
+
+/* A token bucket, for sessions that send: most never do, and then have none. */
+static bool is_over_frame_rate(struct worker *worker, struct session *session)
+{
+    const struct settings_limits *limits = &worker->settings->limits;
+    if (!limits->messages_per_second || session->flags & WS_IS_ECHO) {
+        return false;
+    }
+    struct ws_extra *extra = ws_session_extra(worker, session);
+    if (!extra) {
+        return true;
+    }
+    uint64_t now = worker_now_ms(worker);
+    uint64_t most = limits->message_burst * 1000;
+    if (!extra->counts_frames) {
+        extra->counts_frames = true;
+        extra->tokens_milli = most;
+        extra->tokens_ms = now;
+    }
+    uint64_t added = (now - extra->tokens_ms) * limits->messages_per_second;
+    extra->tokens_ms = now;
+    extra->tokens_milli = ws_earlier(extra->tokens_milli + added, most);
+    if (extra->tokens_milli < 1000) {
+        return true;
+    }
+    extra->tokens_milli -= 1000;
+    return false;
+}
+
+static int on_message(void *owner, enum ws_opcode opcode, struct str payload)
+{
+    struct reading *reading = owner;
+    struct session *session = reading->session;
+    struct worker *worker = reading->worker;
+    if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
+        return 0; /* read on, for the peer's close frame */
+    }
+    if (session->flags & WS_IS_ECHO) {
+        ws_protocol_echo(worker, session, opcode, payload);
+        return 0;
+    }
+    bool first = (session->flags & (WS_IS_V1 | WS_IS_GREETED)) == WS_IS_V1;
+    if (!first && is_over_frame_rate(worker, session)) {
+        ws_session_doom(worker, session, WS_CLOSE_RATE_LIMITED);
+        return 0;
+    }
+    ws_protocol_on_message(worker, session, opcode, payload);
+    return 0;
+}
+
+static const struct ws_reader_events reader_events = {
+    .on_message = on_message, .on_ping = on_ping, .on_pong = on_pong, .on_close = on_close};
+
+/* Before hello the silence is measured from the connect: half a frame a second is no hello. */
+static void note_life(struct worker *worker, struct session *session)
+{
+    if (session->flags & WS_IS_GREETED) {
+        session->heard_tick = ws_now_tick(worker);
+        session->pings &= (uint8_t)~WS_PING_COUNT_MASK;
+    }
+}
+
+void ws_session_feed(struct worker *worker, struct session *session, uint8_t *data, size_t len)
+{
+    const struct settings_limits *limits = &worker->settings->limits;
+    struct reading reading = {worker, session};
+    struct ws_reader_options options = {.max_message = limits->message_bytes,
+                                        .max_fragments = (uint32_t)limits->fragments,
+                                        .inflater = ws_window_bits(session) ? worker->inflater
+                                                                            : NULL};
+    struct ws_partial *partial = session->in;
+    note_life(worker, session);
+    session->in = NULL;
+    int err = ws_reader_feed(&partial, &options, data, len, &reader_events, &reading);
+    if (err == 0) {
+        session->in = partial;
+    } else {
+        set_deaf(session);
+    }
+    if (err < 0) {
+        ws_session_doom(worker, session, ws_close_code_for(err));
+    }
+}
+
+static void on_readable(struct worker *worker, struct session *session)
+{
+    ssize_t got = recv(session->fd, worker->receive_buffer, WORKER_RECEIVE_BYTES, MSG_DONTWAIT);
+    if (got > 0 && is_deaf(session)) {
+        return;
+    }
+    if (got > 0) {
+        stats_received(worker, session, (uint64_t)got);
+        ws_session_feed(worker, session, worker->receive_buffer, (size_t)got);
+    } else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
+        ws_session_doom(worker, session, WS_CLOSE_ABORT);
+    }
+}
+
+void ws_session_on_event(void *owner, uint64_t tag, unsigned events)
+{
+    struct worker *worker = owner;
+    uint32_t slot = (uint32_t)((tag & ~LOOP_TAG) >> 32);
+    struct session *session = shard_session_find(worker->shard, slot, (uint32_t)tag);
+    if (!session) {
+        return;
+    }
+    if (events & LOOP_WRITABLE) {
+        ws_session_flush(worker, session);
+    }
+    if (events & LOOP_READABLE) {
+        on_readable(worker, session);
+    } else if (events & LOOP_HANGUP) {
+        ws_session_doom(worker, session, WS_CLOSE_ABORT);
+    }
+}

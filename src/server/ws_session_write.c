@@ -1,0 +1,198 @@
+/* What goes out: straight to the kernel when nothing waits, else by the session's queue. */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "core/receipt.h"
+#include "server/stats.h"
+#include "server/ws_protocol.h"
+#include "server/ws_session_private.h"
+
+static void mark_dirty(struct worker *worker, struct session *session)
+{
+    if (session->flags & WS_IS_DIRTY) {
+        return;
+    }
+    if (worker->dirty_count == worker->dirty_cap) {
+        uint32_t cap = worker->dirty_cap ? worker->dirty_cap * 2 : 256;
+        uint32_t *dirty = mem_realloc(worker->dirty, sizeof(*dirty) * cap);
+        if (!dirty) {
+            ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+            return;
+        }
+        worker->dirty = dirty;
+        worker->dirty_cap = cap;
+    }
+    session->flags |= WS_IS_DIRTY;
+    worker->dirty[worker->dirty_count++] = shard_session_slot(worker->shard, session);
+}
+
+static void set_blocked(struct worker *worker, struct session *session, bool blocked)
+{
+    bool was = session->flags & WS_IS_BLOCKED;
+    if (was == blocked) {
+        return;
+    }
+    session->flags ^= WS_IS_BLOCKED;
+    loop_rewatch_tag(worker->loop, session->fd, ws_tag_of(worker, session),
+                     LOOP_READABLE | (blocked ? LOOP_WRITABLE : 0));
+    if (blocked) {
+        ws_session_touch(worker, session); /* the queue's age counts from now */
+    }
+}
+
+void ws_session_flush(struct worker *worker, struct session *session)
+{
+    struct out_queue *queue = session->out;
+    if (!queue) {
+        return;
+    }
+    uint32_t written;
+    uint64_t bytes;
+    int done = out_queue_send(&worker->pool, queue, session->fd, &written, &bytes);
+    stats_written(worker, session, written, bytes);
+    if (done < 0) {
+        ws_session_doom(worker, session, WS_CLOSE_ABORT);
+        return;
+    }
+    if (done == 1) {
+        out_queue_destroy(&worker->pool, queue);
+        session->out = NULL;
+    }
+    set_blocked(worker, session, done == 0);
+    if (session->state == SESSION_REPLAYING && ws_session_ops.has_room(worker->shard, session)) {
+        shard_replay_continue(worker->shard, session);
+        worker->ring_ready = true;
+    }
+}
+
+static enum session_delivery enqueue(struct worker *worker, struct session *session,
+                                     struct frame *frame, uint32_t sent)
+{
+    struct out_queue *queue = session->out;
+    if (!queue) {
+        queue = out_queue_create(&worker->pool);
+        session->out = queue;
+    }
+    if (!queue || out_queue_add(&worker->pool, queue, frame, sent, ws_now_tick(worker))) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+        return SESSION_DROPPED;
+    }
+    if (frame->receipt) {
+        receipt_open(frame->receipt);
+    }
+    if (queue->bytes > worker->settings->limits.session_queue_bytes &&
+        (session->flags & WS_IS_BLOCKED)) {
+        ws_session_doom(worker, session, WS_CLOSE_SLOW);
+    }
+    if (!(session->flags & WS_IS_BLOCKED)) {
+        mark_dirty(worker, session);
+    }
+    return SESSION_QUEUED;
+}
+
+/* Nothing queued and nothing to wait for: straight to the kernel. */
+static enum session_delivery send_frame(struct worker *worker, struct session *session,
+                                        struct frame *frame)
+{
+    if (session->out || worker->corking) {
+        return enqueue(worker, session, frame, 0);
+    }
+    ssize_t sent = send(session->fd, frame->bytes, frame->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent == (ssize_t)frame->len) {
+        stats_written(worker, session, 1, frame->len);
+        return SESSION_WRITTEN;
+    }
+    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        ws_session_doom(worker, session, WS_CLOSE_ABORT);
+        return SESSION_DROPPED;
+    }
+    return enqueue(worker, session, frame, sent > 0 ? (uint32_t)sent : 0);
+}
+
+void ws_session_send(struct worker *worker, struct session *session, enum ws_opcode opcode,
+                     struct str payload)
+{
+    if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
+        return;
+    }
+    struct frame *frame = frame_create(opcode, false, payload);
+    ws_session_send_frame(worker, session, frame);
+    frame_unref(frame);
+}
+
+void ws_session_send_frame(struct worker *worker, struct session *session, struct frame *frame)
+{
+    if (frame) {
+        send_frame(worker, session, frame);
+    } else {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+    }
+}
+
+static enum session_delivery deliver(struct shard *shard, struct session *session,
+                                     struct message *message)
+{
+    struct worker *worker = ws_worker_of(shard);
+    if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
+        stats_dropped(worker, session, STATS_DROP_CLOSED, 1);
+        return SESSION_DROPPED;
+    }
+    enum frame_protocol protocol = session->flags & WS_IS_V1 ? FRAME_V1 : FRAME_RAW;
+    if (session->state != SESSION_LIVE) {
+        struct frame *own = frame_cache_make(&worker->frames, message, protocol,
+                                             ws_window_bits(session));
+        enum session_delivery result = own ? send_frame(worker, session, own) : SESSION_DROPPED;
+        frame_unref(own);
+        return result;
+    }
+    struct frame *frame = frame_cache_get(&worker->frames, message, protocol,
+                                          ws_window_bits(session));
+    if (!frame) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+        return SESSION_DROPPED;
+    }
+    return send_frame(worker, session, frame);
+}
+
+/* The soft mark: over half of the limit only progress counts, and a replay waits. */
+static bool has_room(struct shard *shard, const struct session *session)
+{
+    const struct out_queue *queue = session->out;
+    const struct worker *worker = ws_worker_of(shard);
+    return !queue || queue->bytes < worker->settings->limits.session_queue_bytes / 2;
+}
+
+static void on_kick(struct shard *shard, struct session *session, int close_code)
+{
+    ws_session_doom(ws_worker_of(shard), session, (uint16_t)close_code);
+}
+
+const struct session_ops ws_session_ops = {
+    .deliver = deliver,
+    .on_start = ws_protocol_on_start,
+    .on_joined = ws_protocol_on_joined,
+    .on_left = ws_protocol_on_left,
+    .on_gap = ws_protocol_on_gap,
+    .on_heads = ws_protocol_on_heads,
+    .has_room = has_room,
+    .on_kick = on_kick,
+};
+
+void ws_session_flush_turn(struct worker *worker)
+{
+    worker->corking = false;
+    for (uint32_t i = 0; i < worker->dirty_count; i++) {
+        struct session *session = shard_session_at(worker->shard, worker->dirty[i]);
+        if (session->state != SESSION_FREE && session->flags & WS_IS_DIRTY) {
+            session->flags &= (uint8_t)~WS_IS_DIRTY;
+            ws_session_flush(worker, session);
+        }
+    }
+    worker->dirty_count = 0;
+    for (uint32_t i = 0; i < worker->doomed_count; i++) {
+        struct doomed doomed = worker->doomed[i];
+        ws_session_end_doomed(worker, &doomed);
+    }
+    worker->doomed_count = 0;
+}
