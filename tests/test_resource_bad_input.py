@@ -24,7 +24,7 @@ from harness.wire import TEXT, V1, Closed, Wire, frame, get, upgrade_request
 from websockets.exceptions import ConnectionClosed
 
 V1_HEADER = ("Sec-WebSocket-Protocol", V1)
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+FAKETIME = "/usr/$LIB/faketime/libfaketime.so.1"  # the loader knows the machine's folder
 
 
 def moved(gateway, before, **labels):
