@@ -48,6 +48,7 @@ struct server {
     uint64_t drain_ends_ms;
     bool has_mailbox;
     bool is_draining;
+    bool callers_told; /* no session is left; HTTP connections are being closed */
 };
 
 /* ---- reload ---- */
@@ -180,7 +181,12 @@ static void begin_drain(struct server *server)
 
 static void continue_drain(struct server *server)
 {
-    if (gateway_is_empty(server->gateway) || loop_now_ms(server->loop) >= server->drain_ends_ms) {
+    if (!server->callers_told && gateway_is_empty(server->gateway)) {
+        server->callers_told = true;
+        gateway_drain_callers(server->gateway);
+    }
+    bool is_done = server->callers_told && !gateway_has_callers(server->gateway);
+    if (is_done || loop_now_ms(server->loop) >= server->drain_ends_ms) {
         loop_stop(server->loop);
     } else {
         loop_timer_start(server->loop, &server->timer, CHECK_EMPTY_MS);

@@ -346,6 +346,30 @@ bool gateway_is_empty(const struct gateway *gateway)
     return admission_sessions(&gateway->admission) == 0;
 }
 
+void gateway_drain_callers(struct gateway *gateway)
+{
+    for (uint32_t i = 0; i < gateway->worker_count; i++) {
+        worker_drain_callers(&gateway->workers[i]);
+    }
+}
+
+static bool has_callers(const struct worker *worker)
+{
+    return !atomic_load_explicit(&worker->callers_told, memory_order_acquire) ||
+           http_service_connections(worker->client_http) > 0 ||
+           http_service_connections(worker->api_http) > 0;
+}
+
+bool gateway_has_callers(const struct gateway *gateway)
+{
+    for (uint32_t i = 0; i < gateway->worker_count; i++) {
+        if (has_callers(&gateway->workers[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *gateway_not_ready(const struct gateway *gateway)
 {
     if (atomic_load_explicit(&gateway->draining, memory_order_acquire)) {

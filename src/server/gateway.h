@@ -90,8 +90,15 @@ int gateway_reload(struct gateway *gateway, struct settings *settings,
 /* Main thread: sessions are told to go, spread over window_ms; see gateway_is_empty. */
 void gateway_drain(struct gateway *gateway, uint64_t window_ms);
 
-/* No session and no open API request is left. */
+/* No session is left. */
 bool gateway_is_empty(const struct gateway *gateway);
+
+/* Main thread, once: no connection is accepted any more, requests that have arrived are answered,
+ * and their connections closed. See gateway_has_callers. */
+void gateway_drain_callers(struct gateway *gateway);
+
+/* Some HTTP connection is left after gateway_drain_callers. */
+bool gateway_has_callers(const struct gateway *gateway);
 
 /* 200 from /readyz: NULL, or why not. */
 const char *gateway_not_ready(const struct gateway *gateway);

@@ -57,7 +57,7 @@ const struct settings *http_service_settings(const struct http_service *service)
 
 uint32_t http_service_connections(const struct http_service *service)
 {
-    return service->conn_count;
+    return atomic_load_explicit(&service->conn_count, memory_order_acquire);
 }
 
 uint32_t http_service_open_exchanges(const struct http_service *service)
@@ -101,7 +101,7 @@ static void unlink_conn(struct http_conn *conn)
     if (conn->next) {
         conn->next->link = conn->link;
     }
-    conn->service->conn_count--;
+    atomic_fetch_sub_explicit(&conn->service->conn_count, 1, memory_order_release);
 }
 
 void http_conn_destroy(struct http_conn *conn)
@@ -278,12 +278,32 @@ void http_service_accept(struct http_service *service, int fd, const struct addr
         conn->next->link = &conn->next;
     }
     service->conns = conn;
-    service->conn_count++;
+    atomic_fetch_add_explicit(&service->conn_count, 1, memory_order_relaxed);
+}
+
+static bool is_idle(const struct http_conn *conn)
+{
+    return conn->phase == PHASE_IDLE || conn->phase == PHASE_FIRST;
+}
+
+/* What has arrived is still read and answered; who has nothing under way is let go. */
+static void let_go(struct http_conn *conn)
+{
+    if (is_idle(conn)) {
+        http_conn_on_readable(conn);
+        conn->closing = conn->closing || is_idle(conn);
+        http_conn_mark_dirty(conn);
+    }
 }
 
 void http_service_drain(struct http_service *service)
 {
     service->draining = true;
+    for (struct http_conn *conn = service->conns; conn;) {
+        struct http_conn *next = conn->next;
+        let_go(conn);
+        conn = next;
+    }
 }
 
 void http_service_destroy(struct http_service *service)

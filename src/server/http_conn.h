@@ -70,6 +70,7 @@ void http_service_accept(struct http_service *service, int fd, const struct addr
 /* From now on answers close their connection, and idle connections are closed. */
 void http_service_drain(struct http_service *service);
 
+/* Any thread. */
 uint32_t http_service_connections(const struct http_service *service);
 
 /* Answers still owed. */

@@ -6,6 +6,8 @@
 #ifndef TIDEGATE_SERVER_HTTP_CONN_PRIVATE_H
 #define TIDEGATE_SERVER_HTTP_CONN_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "proto/http_chunked.h"
 #include "server/http_conn.h"
 
@@ -66,7 +68,7 @@ struct http_service {
     struct http_exchange *current; /* in on_request; NULL once it is freed */
     struct str rest;               /* behind the request of the handler under way */
     uint64_t check_ms;
-    uint32_t conn_count;
+    atomic_uint conn_count; /* others may read it */
     uint32_t exchange_count;
     uint32_t free_count;
     bool draining;

@@ -54,7 +54,7 @@ static void check_deadlines(struct http_conn *conn, uint64_t now)
     uint64_t age = now - conn->phase_ms;
     switch (conn->phase) {
     case PHASE_FIRST: conn->dead = age >= limits->header_timeout_ms; break;
-    case PHASE_IDLE: conn->dead = age >= limits->idle_timeout_ms || conn->service->draining; break;
+    case PHASE_IDLE: conn->dead = age >= limits->idle_timeout_ms; break;
     case PHASE_HEAD:
         if (age >= limits->header_timeout_ms) {
             refuse_slow(conn, "header_timeout");

@@ -482,3 +482,24 @@ void worker_drain(struct worker *worker)
     worker->drain_mail.run = run_drain;
     worker_post(worker, &worker->drain_mail);
 }
+
+/* Nobody new is let in; who is in gets the answers that are owed. */
+static void run_drain_callers(struct mail *mail)
+{
+    struct worker *worker = MAIL_OWNER(mail, struct worker, callers_mail);
+    if (worker->api_listener) {
+        listener_pause(worker->api_listener);
+    }
+    if (worker->client_listener) {
+        listener_pause(worker->client_listener);
+    }
+    http_service_drain(worker->client_http);
+    http_service_drain(worker->api_http);
+    atomic_store_explicit(&worker->callers_told, true, memory_order_release);
+}
+
+void worker_drain_callers(struct worker *worker)
+{
+    worker->callers_mail.run = run_drain_callers;
+    worker_post(worker, &worker->callers_mail);
+}

@@ -52,7 +52,8 @@ struct worker {
     bool corking;    /* frames of this turn leave together */
     bool draining;
     bool has_mailbox;
-    struct mail catch_up_mail, stop_mail, drain_mail;
+    struct mail catch_up_mail, stop_mail, drain_mail, callers_mail;
+    atomic_bool callers_told; /* HTTP connections are being closed */
     uint64_t drain_started_ms;
     uint64_t drain_window_ms;
     uint32_t drain_cursor; /* next slot to be told to go; 0: nobody */
@@ -87,6 +88,7 @@ struct worker_reload *worker_reload_create(struct worker *worker, struct setting
                                            const struct tenants *tenants);
 void worker_reload_destroy(struct worker_reload *reload); /* one that was not posted */
 void worker_drain(struct worker *worker);
+void worker_drain_callers(struct worker *worker);
 
 /* Any thread: runs on the worker. */
 void worker_post(struct worker *worker, struct mail *mail);
