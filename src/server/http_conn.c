@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "server/http_conn_private.h"
 
-enum { CHECK_MIN_MS = 20, CHECK_MAX_MS = 1000, KEEP_BUFFER = 4096 };
+enum { CHECK_MIN_MS = 20, CHECK_MAX_MS = 1000, KEEP_BUFFER = 4096, DROP_SENT = 65536 };
 
 static bool flush_dirty(void *owner);
 
@@ -62,7 +62,7 @@ uint32_t http_service_connections(const struct http_service *service)
 
 uint32_t http_service_open_exchanges(const struct http_service *service)
 {
-    return service->exchange_count;
+    return atomic_load_explicit(&service->exchange_count, memory_order_acquire);
 }
 
 void http_service_free(struct http_service *service)
@@ -95,6 +95,31 @@ void http_conn_mark_dirty(struct http_conn *conn)
     }
 }
 
+void http_conn_account(struct http_conn *conn)
+{
+    size_t bytes = sizeof(*conn) + conn->in.cap + conn->out.cap + conn->held;
+    mem_account(MEM_HTTP, (int64_t)bytes - (int64_t)conn->accounted);
+    conn->accounted = bytes;
+}
+
+static bool take_place(struct http_service *service)
+{
+    atomic_uint_fast64_t *count = service->options.connections;
+    uint64_t limit = service->settings->limits.api_connections;
+    if (count && atomic_fetch_add_explicit(count, 1, memory_order_relaxed) >= limit && limit) {
+        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+        return false;
+    }
+    return true;
+}
+
+static void give_place(struct http_service *service)
+{
+    if (service->options.connections) {
+        atomic_fetch_sub_explicit(service->options.connections, 1, memory_order_relaxed);
+    }
+}
+
 static void unlink_conn(struct http_conn *conn)
 {
     *conn->link = conn->next;
@@ -102,6 +127,7 @@ static void unlink_conn(struct http_conn *conn)
         conn->next->link = conn->link;
     }
     atomic_fetch_sub_explicit(&conn->service->conn_count, 1, memory_order_release);
+    give_place(conn->service);
 }
 
 void http_conn_destroy(struct http_conn *conn)
@@ -119,7 +145,7 @@ void http_conn_destroy(struct http_conn *conn)
     }
     http_conn_abandon_exchanges(conn);
     unlink_conn(conn);
-    mem_account(MEM_HTTP, -(int64_t)(sizeof(*conn) + conn->in.cap));
+    mem_account(MEM_HTTP, -(int64_t)conn->accounted);
     buf_fini(&conn->in);
     buf_fini(&conn->out);
     mem_free(conn);
@@ -155,6 +181,11 @@ static void begin_linger(struct http_conn *conn)
 static void drop_sent(struct http_conn *conn)
 {
     if (http_conn_unsent(conn) > 0) {
+        /* A peer that always leaves something must not make us keep what it has taken. */
+        if (conn->out_sent >= DROP_SENT) {
+            buf_consume(&conn->out, conn->out_sent);
+            conn->out_sent = 0;
+        }
         return;
     }
     conn->out_sent = 0;
@@ -191,16 +222,22 @@ static void settle_phase(struct http_conn *conn)
     bool owes = conn->first || http_conn_unsent(conn) > 0;
     if (!owes && (conn->closing || conn->peer_done)) {
         begin_linger(conn);
-    } else if (owes && conn->phase != PHASE_BODY && conn->phase != PHASE_HEAD) {
+    } else if (owes &&
+               (conn->closing || (conn->phase != PHASE_BODY && conn->phase != PHASE_HEAD))) {
         http_conn_set_phase(conn, PHASE_ANSWER);
     } else if (!owes && conn->phase == PHASE_ANSWER) {
         http_conn_set_phase(conn, conn->in.len ? PHASE_HEAD : PHASE_IDLE);
     }
 }
 
+static bool may_go_on(const struct http_conn *conn)
+{
+    return conn->stopped && !conn->dead && !conn->closing && !http_conn_is_paused(conn);
+}
+
 static void process_buffered(struct http_conn *conn)
 {
-    if (conn->in.len > 0 && conn->head_len == 0 && !conn->closing && !http_conn_is_paused(conn)) {
+    if (may_go_on(conn)) {
         http_conn_read_requests(conn, NULL, 0);
     }
 }
@@ -218,6 +255,7 @@ static void flush_conn(struct http_conn *conn)
     if (!conn->dead) {
         update_watch(conn);
     }
+    http_conn_account(conn);
 }
 
 static bool flush_dirty(void *owner)
@@ -225,6 +263,8 @@ static bool flush_dirty(void *owner)
     struct http_service *service = owner;
     struct http_conn *conn = service->dirty;
     service->dirty = NULL;
+    service->flushing = true;
+    service->came_late = false;
     while (conn) {
         struct http_conn *next = conn->next_dirty;
         if (!conn->dead) {
@@ -233,10 +273,13 @@ static bool flush_dirty(void *owner)
         conn->dirty = false;
         if (conn->dead) {
             http_conn_destroy(conn);
+        } else if (may_go_on(conn)) {
+            http_conn_mark_dirty(conn); /* the peer took it all: on with the next turn */
         }
         conn = next;
     }
-    return service->dirty != NULL;
+    service->flushing = false;
+    return service->dirty || service->came_late;
 }
 
 static void on_ready(struct loop_watch *watch, unsigned events)
@@ -251,12 +294,27 @@ static void on_ready(struct loop_watch *watch, unsigned events)
     http_conn_mark_dirty(conn);
 }
 
-void http_service_accept(struct http_service *service, int fd, const struct addr *peer)
+/* A fresh socket has room for so little. */
+static void turn_away(struct http_service *service, int fd, const struct addr *peer)
+{
+    struct buf out = {0};
+    struct http_problem problem = {.status = 503, .code = STR("connection_limit")};
+    struct http_response response = {.close = true};
+    if (service->options.on_refused) {
+        service->options.on_refused(service->options.owner, peer, 503, "connection_limit");
+    }
+    if (http_problem_write(&out, &problem, &response) == 0) {
+        (void)!send(fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    buf_fini(&out);
+    close(fd);
+}
+
+static struct http_conn *create_conn(struct http_service *service, int fd, const struct addr *peer)
 {
     struct http_conn *conn = mem_zalloc(sizeof(*conn));
     if (!conn) {
-        close(fd);
-        return;
+        return NULL;
     }
     conn->service = service;
     conn->peer = *peer;
@@ -267,11 +325,14 @@ void http_service_accept(struct http_service *service, int fd, const struct addr
     conn->events = LOOP_READABLE;
     if (loop_watch(service->options.loop, &conn->watch, fd, LOOP_READABLE)) {
         mem_free(conn);
-        close(fd);
-        return;
+        return NULL;
     }
-    mem_account(MEM_HTTP, sizeof(*conn));
-    loop_timer_start(service->options.loop, &conn->timer, service->check_ms);
+    return conn;
+}
+
+static void link_conn(struct http_conn *conn)
+{
+    struct http_service *service = conn->service;
     conn->next = service->conns;
     conn->link = &service->conns;
     if (conn->next) {
@@ -294,6 +355,23 @@ static void let_go(struct http_conn *conn)
         conn->closing = conn->closing || is_idle(conn);
         http_conn_mark_dirty(conn);
     }
+}
+
+void http_service_accept(struct http_service *service, int fd, const struct addr *peer)
+{
+    if (!take_place(service)) {
+        turn_away(service, fd, peer);
+        return;
+    }
+    struct http_conn *conn = create_conn(service, fd, peer);
+    if (!conn) {
+        give_place(service);
+        close(fd);
+        return;
+    }
+    link_conn(conn);
+    http_conn_account(conn);
+    loop_timer_start(service->options.loop, &conn->timer, service->check_ms);
 }
 
 void http_service_drain(struct http_service *service)
@@ -322,7 +400,7 @@ void http_service_destroy(struct http_service *service)
         http_conn_destroy(service->conns);
     }
     service->destroyed = true;
-    if (service->exchange_count == 0) {
+    if (atomic_load(&service->exchange_count) == 0) {
         http_service_free(service);
     }
 }

@@ -4,6 +4,7 @@
 #ifndef TIDEGATE_SERVER_HTTP_CONN_H
 #define TIDEGATE_SERVER_HTTP_CONN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,8 +43,11 @@ struct http_service_options {
     uint8_t *receive_buffer;         /* borrowed: shared by all connections of the loop */
     size_t receive_buffer_len;
     void *owner;
-    /* A head is complete, its body not yet read: the handler may answer at once (a refusal), and
-     * the body is not read then. May be NULL. */
+    /* Counts the connections of a listener over all its loops: above limits.api_connections a new
+     * one is turned away. NULL: no limit. */
+    atomic_uint_fast64_t *connections;
+    /* A head is complete and its body is not here yet: the handler may answer at once (a refusal),
+     * and the body is not read then. May be NULL. */
     void (*on_head)(void *owner, struct http_exchange *exchange);
     /* The request is complete. Answer now or later, exactly once, by one of http_answer*. */
     void (*on_request)(void *owner, struct http_exchange *exchange);
@@ -56,7 +60,8 @@ struct http_service_options {
 int http_service_create(struct http_service **out_service,
                         const struct http_service_options *options);
 
-/* Closes all connections. Exchanges still open stay valid until they are answered. */
+/* Closes all connections. Exchanges still open stay valid until they are answered. The loop may not
+ * turn any more. */
 void http_service_destroy(struct http_service *service);
 
 /* Takes effect for what is read from now on. */
@@ -73,7 +78,7 @@ void http_service_drain(struct http_service *service);
 /* Any thread. */
 uint32_t http_service_connections(const struct http_service *service);
 
-/* Answers still owed. */
+/* Answers still owed. Any thread. */
 uint32_t http_service_open_exchanges(const struct http_service *service);
 
 /* Each answers once and ends the exchange: it may be freed inside. */

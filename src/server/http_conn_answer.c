@@ -3,6 +3,12 @@
 #include "base/mem.h"
 #include "server/http_conn_private.h"
 
+static void count_exchange(struct http_service *service, int by)
+{
+    unsigned count = atomic_load_explicit(&service->exchange_count, memory_order_relaxed);
+    atomic_store_explicit(&service->exchange_count, count + (unsigned)by, memory_order_release);
+}
+
 struct http_exchange *http_exchange_alloc(struct http_service *service)
 {
     struct http_exchange *exchange = service->free_exchanges;
@@ -15,7 +21,7 @@ struct http_exchange *http_exchange_alloc(struct http_service *service)
     }
     if (exchange) {
         exchange->service = service;
-        service->exchange_count++;
+        count_exchange(service, 1);
     }
     return exchange;
 }
@@ -27,7 +33,7 @@ void http_exchange_free(struct http_exchange *exchange)
         service->current = NULL;
     }
     buf_fini(&exchange->answer);
-    service->exchange_count--;
+    count_exchange(service, -1);
     if (service->free_count < HTTP_CONN_MAX_PIPELINED) {
         exchange->next = service->free_exchanges;
         service->free_exchanges = exchange;
@@ -35,7 +41,7 @@ void http_exchange_free(struct http_exchange *exchange)
     } else {
         mem_free(exchange);
     }
-    if (service->destroyed && service->exchange_count == 0) {
+    if (service->destroyed && atomic_load(&service->exchange_count) == 0) {
         http_service_free(service);
     }
 }
@@ -65,9 +71,10 @@ static void collect_answers(struct http_conn *conn)
         }
         conn->exchanges--;
         if (exchange->answer.len) {
+            http_conn_begin_output(conn);
             buf_append(&conn->out, exchange->answer.data, exchange->answer.len);
+            conn->held -= exchange->answer.len;
         }
-        conn->closing = conn->closing || !exchange->keep_alive;
         http_exchange_free(exchange);
     }
     if (conn->out.err) {
@@ -84,6 +91,14 @@ static void count_answer(struct http_exchange *exchange, int status)
     }
 }
 
+/* Whether this answer is the one to say that the connection closes. */
+static bool is_last_word(const struct http_exchange *exchange)
+{
+    const struct http_conn *conn = exchange->conn;
+    return !exchange->next &&
+           (exchange->service->draining || (conn->peer_done && conn->in.len == 0));
+}
+
 void http_answer(struct http_exchange *exchange, const struct http_response *response)
 {
     ASSERT(exchange->status == 0);
@@ -93,22 +108,17 @@ void http_answer(struct http_exchange *exchange, const struct http_response *res
         http_exchange_free(exchange);
         return;
     }
-    if (exchange->service->draining || conn->peer_done) {
-        exchange->keep_alive = false;
-    }
     struct http_response full = *response;
-    full.close = full.close || !exchange->keep_alive;
-    exchange->keep_alive = !full.close;
+    full.close = full.close || !exchange->keep_alive || is_last_word(exchange);
     full.head_only = exchange->head_only;
+    conn->closing = conn->closing || full.close; /* nothing behind it is read any more */
     bool at_once = conn->first == exchange;
     struct buf *out = at_once ? &conn->out : &exchange->answer;
-    if (http_conn_unsent(conn) == 0) {
-        conn->unsent_ms = http_conn_now_ms(conn);
-    }
+    http_conn_begin_output(conn);
     if (http_response_write(out, &full)) {
         conn->dead = true; /* memory is out: nothing sensible can be said any more */
-        http_conn_mark_dirty(conn);
     }
+    conn->held += exchange->answer.len;
     collect_answers(conn);
 }
 
@@ -151,23 +161,25 @@ void http_answer_retry(struct http_exchange *exchange, int status, const char *c
     buf_fini(&value);
 }
 
-void http_answer_refusal(struct http_exchange *exchange, enum http_refusal refusal)
+/* The answer is in exchange->answer; err: of writing it. */
+static void close_with_answer(struct http_exchange *exchange, int err)
 {
     struct http_conn *conn = exchange->conn;
-    exchange->keep_alive = false;
-    count_answer(exchange, http_refusal_status(refusal));
-    if (!conn) {
-        http_exchange_free(exchange);
-        return;
-    }
     conn->closing = true;
-    if (http_refusal_write(&exchange->answer, refusal)) {
-        conn->dead = true;
-    }
-    if (http_conn_unsent(conn) == 0) {
-        conn->unsent_ms = http_conn_now_ms(conn);
-    }
+    conn->dead = conn->dead || err;
+    conn->held += exchange->answer.len;
+    http_conn_begin_output(conn);
     collect_answers(conn);
+}
+
+void http_answer_refusal(struct http_exchange *exchange, enum http_refusal refusal)
+{
+    count_answer(exchange, http_refusal_status(refusal));
+    if (exchange->conn) {
+        close_with_answer(exchange, http_refusal_write(&exchange->answer, refusal));
+    } else {
+        http_exchange_free(exchange);
+    }
 }
 
 int http_take_socket(struct http_exchange *exchange, struct str *out_rest)
@@ -191,30 +203,44 @@ int http_take_socket(struct http_exchange *exchange, struct str *out_rest)
     return fd;
 }
 
-void http_conn_refuse(struct http_conn *conn, enum http_refusal refusal)
+/* An exchange of no request: behind answers that are still owed it waits in line like them. */
+static struct http_exchange *begin_refusal(struct http_conn *conn, int status, const char *reason)
 {
     struct http_service *service = conn->service;
-    conn->closing = true;
     if (service->options.on_refused) {
-        service->options.on_refused(service->options.owner, &conn->peer,
-                                    http_refusal_status(refusal), http_refusal_slug(refusal));
+        service->options.on_refused(service->options.owner, &conn->peer, status, reason);
     }
-    /* Behind answers that are still owed there is no place for this one: it waits in line like
-     * them. */
     struct http_exchange *exchange = http_exchange_alloc(service);
     if (!exchange) {
         conn->dead = true;
-        return;
+        http_conn_mark_dirty(conn);
+        return NULL;
     }
     exchange->conn = conn;
-    exchange->status = (uint16_t)http_refusal_status(refusal);
-    exchange->keep_alive = false;
+    exchange->status = (uint16_t)status;
     *conn->last = exchange;
     conn->last = &exchange->next;
     conn->exchanges++;
-    if (http_conn_unsent(conn) == 0) {
-        conn->unsent_ms = http_conn_now_ms(conn);
+    return exchange;
+}
+
+void http_conn_refuse(struct http_conn *conn, enum http_refusal refusal)
+{
+    struct http_exchange *exchange = begin_refusal(conn, http_refusal_status(refusal),
+                                                   http_refusal_slug(refusal));
+    if (exchange) {
+        close_with_answer(exchange, http_refusal_write(&exchange->answer, refusal));
     }
-    http_refusal_write(&exchange->answer, refusal);
-    collect_answers(conn);
+}
+
+void http_conn_refuse_slow(struct http_conn *conn, const char *reason)
+{
+    struct http_exchange *exchange = begin_refusal(conn, 408, reason);
+    struct http_problem problem = {.status = 408,
+                                   .code = str_of(reason),
+                                   .detail = STR("The request did not arrive in time.")};
+    struct http_response response = {.close = true};
+    if (exchange) {
+        close_with_answer(exchange, http_problem_write(&exchange->answer, &problem, &response));
+    }
 }

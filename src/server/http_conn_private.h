@@ -38,6 +38,8 @@ struct http_conn {
     struct buf in;       /* what could not be handled yet */
     struct buf out;
     size_t out_sent;
+    size_t held;       /* bytes of answers that wait for earlier ones */
+    size_t accounted;  /* of memory, so far */
     size_t scanned;    /* of the head in `in` */
     size_t head_len;   /* of the request whose body is being read; 0: none */
     size_t body_len;   /* decoded so far (chunked) */
@@ -49,6 +51,7 @@ struct http_conn {
     unsigned events; /* watched */
     bool is_chunked;
     bool head_seen; /* on_head was called */
+    bool stopped;   /* paused with requests in `in` */
     bool closing;   /* no further request; close when all is sent */
     bool dirty;
     bool in_handler;
@@ -68,10 +71,12 @@ struct http_service {
     struct http_exchange *current; /* in on_request; NULL once it is freed */
     struct str rest;               /* behind the request of the handler under way */
     uint64_t check_ms;
-    atomic_uint conn_count; /* others may read it */
-    uint32_t exchange_count;
+    atomic_uint conn_count; /* both written by the loop's thread alone; others may read */
+    atomic_uint exchange_count;
     uint32_t free_count;
     bool draining;
+    bool flushing;  /* the turn's end */
+    bool came_late; /* a request was handled there: what it left needs another turn */
     bool destroyed; /* freed with the last exchange */
 };
 
@@ -92,7 +97,7 @@ static inline size_t http_conn_unsent(const struct http_conn *conn)
 
 static inline bool http_conn_is_paused(const struct http_conn *conn)
 {
-    return http_conn_unsent(conn) >= http_conn_limits(conn)->pipeline_bytes ||
+    return http_conn_unsent(conn) + conn->held >= http_conn_limits(conn)->pipeline_bytes ||
            conn->exchanges >= HTTP_CONN_MAX_PIPELINED;
 }
 
@@ -103,6 +108,17 @@ void http_conn_mark_dirty(struct http_conn *conn); /* it is looked at when the t
 /* Frees it; in a handler, or when it is dirty, whoever holds it frees it. */
 void http_conn_destroy(struct http_conn *conn);
 void http_service_free(struct http_service *service);
+
+/* Before bytes are appended to out: a stall is measured from here. */
+static inline void http_conn_begin_output(struct http_conn *conn)
+{
+    if (http_conn_unsent(conn) == 0) {
+        conn->unsent_ms = http_conn_now_ms(conn);
+    }
+}
+
+/* Tells what its buffers hold by now. */
+void http_conn_account(struct http_conn *conn);
 
 /* http_conn_read.c */
 void http_conn_on_readable(struct http_conn *conn);
@@ -117,6 +133,9 @@ void http_conn_abandon_exchanges(struct http_conn *conn);
 
 /* Answers a request that can't be read; the connection is closed behind it. */
 void http_conn_refuse(struct http_conn *conn, enum http_refusal refusal);
+
+/* The same for one that did not arrive in time: 408. */
+void http_conn_refuse_slow(struct http_conn *conn, const char *reason);
 
 /* http_conn_timer.c */
 void http_conn_on_timer(struct timer *timer);

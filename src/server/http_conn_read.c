@@ -84,6 +84,7 @@ static void call_on_request(struct http_conn *conn, struct str body, struct str 
     }
     exchange->body = body;
     service->rest = rest;
+    service->came_late |= service->flushing;
     service->current = exchange;
     conn->in_handler = true;
     service->options.on_request(service->options.owner, exchange);
@@ -94,6 +95,7 @@ static void call_on_request(struct http_conn *conn, struct str body, struct str 
     }
 }
 
+/* Before any arithmetic with the length that the peer announced. */
 static bool refuse_early(struct http_conn *conn, const struct http_request *request)
 {
     uint64_t max = http_conn_limits(conn)->body_bytes;
@@ -111,12 +113,13 @@ static bool refuse_early(struct http_conn *conn, const struct http_request *requ
         conn->closing = true;
         return true;
     }
-    return call_on_head(conn);
+    return false;
 }
 
 static void ask_to_continue(struct http_conn *conn, const struct http_request *request)
 {
     if (request->expect_continue && !conn->first) {
+        http_conn_begin_output(conn);
         buf_append_str(&conn->out, HTTP_CONTINUE);
         http_conn_mark_dirty(conn);
     }
@@ -129,6 +132,22 @@ static void finish_request(struct http_conn *conn)
     conn->scanned = 0;
     conn->head_seen = false;
     conn->is_chunked = false;
+}
+
+/* The body, or a part of it, is still to come. */
+static void begin_body(struct http_conn *conn, const struct http_request *request, size_t head_len,
+                       size_t length)
+{
+    if (call_on_head(conn)) {
+        return;
+    }
+    conn->head_len = head_len;
+    conn->is_chunked = request->chunked;
+    conn->body_len = 0;
+    conn->body_total = length;
+    http_chunked_init(&conn->chunked, http_conn_limits(conn)->body_bytes);
+    http_conn_set_phase(conn, PHASE_BODY);
+    ask_to_continue(conn, request);
 }
 
 /* Handles one request at the front of data. Returns the bytes it took, 0 when more are needed (or
@@ -147,23 +166,18 @@ static size_t read_one(struct http_conn *conn, uint8_t *data, size_t len)
         return 0;
     }
     bool has_body = http_request_has_body(request);
-    size_t length = request->chunked || !has_body ? 0 : (size_t)request->content_length;
     if ((has_body || request->expect_unknown) && refuse_early(conn, request)) {
         return 0;
     }
+    size_t length = request->chunked || !has_body ? 0 : (size_t)request->content_length;
     size_t whole = (size_t)head + length;
     if (request->chunked || whole > len) {
-        conn->head_len = (size_t)head;
-        conn->is_chunked = request->chunked;
-        conn->body_len = 0;
-        http_chunked_init(&conn->chunked, http_conn_limits(conn)->body_bytes);
-        conn->body_total = length;
-        http_conn_set_phase(conn, PHASE_BODY);
-        ask_to_continue(conn, request);
+        begin_body(conn, request, (size_t)head, length);
         return 0;
     }
     bool last = !request->keep_alive;
     finish_request(conn);
+    http_conn_set_phase(conn, PHASE_ANSWER); /* the next head has its own time */
     call_on_request(conn, str_make(data + head, length), str_make(data + whole, len - whole));
     conn->closing = conn->closing || last;
     return whole;
@@ -243,28 +257,38 @@ static void read_in_place(struct http_conn *conn, uint8_t *data, size_t len)
     }
 }
 
+static void drop_read(struct http_conn *conn, size_t *at)
+{
+    if (*at > 0) {
+        buf_consume(&conn->in, *at);
+        *at = 0;
+    }
+}
+
+/* Moves what is left once, not after each request: a pipelining peer sends hundreds at a time. */
 static void read_from_buffer(struct http_conn *conn)
 {
-    while (conn->in.len > 0 && wants_more(conn)) {
-        if (conn->head_len > 0) {
+    size_t at = 0;
+    while (at < conn->in.len && wants_more(conn)) {
+        if (conn->head_len > 0) { /* its head lies at the front */
+            drop_read(conn, &at);
             if (!read_body(conn)) {
                 break;
             }
             continue;
         }
-        size_t taken = read_one(conn, conn->in.data, conn->in.len);
-        if (taken > 0 && !conn->taken) {
-            buf_consume(&conn->in, taken);
-        } else if (conn->head_len == 0) {
+        size_t taken = read_one(conn, conn->in.data + at, conn->in.len - at);
+        if (taken == 0 && conn->head_len == 0) {
             break;
         }
+        at += taken;
     }
+    drop_read(conn, &at);
 }
 
 /* New bytes, or none: then what waits in `in` is looked at again. */
 void http_conn_read_requests(struct http_conn *conn, uint8_t *data, size_t len)
 {
-    size_t in_before = conn->in.cap;
     if (conn->in.len == 0 && len > 0 && conn->head_len == 0) {
         read_in_place(conn, data, len);
         if (conn->head_len > 0 && conn->is_chunked && !conn->dead) {
@@ -275,10 +299,10 @@ void http_conn_read_requests(struct http_conn *conn, uint8_t *data, size_t len)
     } else {
         conn->dead = true;
     }
+    conn->stopped = conn->in.len > 0 && http_conn_is_paused(conn);
     if (conn->in.len == 0 && conn->in.cap > 0 && !conn->taken) {
         buf_fini(&conn->in);
     }
-    mem_account(MEM_HTTP, (int64_t)conn->in.cap - (int64_t)in_before);
     http_conn_mark_dirty(conn);
 }
 

@@ -6,27 +6,6 @@ enum {
     RATE_PERIOD_MS = 5000,
 };
 
-static void refuse_slow(struct http_conn *conn, const char *reason)
-{
-    struct http_service *service = conn->service;
-    conn->closing = true;
-    if (service->options.on_refused) {
-        service->options.on_refused(service->options.owner, &conn->peer, 408, reason);
-    }
-    if (conn->first) {
-        conn->dead = true; /* its answer would come before those that are owed */
-        return;
-    }
-    struct http_problem problem = {.status = 408,
-                                   .code = str_of(reason),
-                                   .detail = STR("The request did not arrive in time.")};
-    struct http_response response = {.close = true};
-    conn->unsent_ms = http_conn_now_ms(conn);
-    http_problem_write(&conn->out, &problem, &response);
-    http_conn_set_phase(conn, PHASE_ANSWER);
-    http_conn_mark_dirty(conn);
-}
-
 static bool is_body_too_slow(struct http_conn *conn, uint64_t now)
 {
     const struct settings_limits *limits = http_conn_limits(conn);
@@ -48,25 +27,35 @@ static bool is_stalled(const struct http_conn *conn, uint64_t now)
            now - conn->unsent_ms >= http_conn_limits(conn)->write_stall_ms;
 }
 
+static void restart_clock(struct http_conn *conn, uint64_t now)
+{
+    conn->phase_ms = now;
+    conn->rate_ms = now;
+    conn->rate_bytes = 0;
+}
+
 static void check_deadlines(struct http_conn *conn, uint64_t now)
 {
     const struct settings_limits *limits = http_conn_limits(conn);
+    if (http_conn_is_paused(conn)) {
+        restart_clock(conn, now); /* what we don't read can't be late */
+    }
     uint64_t age = now - conn->phase_ms;
     switch (conn->phase) {
-    case PHASE_FIRST: conn->dead = age >= limits->header_timeout_ms; break;
-    case PHASE_IDLE: conn->dead = age >= limits->idle_timeout_ms; break;
+    case PHASE_FIRST: conn->dead |= age >= limits->header_timeout_ms; break;
+    case PHASE_IDLE: conn->dead |= age >= limits->idle_timeout_ms; break;
     case PHASE_HEAD:
         if (age >= limits->header_timeout_ms) {
-            refuse_slow(conn, "header_timeout");
+            http_conn_refuse_slow(conn, "header_timeout");
         }
         break;
     case PHASE_BODY:
         if (is_body_too_slow(conn, now)) {
-            refuse_slow(conn, "body_timeout");
+            http_conn_refuse_slow(conn, "body_timeout");
         }
         break;
     case PHASE_ANSWER: break;
-    case PHASE_LINGER: conn->dead = age >= LINGER_MS; break;
+    case PHASE_LINGER: conn->dead |= age >= LINGER_MS; break;
     }
     if (is_stalled(conn, now)) {
         conn->dead = true;

@@ -256,6 +256,7 @@ static int create_services(struct worker *worker)
                                           .on_refused = on_client_refused};
     struct http_service_options api = client;
     api.name = "api";
+    api.connections = &worker->gateway->admission.api_connections;
     api.on_head = on_api_head;
     api.on_request = on_api_request;
     api.on_answered = on_api_answered;
