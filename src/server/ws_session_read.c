@@ -9,21 +9,11 @@
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
 
-enum {
-    WINDOW_BITS_DEAF = 1, /* no window size: marks a session whose input is thrown away */
-    PING_WINDOW_MS = 10000,
-};
+enum { PING_WINDOW_MS = 10000 };
 
-/* After a close frame or an error nothing more of the stream can be understood: it is read and
- * thrown away, so that the reset of a closed socket does not overtake our close frame. */
 static void set_deaf(struct session *session)
 {
-    session->pings = WINDOW_BITS_DEAF << 4;
-}
-
-static bool is_deaf(const struct session *session)
-{
-    return ws_window_bits(session) == WINDOW_BITS_DEAF;
+    session->pings = WS_WINDOW_BITS_DEAF << 4;
 }
 
 struct reading {
@@ -179,7 +169,7 @@ void ws_session_feed(struct worker *worker, struct session *session, uint8_t *da
 static void on_readable(struct worker *worker, struct session *session)
 {
     ssize_t got = recv(session->fd, worker->receive_buffer, WORKER_RECEIVE_BYTES, MSG_DONTWAIT);
-    if (got > 0 && is_deaf(session)) {
+    if (got > 0 && ws_is_deaf(session)) {
         return;
     }
     if (got > 0) {

@@ -41,6 +41,15 @@ static void set_blocked(struct worker *worker, struct session *session, bool blo
     }
 }
 
+/* RFC 6455 7.1.1 and 7.1.7: the server ends the connection first, above all when it fails it. Only
+ * our half: what the peer still sends is read away until it has seen our close frame. */
+static void end_our_half(struct session *session)
+{
+    if (session->flags & WS_IS_CLOSING && ws_is_deaf(session)) {
+        shutdown(session->fd, SHUT_WR);
+    }
+}
+
 void ws_session_flush(struct worker *worker, struct session *session)
 {
     struct out_queue *queue = session->out;
@@ -58,6 +67,7 @@ void ws_session_flush(struct worker *worker, struct session *session)
     if (done == 1) {
         out_queue_destroy(&worker->pool, queue);
         session->out = NULL;
+        end_our_half(session);
     }
     set_blocked(worker, session, done == 0);
     if (session->state == SESSION_REPLAYING && ws_session_ops.has_room(worker->shard, session)) {

@@ -8,11 +8,14 @@ from websockets.sync.client import connect
 from harness.gateway import USER_HEADER
 from harness.wire import V1
 
+# No compression but where a test wants it; and no limit on what waits unread, which would hold up a close.
+PLAIN = {"compression": None, "max_queue": None}
+
 
 def connect_raw(gateway, user=None, **options):
     """A session without a subprotocol: payloads alone."""
     headers = {USER_HEADER: user} if user else {}
-    return connect(gateway.ws_url(), additional_headers=headers, **{"compression": None, **options})
+    return connect(gateway.ws_url(), additional_headers=headers, **{**PLAIN, **options})
 
 
 class V1Client:
@@ -22,7 +25,7 @@ class V1Client:
         sent = {**({USER_HEADER: user} if user else {}), **(headers or {})}
         self.timeout = timeout * gateway.slowness
         self.socket = connect(
-            gateway.ws_url(), subprotocols=[V1], additional_headers=sent, **{"compression": None, **options}
+            gateway.ws_url(), subprotocols=[V1], additional_headers=sent, legacy=True, **{**PLAIN, **options}
         )
         self.pending = []
         self.positions = {}

@@ -225,13 +225,20 @@ class Gateway:
     def log(self):
         """The log lines so far; the last one only when it is complete."""
         text = self.stderr()
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        return [json.loads(line) for line in lines if not self._is_about_config(line)]
+
+    def _is_about_config(self, line):
+        """A warning about the configuration, told in plain words before anything is served."""
+        return line.startswith(f"{self.config_path}:")
 
     def check_words(self):
         """Everything on stderr must be JSON lines, which also rules out a sanitizer's report."""
         text = self.stderr_path.read_bytes().decode()
         assert not SANITIZER.search(text), f"a sanitizer spoke:\n{text[-8000:]}"
         for line in text.split("\n")[:-1]:
+            if self._is_about_config(line):
+                continue
             try:
                 entry = json.loads(line)
             except ValueError:

@@ -72,7 +72,7 @@ def xor(payload, mask):
     return number.to_bytes(len(payload), "big")
 
 
-def upgrade_request(path="/v1/ws", headers=(), drop=(), host="gateway.test"):
+def upgrade_request(path="/v1/ws", headers=(), drop=(), host="127.0.0.1"):
     """A right opening handshake, with header lines added, and with those named in drop left out."""
     lines = [
         ("Host", host),
@@ -231,7 +231,7 @@ class Wire:
             assert got.opcode != CLOSE, f"closed with {got.close_code}"
 
 
-def get(path="/", headers=(), host="gateway.test", method="GET", body=b""):
+def get(path="/", headers=(), host="127.0.0.1", method="GET", body=b""):
     """A plain request."""
     lines = [f"{method} {path} HTTP/1.1"]
     if host is not None:
