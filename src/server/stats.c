@@ -1,5 +1,6 @@
 #include "server/stats.h"
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -104,11 +105,17 @@ static struct app_series *series_of(uint16_t app)
     return &apps[app < MAX_APPS ? app : MAX_APPS - 1];
 }
 
-/* Workers may meet an app at the same time; the registry gives them the same series. */
+/* Workers may meet an app at the same time: one makes its series, and `written` shows that all are
+ * there. */
 static struct app_series *series_of_tenant(const struct tenant *tenant)
 {
+    static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
     struct app_series *series = series_of(tenant->id);
-    if (!__atomic_load_n(&series->written, __ATOMIC_ACQUIRE)) {
+    if (__atomic_load_n(&series->written, __ATOMIC_ACQUIRE)) {
+        return series;
+    }
+    pthread_mutex_lock(&making);
+    if (!__atomic_load_n(&series->written, __ATOMIC_RELAXED)) {
         struct app_series made;
         make_app_series(&made, tenant->id < MAX_APPS - 1 ? tenant->name : "other");
         struct metric *written = made.written;
@@ -116,6 +123,7 @@ static struct app_series *series_of_tenant(const struct tenant *tenant)
         *series = made;
         __atomic_store_n(&series->written, written, __ATOMIC_RELEASE);
     }
+    pthread_mutex_unlock(&making);
     return series;
 }
 
