@@ -53,7 +53,8 @@ struct http_service_options {
     void (*on_request)(void *owner, struct http_exchange *exchange);
     /* The answer is on its way: for counting. May be NULL. */
     void (*on_answered)(void *owner, const struct http_exchange *exchange);
-    /* A request that could not be parsed or was too slow: reason is a stable slug. May be NULL. */
+    /* A request that could not be parsed or was too slow: reason is a stable slug. status 0: the
+     * connection was closed without an answer ("no_request", "write_stall"). May be NULL. */
     void (*on_refused)(void *owner, const struct addr *peer, int status, const char *reason);
 };
 

@@ -514,6 +514,7 @@ static void a_peer_that_says_nothing_is_closed(void **state)
     connect_peer();
     turn_for(3 * SHORT_MS);
     assert_true(is_closed());
+    assert_string_equal(t.refused, "no_request");
 }
 
 static void a_slow_head_is_408(void **state)
@@ -576,6 +577,7 @@ static void a_peer_that_takes_nothing_is_closed(void **state)
     assert_int_equal(http_service_connections(t.service), 1);
     turn_for(3 * SHORT_MS);
     assert_int_equal(http_service_connections(t.service), 0);
+    assert_string_equal(t.refused, "write_stall");
 }
 
 static void a_refusal_that_is_not_taken_is_not_followed_by_another(void **state)

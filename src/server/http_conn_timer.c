@@ -34,6 +34,16 @@ static void restart_clock(struct http_conn *conn, uint64_t now)
     conn->rate_bytes = 0;
 }
 
+/* There is nobody to answer: no request has begun, or nothing of an answer is taken. */
+static void give_up(struct http_conn *conn, const char *reason)
+{
+    const struct http_service_options *options = &conn->service->options;
+    conn->dead = true;
+    if (options->on_refused) {
+        options->on_refused(options->owner, &conn->peer, 0, reason);
+    }
+}
+
 static void check_deadlines(struct http_conn *conn, uint64_t now)
 {
     const struct settings_limits *limits = http_conn_limits(conn);
@@ -42,7 +52,11 @@ static void check_deadlines(struct http_conn *conn, uint64_t now)
     }
     uint64_t age = now - conn->phase_ms;
     switch (conn->phase) {
-    case PHASE_FIRST: conn->dead |= age >= limits->header_timeout_ms; break;
+    case PHASE_FIRST:
+        if (age >= limits->header_timeout_ms) {
+            give_up(conn, "no_request");
+        }
+        break;
     case PHASE_IDLE: conn->dead |= age >= limits->idle_timeout_ms; break;
     case PHASE_HEAD:
         if (age >= limits->header_timeout_ms) {
@@ -58,7 +72,7 @@ static void check_deadlines(struct http_conn *conn, uint64_t now)
     case PHASE_LINGER: conn->dead |= age >= LINGER_MS; break;
     }
     if (is_stalled(conn, now)) {
-        conn->dead = true;
+        give_up(conn, "write_stall");
     }
 }
 

@@ -279,6 +279,11 @@ void stats_http_refused(const char *listener, const struct addr *peer, int statu
                               "Requests that could not be read, by reason.", "listener", listener,
                               "reason", reason),
                1);
+    if (status == 0) {
+        log_info("http.refused", "%s listener: closed on %s: %s", listener, addr_format(peer, text),
+                 reason);
+        return;
+    }
     log_info("http.refused", "%s listener: answered %d to %s: %s", listener, status,
              addr_format(peer, text), reason);
 }
