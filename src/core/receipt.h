@@ -12,8 +12,8 @@
 struct receipt {
     struct mail mail;                         /* posted by deliver when open falls to 0 */
     void (*deliver)(struct receipt *receipt); /* any thread: hands mail to the publisher's thread */
-    void *owner;   /* the publisher's: lives as long as the threads */
-    void *request; /* the publisher's: touched on its own thread only */
+    void *owner;                              /* the publisher's: lives as long as the threads */
+    void *request;                            /* the publisher's: touched on its own thread only */
     bool counts_writes; /* stays open until each session's frame is written or dropped */
     atomic_uint refs;
     atomic_uint open; /* parts to arrive, workers to report, sessions that still hold it unsent */

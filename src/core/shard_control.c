@@ -19,8 +19,9 @@ static struct str event_group(const struct message *message)
     return target.name;
 }
 
-/* A join of the client's own that still waits for its fence is in force now; the fence will only
- * bring the answer. */
+/* A join of the client's own that still waits for its fence is in force now, and the fence will
+ * only bring the answer. One whose fence overtook this event in line is in force from the event on:
+ * nothing that came after the event has been served in this lane. */
 static uint32_t make_member(struct shard *shard, struct session *session, uint32_t group,
                             uint64_t ordinal)
 {
@@ -38,22 +39,32 @@ static bool is_in_force(const struct shard *shard, const struct session *session
     return index && member_at(shard, index)->stamp < MEMBER_PENDING;
 }
 
+static bool was_in_force(const struct shard *shard, const struct session *session, uint32_t group,
+                         uint64_t ordinal)
+{
+    uint32_t index = member_find(shard, session, group);
+    return index && member_at(shard, index)->stamp <= ordinal;
+}
+
 static bool join_session(struct shard *shard, struct session *session, uint32_t group,
                          const struct message *message, uint64_t ordinal)
 {
     if (!session_was_before(shard, session, ordinal)) {
         return false;
     }
-    if (is_in_force(shard, session, group)) {
+    if (was_in_force(shard, session, group, ordinal)) {
         return true;
     }
+    bool is_told = is_in_force(shard, session, group);
     uint32_t member = make_member(shard, session, group, ordinal);
     struct replay *replay = replay_of(shard, session);
     if (!member || (replay && replay_note_join(replay, member, message->pos))) {
         ops_of(shard, session)->on_kick(shard, session, 4100);
         return false;
     }
-    ops_of(shard, session)->on_joined(shard, session, group_name(shard, group), 0);
+    if (!is_told) {
+        ops_of(shard, session)->on_joined(shard, session, group_name(shard, group), 0);
+    }
     return true;
 }
 

@@ -16,8 +16,24 @@ void replay_drop_list(struct replay *replay)
     replay->listed = false;
 }
 
+static struct replay_join *find_join(const struct replay *replay, uint32_t member)
+{
+    for (uint32_t i = 0; i < replay->join_count; i++) {
+        if (replay->joins[i].member == member) {
+            return &replay->joins[i];
+        }
+    }
+    return NULL;
+}
+
+/* The group's messages after from are for the session; what was noted before is replaced. */
 int replay_note_join(struct replay *replay, uint32_t member, struct bus_pos from)
 {
+    struct replay_join *noted = find_join(replay, member);
+    if (noted) {
+        noted->from = from;
+        return 0;
+    }
     if (replay->join_count == replay->join_cap) {
         uint32_t cap = replay->join_cap ? replay->join_cap * 2 : 4;
         struct replay_join *joins = mem_realloc(replay->joins, sizeof(*joins) * cap);
@@ -34,11 +50,9 @@ int replay_note_join(struct replay *replay, uint32_t member, struct bus_pos from
 /* What is listed for the group must not go out any more, so the rest is listed anew. */
 void replay_forget_member(struct replay *replay, uint32_t member)
 {
-    for (uint32_t i = 0; i < replay->join_count; i++) {
-        if (replay->joins[i].member == member) {
-            replay->joins[i] = replay->joins[--replay->join_count];
-            break;
-        }
+    struct replay_join *noted = find_join(replay, member);
+    if (noted) {
+        *noted = replay->joins[--replay->join_count];
     }
     replay_drop_list(replay);
 }
@@ -110,12 +124,8 @@ static bool add_session(struct replay *replay, const struct session *session,
 /* From where the group's messages are for the session. */
 static struct bus_pos join_pos(const struct replay *replay, uint32_t member, struct bus_pos cursor)
 {
-    for (uint32_t i = 0; i < replay->join_count; i++) {
-        if (replay->joins[i].member == member) {
-            return bus_pos_max(replay->joins[i].from, cursor);
-        }
-    }
-    return cursor;
+    const struct replay_join *noted = find_join(replay, member);
+    return noted ? bus_pos_max(noted->from, cursor) : cursor;
 }
 
 static bool add_groups(struct replay *replay, const struct session *session,

@@ -228,6 +228,27 @@ static inline uint32_t sim_group_queue(const struct sim_client *client, uint32_t
     return target_queue(key, client->sim->queues);
 }
 
+/* A join by the API that the fence of the client's own overtook in line: it counts from that event.
+ */
+static inline struct bus_pos sim_overtaken(const struct sim_client *client, uint32_t group,
+                                           const struct lane *lane)
+{
+    const struct sim_history *history = &client->sim->histories[sim_group_queue(client, group)];
+    for (uint32_t i = 0; i < history->count; i++) {
+        const struct sim_event *event = &history->events[i];
+        const struct sim_push *push = event->push < 0 ? NULL : &client->sim->pushes[event->push];
+        if (push && push->kind == EVENT_JOIN && !event->again && push->app == client->app &&
+            bus_pos_compare(event->pos, lane->done) > 0 &&
+            bus_pos_compare(event->pos, lane->drained) <= 0 &&
+            bus_pos_compare(event->pos, client->fence[sim_group_queue(client, group)]) > 0 &&
+            client->user >= 0 && atoi(push->subject + 1) == client->user &&
+            (uint32_t)atoi(push->targets[0].name + 5) == group) {
+            return event->pos;
+        }
+    }
+    return lane->drained;
+}
+
 static inline void sim_on_joined(struct shard *shard, struct session *session, struct str name,
                                  uint32_t tag)
 {
@@ -252,7 +273,8 @@ static inline void sim_on_joined(struct shard *shard, struct session *session, s
     SIM_CHECK(client->sim, group >= 0 && !client->member[group], "joined twice");
     struct lane *lane = &shard->lanes[sim_group_queue(client, (uint32_t)group)];
     client->member[group] = true;
-    client->member_from[group] = tag ? lane->drained : lane->cast.item.message->pos;
+    client->member_from[group] = tag ? sim_overtaken(client, (uint32_t)group, lane)
+                                     : lane->cast.item.message->pos;
 }
 
 static inline void sim_on_left(struct shard *shard, struct session *session, struct str name)
