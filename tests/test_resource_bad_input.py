@@ -17,7 +17,7 @@ import zlib
 import pytest
 from harness import faults
 from harness.clients import V1Client, connect_raw
-from harness.gateway import USER_HEADER, wait_for
+from harness.gateway import SANITIZER, USER_HEADER, wait_for
 from harness.harmless import check_harmless
 from harness.tokens import claims, mint
 from harness.wire import TEXT, V1, Closed, Wire, frame, get, upgrade_request
@@ -220,7 +220,13 @@ def test_r5_a_full_disk_costs_lines_and_no_more(make_gateway, tmp_path):
         size = (disk / "log").stat().st_size
         wait_for(lambda: provoke_line(gateway) and (disk / "log").stat().st_size > size, 10, "lines again")
         assert lost_lines(gateway, before) <= lost + 1
-        gateway.stop()
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.process.wait(20)
+        text = (disk / "log").read_text()
+        assert not SANITIZER.search(text), text[-8000:]
+        cut = [line for line in text.splitlines() if not line.endswith("}")]
+        assert len(cut) <= 1, "only the line that found the disk full may be cut"
+        assert all(json.loads(line) for line in text.splitlines() if line not in cut)
     finally:
         os.system(f"umount {disk}")
 
