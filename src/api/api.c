@@ -126,18 +126,9 @@ static void answer_unknown(struct http_exchange *exchange, bool path_known, stru
         return;
     }
     struct http_pair header = {STR("Allow"), buf_str(allow)};
-    struct buf body = {0};
-    struct http_problem problem = {.status = 405,
-                                   .code = STR("method_not_allowed"),
-                                   .detail = STR("The path does not take this method.")};
-    http_problem_write_body(&body, &problem);
-    struct http_response response = {.status = 405,
-                                     .content_type = STR("application/problem+json"),
-                                     .body = buf_str(&body),
-                                     .headers = &header,
-                                     .header_count = 1};
-    http_answer(exchange, &response);
-    buf_fini(&body);
+    http_answer_problem_with(exchange, 405, "method_not_allowed",
+                             "The path does not take this method.", &header,
+                             buf_err(allow) ? 0 : 1);
 }
 
 /* ---- who calls ---- */
@@ -155,19 +146,9 @@ static bool has_keys(const struct settings *settings)
 static void answer_unauthorized(struct http_exchange *exchange)
 {
     struct http_pair header = {STR("WWW-Authenticate"), STR("Bearer")};
-    struct buf body = {0};
-    struct http_problem problem = {.status = 401,
-                                   .code = STR("unauthorized"),
-                                   .detail = STR("The API key is missing or not valid.")};
-    http_problem_write_body(&body, &problem);
-    struct http_response response = {.status = 401,
-                                     .content_type = STR("application/problem+json"),
-                                     .body = buf_str(&body),
-                                     .headers = &header,
-                                     .header_count = 1};
     log_warn("api.unauthorized", "refused a request without a valid API key");
-    http_answer(exchange, &response);
-    buf_fini(&body);
+    http_answer_problem_with(exchange, 401, "unauthorized", "The API key is missing or not valid.",
+                             &header, 1);
 }
 
 /* A page of another site can make a browser on this machine ask; it has no key, but here none is
@@ -225,12 +206,21 @@ static bool identify(struct api_call *call)
     return true;
 }
 
+static bool check_app(struct api_call *call)
+{
+    if (worker_takes_app(call->worker, call->tenant)) {
+        return true;
+    }
+    http_answer_retry(call->exchange, 503, "overloaded", "The gateway is short of memory.", 1);
+    return false;
+}
+
 static bool may_call(struct api_call *call, const struct endpoint *endpoint)
 {
     if (endpoint->scope == 0) {
         return true;
     }
-    if (!identify(call)) {
+    if (!identify(call) || !check_app(call)) {
         return false;
     }
     if (!(call->scopes & endpoint->scope)) {

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "server/stats.h"
 
-enum { ID_LEN = 26 };
+enum { ID_LEN = 26, NOT_COUNTED = STATS_TARGETS };
 
 /* "m" and hex: boot 8, worker 2, counter 15: unique in the cluster without a look at it. */
 static void make_id(struct worker *worker, char out[ID_LEN])
@@ -29,6 +29,7 @@ static void make_id(struct worker *worker, char out[ID_LEN])
 
 static void free_task(struct push_task *task)
 {
+    worker_remove_pending(&task->pending);
     publish_destroy(task->publish);
     receipt_unref(task->receipt);
     mem_free(task);
@@ -57,6 +58,9 @@ static void finish(struct push_task *task)
         task->receipt->request = NULL; /* a report that comes later finds nobody */
     }
     loop_timer_stop(task->worker->loop, &task->timer);
+    if (publish->verdict == PUBLISH_ACCEPTED && task->target != NOT_COUNTED) {
+        stats_push_accepted(&task->worker->tenants->items[task->app], task->target);
+    }
     task->on_done(task, &outcome);
     free_task(task);
 }
@@ -80,6 +84,14 @@ static void on_published(struct publish *publish)
     task->is_published = true;
     stats_latency(STATS_API_TO_BUS, clock_monotonic_us() - task->started_us);
     finish_if_done(task);
+}
+
+/* The worker ends: nothing will be reported any more. The publish came back before that. */
+static void cancel(struct worker_pending *pending)
+{
+    struct push_task *task = (struct push_task *)((char *)pending -
+                                                  offsetof(struct push_task, pending));
+    finish(task);
 }
 
 static void on_timer(struct timer *timer)
@@ -108,6 +120,21 @@ static void deliver_receipt(struct receipt *receipt)
 }
 
 /* ---- the start ---- */
+
+static enum stats_target target_of(const struct push *push)
+{
+    if (push->target_count > 1) {
+        return STATS_SEVERAL;
+    }
+    switch (push->targets[0].kind) {
+    case TARGET_USER: return STATS_USER;
+    case TARGET_GROUP: return STATS_GROUP;
+    case TARGET_SESSION: return STATS_SESSION;
+    case TARGET_TICKET:
+    case TARGET_ALL: break;
+    }
+    return STATS_ALL;
+}
 
 static uint64_t mix(uint64_t hash, struct str text)
 {
@@ -309,6 +336,7 @@ int push_start(struct worker *worker, const struct tenant *tenant, const struct 
     task->owner = owner;
     task->index = index;
     task->app = tenant->id;
+    task->target = kind ? NOT_COUNTED : target_of(push);
     task->started_us = clock_monotonic_us();
     task->publish->owner = task;
     task->publish->on_done = on_published;
@@ -316,6 +344,8 @@ int push_start(struct worker *worker, const struct tenant *tenant, const struct 
     task->publish->deadline_ms = worker_now_ms(worker) + worker->settings->bus.publish_timeout_ms;
     if (task->receipt) {
         loop_timer_start(worker->loop, &task->timer, push->wait_ms);
+        task->pending.cancel = cancel;
+        worker_add_pending(worker, &task->pending);
     }
     gateway_publish(worker, task->publish);
     return 0;

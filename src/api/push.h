@@ -32,8 +32,10 @@ struct push_task {
     struct publish *publish; /* NULL once the answer is given */
     struct receipt *receipt; /* a reference, or NULL */
     struct timer timer;
+    struct worker_pending pending;
     uint64_t started_us;
     uint16_t app;
+    uint8_t target; /* enum stats_target: for counting */
     bool is_published;
     bool is_timed_out;
     struct str id; /* in memory behind the struct */

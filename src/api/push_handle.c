@@ -14,19 +14,12 @@ void push_free_scratch(void)
 
 static const struct push_error no_memory = {503, "overloaded", "The gateway is short of memory."};
 
-static enum stats_target target_of(const struct push *push)
+/* Why push_start did not start. */
+static struct push_error start_error(int err)
 {
-    if (push->target_count > 1) {
-        return STATS_SEVERAL;
-    }
-    switch (push->targets[0].kind) {
-    case TARGET_USER: return STATS_USER;
-    case TARGET_GROUP: return STATS_GROUP;
-    case TARGET_SESSION: return STATS_SESSION;
-    case TARGET_TICKET:
-    case TARGET_ALL: break;
-    }
-    return STATS_ALL;
+    return err == ERR_TOO_LARGE
+               ? (struct push_error){413, "message_too_large", "The push is too large."}
+               : no_memory;
 }
 
 static void answer_refusal(struct http_exchange *exchange, const struct push_error *error)
@@ -60,20 +53,21 @@ static void on_message_done(struct push_task *task, const struct push_outcome *o
     buf_append_char(&out, '{');
     push_write_answer(&out, task, outcome);
     buf_append_char(&out, '}');
-    http_answer_json(exchange, error.status, buf_str(&out));
+    if (buf_err(&out)) {
+        answer_refusal(exchange, &no_memory); /* the bus has it: the same id again is harmless */
+    } else {
+        http_answer_json(exchange, error.status, buf_str(&out));
+    }
     buf_fini(&out);
 }
 
 static void start(struct worker *worker, const struct tenant *tenant,
                   struct http_exchange *exchange, struct push *push)
 {
-    enum stats_target target = target_of(push);
     int err = push_start(worker, tenant, push, NULL, on_message_done, exchange, 0);
     if (err) {
-        struct push_error too_large = {413, "message_too_large", "The push is too large."};
-        refuse(tenant, exchange, err == ERR_TOO_LARGE ? &too_large : &no_memory);
-    } else {
-        stats_push_accepted(tenant, target);
+        struct push_error error = start_error(err);
+        refuse(tenant, exchange, &error);
     }
 }
 
@@ -253,12 +247,12 @@ static void start_item(struct batch *batch, const struct tenant *tenant, uint32_
         refuse_item(batch, index, tenant, &error);
         return;
     }
-    enum stats_target target = target_of(push);
-    if (push_start(batch->worker, tenant, push, NULL, on_item_done, batch, index)) {
-        refuse_item(batch, index, tenant, &no_memory);
+    int err = push_start(batch->worker, tenant, push, NULL, on_item_done, batch, index);
+    if (err) {
+        error = start_error(err);
+        refuse_item(batch, index, tenant, &error);
         return;
     }
-    stats_push_accepted(tenant, target);
     batch->open++;
 }
 

@@ -57,6 +57,14 @@ static void end_answer(struct buf *out, struct gather *gather, int status)
     buf_fini(out);
 }
 
+/* A worker was short of memory: a count that misses some would be a lie. */
+static void take_errors(struct buf *out, const struct gather *gather)
+{
+    for (uint32_t i = 0; i < gather->part_count; i++) {
+        out->err = out->err ? out->err : gather->parts[i].text.err;
+    }
+}
+
 static void write_parts(struct buf *out, const struct gather *gather)
 {
     buf_append_char(out, '[');
@@ -66,9 +74,9 @@ static void write_parts(struct buf *out, const struct gather *gather)
             json_write_comma(out);
             buf_append(out, text->data, text->len);
         }
-        out->err = out->err ? out->err : text->err;
     }
     buf_append_char(out, ']');
+    take_errors(out, gather);
 }
 
 /* ---- one user ---- */
@@ -152,6 +160,7 @@ static void finish_users(struct gather *gather)
         buf_printf(&out, ":{\"online\":%s,\"sessions\":%u}", count ? "true" : "false", count);
     }
     buf_append_char(&out, '}');
+    take_errors(&out, gather);
     end_answer(&out, gather, 200);
 }
 
@@ -285,6 +294,8 @@ static void finish_group(struct gather *gather)
     json_write_string_field(&out, STR("group"), gather->name);
     json_write_u64_field(&out, STR("sessions"), gather_sum(gather, 0));
     json_write_u64_field(&out, STR("users"), distinct_users(gather, &keys));
+    out.err = out.err ? out.err : keys.err;
+    take_errors(&out, gather);
     buf_fini(&keys);
     end_answer(&out, gather, 200);
 }
@@ -311,7 +322,11 @@ static void answer_count(struct push_task *task, const struct push_outcome *outc
     json_write_u64_field(&out, str_of(name), outcome->matched);
     json_write_bool_field(&out, STR("complete"), outcome->is_complete);
     buf_append_char(&out, '}');
-    http_answer_json(task->owner, 200, buf_str(&out));
+    if (buf_err(&out)) {
+        http_answer_retry(task->owner, 503, "overloaded", "The gateway is short of memory.", 1);
+    } else {
+        http_answer_json(task->owner, 200, buf_str(&out));
+    }
     buf_fini(&out);
 }
 

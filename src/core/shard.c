@@ -88,6 +88,11 @@ int shard_add_app(struct shard *shard, uint16_t app, struct str name)
     return 0;
 }
 
+bool shard_has_app(const struct shard *shard, uint16_t app)
+{
+    return app < shard->app_count && shard->apps[app].known;
+}
+
 uint32_t shard_app_hash(const struct shard *shard, uint16_t app)
 {
     return shard->apps[app].hash;

@@ -64,6 +64,7 @@ void shard_set_transport(struct shard *shard, uint8_t transport, const struct se
 /* Apps are indices that the owner hands out, the same on every worker, below 65,536. Makes it known
  * here. */
 int shard_add_app(struct shard *shard, uint16_t app, struct str name);
+bool shard_has_app(const struct shard *shard, uint16_t app);
 uint32_t shard_app_hash(const struct shard *shard, uint16_t app);
 uint32_t shard_app_sessions(const struct shard *shard, uint16_t app);
 

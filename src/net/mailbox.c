@@ -19,7 +19,7 @@ static struct mail *reverse(struct mail *chain, struct mail *tail)
     return tail;
 }
 
-static bool run_waiting(struct mailbox *mailbox)
+bool mailbox_run(struct mailbox *mailbox)
 {
     struct mail *newest = atomic_exchange_explicit(&mailbox->head, NULL, memory_order_acquire);
     struct mail *mail = reverse(newest, NULL);
@@ -38,7 +38,7 @@ static void on_wake(struct loop_watch *watch, unsigned events)
     /* Clear the eventfd before taking the mails: the other way round a wake-up could get lost. */
     eventfd_t ignored;
     (void)eventfd_read(watch->fd, &ignored);
-    run_waiting(mailbox);
+    mailbox_run(mailbox);
 }
 
 int mailbox_init(struct mailbox *mailbox, struct loop *loop)
@@ -57,7 +57,7 @@ int mailbox_init(struct mailbox *mailbox, struct loop *loop)
 
 void mailbox_fini(struct mailbox *mailbox)
 {
-    while (run_waiting(mailbox)) {
+    while (mailbox_run(mailbox)) {
         /* A mail may have posted another one. */
     }
     int fd = mailbox->watch.fd;

@@ -5,6 +5,7 @@
 #define TIDEGATE_NET_MAILBOX_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "base/mail.h"
 #include "net/loop.h"
@@ -19,6 +20,9 @@ int mailbox_init(struct mailbox *mailbox, struct loop *loop);
 
 /* Runs what still waits, then closes. No sender may be left. */
 void mailbox_fini(struct mailbox *mailbox);
+
+/* The loop's thread: runs what waits now, without a turn. True when there was something. */
+bool mailbox_run(struct mailbox *mailbox);
 
 /* Any thread, never fails, never blocks. */
 void mailbox_post(struct mailbox *mailbox, struct mail *mail);

@@ -46,6 +46,9 @@ static struct admission_shard *shard_of(struct admission *admission, uint64_t ke
 
 bool admission_take(struct admission *admission, uint64_t key, uint64_t limit)
 {
+    if (!limit) {
+        return true;
+    }
     struct admission_shard *shard = shard_of(admission, key);
     pthread_mutex_lock(&shard->lock);
     uint64_t *count = u64map_put(&shard->counts, key);

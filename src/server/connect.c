@@ -73,8 +73,18 @@ static bool find_tenant(struct connecting *connecting)
     connecting->tenant = len < 0 ? NULL : tenants_find(tenants, str_make(name, (size_t)len));
     if (!connecting->tenant) {
         refuse(connecting, 404, "app_unknown", "No app of this name lives here.");
+        return false;
     }
-    return connecting->tenant != NULL;
+    return true;
+}
+
+static bool check_app(struct connecting *connecting)
+{
+    if (worker_takes_app(connecting->worker, connecting->tenant)) {
+        return true;
+    }
+    refuse_for_now(connecting, 503, "memory", "The gateway is short of memory.", RETRY_AFTER_S);
+    return false;
 }
 
 static bool check_origin(struct connecting *connecting)
@@ -227,7 +237,6 @@ static void begin_session(struct connecting *connecting, int fd, struct str rest
     struct worker *worker = connecting->worker;
     struct ws_open open = {
         .tenant = connecting->tenant,
-        .peer = connecting->exchange->peer,
         .flags = (uint8_t)((connecting->is_v1 ? WS_IS_V1 : 0) |
                            (connecting->is_echo ? WS_IS_ECHO | WS_IS_GREETED : 0)),
         .window_bits = connecting->deflate.accepted ? connecting->deflate.window_bits : 0,
@@ -283,7 +292,7 @@ static void on_ws(struct connecting *connecting)
 {
     connecting->is_v1 = ws_handshake_pick_protocol(connecting->request, &WS_PROTOCOL_V1, 1).ptr !=
                         NULL;
-    bool good = check_handshake(connecting) && find_tenant(connecting) &&
+    bool good = check_handshake(connecting) && find_tenant(connecting) && check_app(connecting) &&
                 check_origin(connecting) && choose_extensions(connecting) &&
                 take_place(connecting) && check_credential(connecting);
     if (good) {

@@ -256,6 +256,32 @@ static void stop_threads(struct gateway *gateway)
     }
 }
 
+/* Mails may post others to other workers. */
+static void run_mails(struct gateway *gateway)
+{
+    for (bool any = true; any;) {
+        any = false;
+        for (uint32_t i = 0; i < gateway->workers_made; i++) {
+            any |= worker_run_mails(&gateway->workers[i]);
+        }
+    }
+}
+
+static void end_workers(struct gateway *gateway)
+{
+    run_mails(gateway);
+    for (uint32_t i = 0; i < gateway->workers_made; i++) {
+        worker_cancel_pending(&gateway->workers[i]);
+    }
+    run_mails(gateway);
+    if (gateway->options.main_mailbox) {
+        mailbox_run(gateway->options.main_mailbox); /* the end of a reload, whose mail is ours */
+    }
+    for (uint32_t i = 0; i < gateway->workers_made; i++) {
+        worker_fini(&gateway->workers[i]);
+    }
+}
+
 /* Threads are gone, so everything runs here: sessions end, what they tell the hub is heard, then
  * the hub gives back what it still has, and the workers hear that. */
 void gateway_destroy(struct gateway *gateway)
@@ -277,9 +303,7 @@ void gateway_destroy(struct gateway *gateway)
         }
     }
     hub_destroy(gateway->hub);
-    for (uint32_t i = 0; i < gateway->workers_made; i++) {
-        worker_fini(&gateway->workers[i]);
-    }
+    end_workers(gateway);
     loop_destroy(gateway->hub_loop);
     admission_fini(&gateway->admission);
     mem_free(thread);

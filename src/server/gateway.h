@@ -39,7 +39,7 @@ struct gateway_options {
     struct gateway_hooks hooks;
     struct addr client; /* where to listen; port 0 picks one */
     struct addr api;
-    struct mailbox *main_mailbox; /* borrowed */
+    struct mailbox *main_mailbox; /* borrowed; NULL: nothing is reloaded */
     bool has_client;
     bool has_api;
 };
@@ -78,7 +78,8 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
                    const struct tenants *tenants, const char **out_problem);
 int gateway_start(struct gateway *gateway);
 
-/* Stops the threads at once and frees all. NULL is fine. */
+/* Stops the threads at once and frees all. Mails that wait in main_mailbox are run. NULL is fine.
+ */
 void gateway_destroy(struct gateway *gateway);
 
 /* Main thread: new settings and tenants to every worker (a reference to the settings is taken, the

@@ -88,6 +88,10 @@ void http_answer_json(struct http_exchange *exchange, int status, struct str jso
 void http_answer_problem(struct http_exchange *exchange, int status, const char *code,
                          const char *detail);
 
+/* The same with further headers. */
+void http_answer_problem_with(struct http_exchange *exchange, int status, const char *code,
+                              const char *detail, const struct http_pair *headers, size_t count);
+
 /* The same with "Retry-After: seconds". */
 void http_answer_retry(struct http_exchange *exchange, int status, const char *code,
                        const char *detail, unsigned seconds);

@@ -129,16 +129,16 @@ void http_answer_json(struct http_exchange *exchange, int status, struct str jso
     http_answer(exchange, &response);
 }
 
-static void answer_problem(struct http_exchange *exchange, int status, const char *code,
-                           const char *detail, const struct http_pair *headers, size_t count)
+void http_answer_problem_with(struct http_exchange *exchange, int status, const char *code,
+                              const char *detail, const struct http_pair *headers, size_t count)
 {
     struct buf body = {0};
     struct http_problem problem = {
         .status = status, .code = str_of(code), .detail = str_of(detail ? detail : "")};
-    http_problem_write_body(&body, &problem);
+    bool whole = http_problem_write_body(&body, &problem) == 0;
     struct http_response response = {.status = status,
                                      .content_type = STR("application/problem+json"),
-                                     .body = buf_str(&body),
+                                     .body = whole ? buf_str(&body) : STR("{}"),
                                      .headers = headers,
                                      .header_count = count};
     http_answer(exchange, &response);
@@ -148,7 +148,7 @@ static void answer_problem(struct http_exchange *exchange, int status, const cha
 void http_answer_problem(struct http_exchange *exchange, int status, const char *code,
                          const char *detail)
 {
-    answer_problem(exchange, status, code, detail, NULL, 0);
+    http_answer_problem_with(exchange, status, code, detail, NULL, 0);
 }
 
 void http_answer_retry(struct http_exchange *exchange, int status, const char *code,
@@ -157,7 +157,7 @@ void http_answer_retry(struct http_exchange *exchange, int status, const char *c
     struct buf value = {0};
     buf_append_u64(&value, seconds);
     struct http_pair header = {STR("Retry-After"), buf_str(&value)};
-    answer_problem(exchange, status, code, detail, &header, 1);
+    http_answer_problem_with(exchange, status, code, detail, &header, 1);
     buf_fini(&value);
 }
 

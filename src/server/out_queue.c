@@ -94,18 +94,38 @@ static void tell_written(struct frame *frame)
     }
 }
 
+static uint32_t drop_from(struct out_pool *pool, struct out_node **link)
+{
+    uint32_t count = 0;
+    while (*link) {
+        struct out_node *node = *link;
+        *link = node->next;
+        tell_dropped(node->frame);
+        frame_unref(node->frame);
+        free_node(pool, node);
+        count++;
+    }
+    return count;
+}
+
+uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue)
+{
+    struct out_node *half = queue->first && queue->first->sent ? queue->first : NULL;
+    queue->last = half ? &half->next : &queue->first;
+    uint32_t count = drop_from(pool, queue->last);
+    queue->bytes = half ? half->frame->len - half->sent : 0;
+    queue->frames -= count;
+    frame_unref(queue->pong);
+    queue->pong = NULL;
+    return count;
+}
+
 void out_queue_destroy(struct out_pool *pool, struct out_queue *queue)
 {
     if (!queue) {
         return;
     }
-    while (queue->first) {
-        struct out_node *node = queue->first;
-        queue->first = node->next;
-        tell_dropped(node->frame);
-        frame_unref(node->frame);
-        free_node(pool, node);
-    }
+    drop_from(pool, &queue->first);
     frame_unref(queue->pong);
     if (pool->queue_count < POOL_QUEUES) {
         queue->next_free = pool->queues;

@@ -42,6 +42,10 @@ struct out_queue *out_queue_create(struct out_pool *pool);
 /* Drops what is in it; dropped frames with a receipt say so. NULL is fine. */
 void out_queue_destroy(struct out_pool *pool, struct out_queue *queue);
 
+/* Drops what is not yet on its way: all but a frame that is half out, behind which others may be
+ * added. Returns how many frames that were. */
+uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue);
+
 /* Takes a reference of its own; sent: bytes of the frame that are already on the wire. 0 or
  * ERR_NO_MEMORY. */
 int out_queue_add(struct out_pool *pool, struct out_queue *queue, struct frame *frame,

@@ -284,11 +284,17 @@ static int create_shard(struct worker *worker)
     return err;
 }
 
+bool worker_takes_app(struct worker *worker, const struct tenant *tenant)
+{
+    return shard_has_app(worker->shard, tenant->id) ||
+           shard_add_app(worker->shard, tenant->id, str_of(tenant->name)) == 0;
+}
+
 static int add_apps(struct worker *worker)
 {
     int err = 0;
     for (uint32_t i = 0; i < worker->tenants->count && !err; i++) {
-        err = shard_add_app(worker->shard, (uint16_t)i, str_of(worker->tenants->items[i].name));
+        err = worker_takes_app(worker, &worker->tenants->items[i]) ? 0 : ERR_NO_MEMORY;
     }
     return err;
 }
@@ -412,6 +418,42 @@ void worker_close(struct worker *worker)
     current_worker = before;
 }
 
+bool worker_run_mails(struct worker *worker)
+{
+    bool any = worker->done.first != NULL;
+    run_done(worker);
+    return (worker->has_mailbox && mailbox_run(&worker->mailbox)) || any;
+}
+
+void worker_cancel_pending(struct worker *worker)
+{
+    while (worker->pending) {
+        worker->pending->cancel(worker->pending);
+    }
+}
+
+void worker_add_pending(struct worker *worker, struct worker_pending *pending)
+{
+    pending->next = worker->pending;
+    pending->link = &worker->pending;
+    if (pending->next) {
+        pending->next->link = &pending->next;
+    }
+    worker->pending = pending;
+}
+
+void worker_remove_pending(struct worker_pending *pending)
+{
+    if (!pending->link) {
+        return;
+    }
+    *pending->link = pending->next;
+    if (pending->next) {
+        pending->next->link = pending->link;
+    }
+    pending->link = NULL;
+}
+
 void worker_fini(struct worker *worker)
 {
     if (worker->has_mailbox) {
@@ -443,7 +485,7 @@ static void run_reload(struct mail *mail)
     http_service_set_settings(worker->client_http, worker->settings);
     http_service_set_settings(worker->api_http, worker->settings);
     if (add_apps(worker)) {
-        log_error("reload.failed", "worker %u: no memory for a new app", worker->index);
+        log_error("reload.short", "worker %u: no memory for a new app yet", worker->index);
     }
     mem_free(reload);
     gateway_worker_reloaded(worker->gateway);

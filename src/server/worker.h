@@ -15,6 +15,13 @@
 
 enum { WORKER_RECEIVE_BYTES = 64 * 1024 };
 
+/* Something of a layer above that waits on a worker, in a list: cancelled when the worker ends
+ * before it is done. */
+struct worker_pending {
+    struct worker_pending *next, **link;            /* link NULL: not in the list */
+    void (*cancel)(struct worker_pending *pending); /* takes it out of the list */
+};
+
 /* A session that must end, later in this turn: core may be walking it right now. */
 struct doomed {
     uint32_t slot;
@@ -46,7 +53,8 @@ struct worker {
     uint32_t doomed_count, doomed_cap;
     struct mail_chain to_hub; /* leaves at the turn's end */
     struct mail_chain done;   /* publishes that came back while this worker ran the hub */
-    struct mail ring_mail;    /* posted by the bus thread: there is something in the ring */
+    struct worker_pending *pending;
+    struct mail ring_mail; /* posted by the bus thread: there is something in the ring */
     atomic_bool ring_posted;
     bool ring_ready; /* shard_run has work */
     bool corking;    /* frames of this turn leave together */
@@ -82,6 +90,19 @@ void worker_stop(struct worker *worker);
  * rest. */
 void worker_close(struct worker *worker);
 void worker_fini(struct worker *worker);
+
+/* Between the two: runs mails that wait; true when there were any. Then, when no worker has any
+ * left, cancels what is pending. */
+bool worker_run_mails(struct worker *worker);
+void worker_cancel_pending(struct worker *worker);
+
+/* On the worker. */
+void worker_add_pending(struct worker *worker, struct worker_pending *pending);
+void worker_remove_pending(struct worker_pending *pending); /* fine when it is not in the list */
+
+/* On the worker: whether the shard knows the app by now. False when memory was out at the reload
+ * that brought it, and still is. */
+bool worker_takes_app(struct worker *worker, const struct tenant *tenant);
 
 /* Main thread. */
 struct worker_reload *worker_reload_create(struct worker *worker, struct settings *settings,

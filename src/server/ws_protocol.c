@@ -122,18 +122,17 @@ static void on_refresh(struct frame_reading *reading)
     struct session *session = reading->session;
     struct str token;
     struct credential credential;
-    if (!json_string_plain(reading->fields[F_TOKEN].value, &token) || !token.len ||
-        ws_protocol_read_token(worker, session, token, &credential)) {
+    if (!json_string_plain(reading->fields[F_TOKEN].value, &token) || !token.len) {
         ws_session_doom(worker, session, WS_CLOSE_TOKEN_INVALID);
         return;
     }
-    if (!str_equal(credential.user, shard_session_user(worker->shard, session))) {
+    if (ws_protocol_read_token(worker, session, token, &credential)) {
+        ws_session_doom(worker, session, WS_CLOSE_TOKEN_INVALID);
+    } else if (!str_equal(credential.user, shard_session_user(worker->shard, session))) {
         ws_session_doom(worker, session, WS_CLOSE_FORBIDDEN);
+    } else if (ws_protocol_keep_rights(worker, session, &credential)) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
     } else {
-        struct ws_extra *extra = credential.group_count ? ws_session_extra(worker, session) : NULL;
-        if (extra) {
-            ws_protocol_keep_groups(extra, &credential);
-        }
         ws_protocol_keep_expiry(worker, session, credential.exp_ms);
         session->flags &= (uint8_t)~WS_IS_WARNED;
         ws_session_touch(worker, session);

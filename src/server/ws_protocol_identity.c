@@ -7,7 +7,7 @@
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
 
-int ws_protocol_keep_groups(struct ws_extra *extra, const struct credential *credential)
+static int keep_groups(struct ws_extra *extra, const struct credential *credential)
 {
     size_t bytes = sizeof(struct str) * credential->group_count;
     for (size_t i = 0; i < credential->group_count; i++) {
@@ -26,6 +26,22 @@ int ws_protocol_keep_groups(struct ws_extra *extra, const struct credential *cre
     mem_free(extra->groups);
     extra->groups = groups;
     extra->group_count = credential->group_count;
+    return 0;
+}
+
+int ws_protocol_keep_rights(struct worker *worker, struct session *session,
+                            const struct credential *credential)
+{
+    struct ws_extra *extra = credential->group_count ? ws_session_extra(worker, session)
+                                                     : ws_session_peek_extra(worker, session);
+    if (credential->group_count) {
+        return extra ? keep_groups(extra, credential) : ERR_NO_MEMORY;
+    }
+    if (extra) {
+        mem_free(extra->groups);
+        extra->groups = NULL;
+        extra->group_count = 0;
+    }
     return 0;
 }
 
@@ -66,7 +82,7 @@ static int keep_identity(struct worker *worker, struct session *session,
         return ERR_NO_MEMORY;
     }
     extra->is_identified = true;
-    return credential->group_count ? ws_protocol_keep_groups(extra, credential) : 0;
+    return credential->group_count ? keep_groups(extra, credential) : 0;
 }
 
 int ws_protocol_identify(struct worker *worker, struct session *session,

@@ -63,7 +63,10 @@ bool ws_protocol_each_text(struct frame_reading *reading, enum field field, size
 void ws_protocol_on_hello(struct frame_reading *reading);
 
 /* ws_protocol_identity.c */
-int ws_protocol_keep_groups(struct ws_extra *extra, const struct credential *credential);
+
+/* The token's groups in place of those of an earlier one. 0 or ERR_NO_MEMORY. */
+int ws_protocol_keep_rights(struct worker *worker, struct session *session,
+                            const struct credential *credential);
 void ws_protocol_keep_expiry(struct worker *worker, struct session *session, uint64_t exp_ms);
 bool ws_protocol_is_identified(const struct worker *worker, const struct session *session);
 enum credential_refusal ws_protocol_read_token(struct worker *worker, const struct session *session,

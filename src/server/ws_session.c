@@ -10,7 +10,10 @@
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
 
-enum { CLOSE_WAIT_MS = 3000 }; /* for the peer's half of the closing handshake */
+enum {
+    CLOSE_WAIT_MS = 3000, /* for the peer's half of the closing handshake */
+    DOOM_AGAIN_MS = 100,
+};
 
 struct ws_extra *ws_session_peek_extra(const struct worker *worker, const struct session *session)
 {
@@ -49,6 +52,14 @@ static void destroy_extra(struct worker *worker, struct ws_extra *extra)
 
 /* ---- ending ---- */
 
+/* No room in the list: nothing is sent or read any more, and its timer tries again. */
+static void doom_later(struct worker *worker, struct session *session)
+{
+    session->flags |= WS_IS_CLOSING;
+    loop_rewatch_tag(worker->loop, session->fd, ws_tag_of(worker, session), 0);
+    loop_timer_start(worker->loop, &ws_cold_of(worker, session)->timer, DOOM_AGAIN_MS);
+}
+
 void ws_session_doom(struct worker *worker, struct session *session, uint16_t close_code)
 {
     if (session->flags & WS_IS_DOOMED) {
@@ -58,7 +69,7 @@ void ws_session_doom(struct worker *worker, struct session *session, uint16_t cl
         uint32_t cap = worker->doomed_cap ? worker->doomed_cap * 2 : 64;
         struct doomed *doomed = mem_realloc(worker->doomed, sizeof(*doomed) * cap);
         if (!doomed) {
-            shutdown(session->fd, SHUT_RDWR); /* its read event brings it back here */
+            doom_later(worker, session);
             return;
         }
         worker->doomed = doomed;
@@ -86,29 +97,15 @@ void ws_session_destroy(struct worker *worker, struct session *session)
     shard_session_free(worker->shard, session);
 }
 
-/* What was queued for it is dropped but for a frame that is half out, behind which the close frame
- * must go. */
+/* The close frame goes behind a frame that is half out; all else is dropped. */
 static void trim_queue(struct worker *worker, struct session *session)
 {
-    struct out_queue *queue = session->out;
-    if (!queue) {
-        return;
-    }
-    struct frame *half = queue->first && queue->first->sent ? frame_ref(queue->first->frame) : NULL;
-    uint32_t sent = half ? queue->first->sent : 0;
-    uint32_t lost = queue->frames - (half ? 1 : 0);
-    out_queue_destroy(&worker->pool, queue);
-    session->out = NULL;
-    stats_dropped(worker, session, STATS_DROP_CLOSED, lost);
-    if (half) {
+    if (session->out) {
+        uint32_t lost = out_queue_trim(&worker->pool, session->out);
+        stats_dropped(worker, session, STATS_DROP_CLOSED, lost);
+    } else {
         session->out = out_queue_create(&worker->pool);
-        struct frame *plain = frame_of_bytes(half->bytes + sent, half->len - sent);
-        if (session->out && plain) {
-            out_queue_add(&worker->pool, session->out, plain, 0, ws_now_tick(worker));
-        }
-        frame_unref(plain);
     }
-    frame_unref(half);
 }
 
 void ws_session_begin_close(struct worker *worker, struct session *session, uint16_t code)
@@ -118,9 +115,6 @@ void ws_session_begin_close(struct worker *worker, struct session *session, uint
     trim_queue(worker, session);
     session->flags |= WS_IS_CLOSING;
     struct frame *close_frame = frame_of_bytes(frame, len);
-    if (!session->out) {
-        session->out = out_queue_create(&worker->pool);
-    }
     if (close_frame && session->out) {
         out_queue_add(&worker->pool, session->out, close_frame, 0, ws_now_tick(worker));
     }
@@ -185,8 +179,13 @@ struct session *ws_session_open(struct worker *worker, int fd, const struct ws_o
         shard_session_free(worker->shard, session);
         return NULL;
     }
+    if (keep_counts(worker, session, open)) {
+        loop_unwatch_tag(worker->loop, fd);
+        shard_session_free(worker->shard, session);
+        return NULL;
+    }
     stats_session_opened(worker, session, ws_tenant_of(worker, session));
-    if (keep_counts(worker, session, open) || identify(worker, session, open)) {
+    if (identify(worker, session, open)) {
         ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
     }
     ws_session_touch(worker, session);

@@ -63,7 +63,6 @@ extern const struct session_ops ws_session_ops;
 
 struct ws_open {
     const struct tenant *tenant;
-    struct addr peer;
     uint8_t flags;                       /* of enum ws_flag */
     uint8_t window_bits;                 /* 0: no compression */
     uint64_t ip_key;                     /* counted already */
@@ -103,9 +102,20 @@ struct ws_extra *ws_session_peek_extra(const struct worker *worker, const struct
 /* Shutdown: closes the socket and frees the slot. */
 void ws_session_destroy(struct worker *worker, struct session *session);
 
+/* In place of the window. After a close frame or an error nothing more of the stream can be
+ * understood: it is read and thrown away, so that the reset of a closed socket does not overtake
+ * our close frame. */
+enum { WS_WINDOW_BITS_DEAF = 1 };
+
+static inline bool ws_is_deaf(const struct session *session)
+{
+    return session->pings >> 4 == WS_WINDOW_BITS_DEAF;
+}
+
+/* 0: what goes out is not compressed. */
 static inline unsigned ws_window_bits(const struct session *session)
 {
-    return session->pings >> 4;
+    return ws_is_deaf(session) ? 0 : session->pings >> 4;
 }
 
 static inline struct worker *ws_worker_of(const struct shard *shard)

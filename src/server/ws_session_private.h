@@ -8,10 +8,7 @@
 
 #include "server/ws_session.h"
 
-enum {
-    WS_PING_COUNT_MASK = 15, /* of session->pings; above it: the window bits */
-    WS_WINDOW_BITS_DEAF = 1, /* no window size: marks a session whose input is thrown away */
-};
+enum { WS_PING_COUNT_MASK = 15 }; /* of session->pings; above it: the window bits */
 
 static inline uint32_t ws_now_tick(const struct worker *worker)
 {
@@ -44,13 +41,6 @@ static inline const struct tenant *ws_tenant_of(const struct worker *worker,
 static inline uint64_t ws_earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
-}
-
-/* After a close frame or an error nothing more of the stream can be understood: it is read and
- * thrown away, so that the reset of a closed socket does not overtake our close frame. */
-static inline bool ws_is_deaf(const struct session *session)
-{
-    return ws_window_bits(session) == WS_WINDOW_BITS_DEAF;
 }
 
 /* ws_session.c */

@@ -76,6 +76,22 @@ void ws_session_flush(struct worker *worker, struct session *session)
     }
 }
 
+/* Over the limit a socket that is full ends the session. One that is not gets what is corked so
+ * far, lest one turn gathers more than the limit. */
+static void mind_limit(struct worker *worker, struct session *session)
+{
+    const struct out_queue *queue = session->out;
+    bool over = queue->bytes > worker->settings->limits.session_queue_bytes;
+    if (!(session->flags & WS_IS_BLOCKED)) {
+        mark_dirty(worker, session);
+        if (over && session->state == SESSION_LIVE) {
+            ws_session_flush(worker, session);
+        }
+    } else if (over) {
+        ws_session_doom(worker, session, WS_CLOSE_SLOW);
+    }
+}
+
 static enum session_delivery enqueue(struct worker *worker, struct session *session,
                                      struct frame *frame, uint32_t sent)
 {
@@ -91,13 +107,7 @@ static enum session_delivery enqueue(struct worker *worker, struct session *sess
     if (frame->receipt) {
         receipt_open(frame->receipt);
     }
-    if (queue->bytes > worker->settings->limits.session_queue_bytes &&
-        (session->flags & WS_IS_BLOCKED)) {
-        ws_session_doom(worker, session, WS_CLOSE_SLOW);
-    }
-    if (!(session->flags & WS_IS_BLOCKED)) {
-        mark_dirty(worker, session);
-    }
+    mind_limit(worker, session);
     return SESSION_QUEUED;
 }
 
@@ -140,6 +150,24 @@ void ws_session_send_frame(struct worker *worker, struct session *session, struc
     }
 }
 
+/* A loss must be noticed: the session comes back and resumes. */
+static enum session_delivery drop_for_memory(struct worker *worker, struct session *session)
+{
+    ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+    return SESSION_DROPPED;
+}
+
+static enum session_delivery send_own_frame(struct worker *worker, struct session *session,
+                                            struct frame *frame)
+{
+    if (!frame) {
+        return drop_for_memory(worker, session);
+    }
+    enum session_delivery result = send_frame(worker, session, frame);
+    frame_unref(frame);
+    return result;
+}
+
 static enum session_delivery deliver(struct shard *shard, struct session *session,
                                      struct message *message)
 {
@@ -152,15 +180,12 @@ static enum session_delivery deliver(struct shard *shard, struct session *sessio
     if (session->state != SESSION_LIVE) {
         struct frame *own = frame_cache_make(&worker->frames, message, protocol,
                                              ws_window_bits(session));
-        enum session_delivery result = own ? send_frame(worker, session, own) : SESSION_DROPPED;
-        frame_unref(own);
-        return result;
+        return send_own_frame(worker, session, own);
     }
     struct frame *frame = frame_cache_get(&worker->frames, message, protocol,
                                           ws_window_bits(session));
     if (!frame) {
-        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
-        return SESSION_DROPPED;
+        return drop_for_memory(worker, session);
     }
     return send_frame(worker, session, frame);
 }
