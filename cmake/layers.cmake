@@ -3,7 +3,7 @@
 #   NAME_fuzz.c  a fuzz target; its corpus is tests/fuzz/LAYER.NAME/, replayed by ctest as fuzz.LAYER.NAME
 #   main.c       the entry point of the binary
 #
-#   tidegate_layer(proto USES base LIBS zlib libdeflate)   LIBS are pkg-config names
+#   tidegate_layer(proto USES base LIBS zlib libcrypto)   LIBS are pkg-config names
 function(tidegate_layer name)
   cmake_parse_arguments(arg "" "" "USES;LIBS" ${ARGN})
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.c)

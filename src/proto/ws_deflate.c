@@ -1,14 +1,13 @@
 #include "proto/ws_deflate.h"
 
-#include <libdeflate.h>
-#include <pthread.h>
 #include <zlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 
 enum {
-    SMALL_WINDOWS = WS_WINDOW_BITS_MAX - WS_WINDOW_BITS_MIN, /* 9 to 14 */
+    MAX_MEM_LEVEL_USED = 8, /* of more, each message pays for a larger table to be cleared */
+    WINDOWS = WS_WINDOW_BITS_MAX - WS_WINDOW_BITS_MIN + 1,
     OUTPUT_ROOM = 1024,       /* with less, inflate() works byte by byte */
     OUTPUT_KEPT = 256 * 1024, /* a longer output buffer is given back at the next message */
 };
@@ -28,20 +27,12 @@ static void zlib_free(void *opaque, void *ptr)
 
 struct ws_deflater {
     int level;
-    struct libdeflate_compressor *wide; /* for 15 bits: several times as fast as zlib */
-    z_stream *narrow[SMALL_WINDOWS];    /* by bits - 9: libdeflate knows no smaller window */
+    z_stream *streams[WINDOWS]; /* by bits - 9 */
 };
-
-static void use_our_allocator(void)
-{
-    libdeflate_set_memory_allocator(mem_alloc, mem_free);
-}
 
 int ws_deflater_create(struct ws_deflater **out_deflater, int level)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     ASSERT(level >= 1 && level <= 9);
-    pthread_once(&once, use_our_allocator);
     struct ws_deflater *deflater = mem_zalloc(sizeof(*deflater));
     if (!deflater) {
         return ERR_NO_MEMORY;
@@ -56,27 +47,18 @@ void ws_deflater_destroy(struct ws_deflater *deflater)
     if (!deflater) {
         return;
     }
-    libdeflate_free_compressor(deflater->wide);
-    for (int i = 0; i < SMALL_WINDOWS; i++) {
-        if (deflater->narrow[i]) {
-            deflateEnd(deflater->narrow[i]);
-            mem_free(deflater->narrow[i]);
+    for (int i = 0; i < WINDOWS; i++) {
+        if (deflater->streams[i]) {
+            deflateEnd(deflater->streams[i]);
+            mem_free(deflater->streams[i]);
         }
     }
     mem_free(deflater);
 }
 
-static struct libdeflate_compressor *wide_of(struct ws_deflater *deflater)
+static z_stream *stream_of(struct ws_deflater *deflater, int window_bits)
 {
-    if (!deflater->wide) {
-        deflater->wide = libdeflate_alloc_compressor(deflater->level);
-    }
-    return deflater->wide;
-}
-
-static z_stream *narrow_of(struct ws_deflater *deflater, int window_bits)
-{
-    z_stream **slot = &deflater->narrow[window_bits - WS_WINDOW_BITS_MIN];
+    z_stream **slot = &deflater->streams[window_bits - WS_WINDOW_BITS_MIN];
     if (*slot) {
         return *slot;
     }
@@ -88,7 +70,7 @@ static z_stream *narrow_of(struct ws_deflater *deflater, int window_bits)
     stream->zfree = zlib_free;
     /* zlib's default of 8 gives the smallest window a hash table 64 times its size, which is walked
      * whenever the window moves: five times the work. */
-    int mem_level = window_bits - 5;
+    int mem_level = window_bits - 5 > MAX_MEM_LEVEL_USED ? MAX_MEM_LEVEL_USED : window_bits - 5;
     if (deflateInit2(stream, deflater->level, Z_DEFLATED, -window_bits, mem_level,
                      Z_DEFAULT_STRATEGY) != Z_OK) {
         mem_free(stream);
@@ -96,26 +78,6 @@ static z_stream *narrow_of(struct ws_deflater *deflater, int window_bits)
     }
     *slot = stream;
     return stream;
-}
-
-/* RFC 7692 7.2.3.4: libdeflate ends with a final block, padded to a byte; a byte of zero behind it
- * begins the empty block whose rest the receiver adds. */
-static int deflate_wide(struct ws_deflater *deflater, struct str payload, struct buf *out)
-{
-    struct libdeflate_compressor *compressor = wide_of(deflater);
-    if (!compressor) {
-        return ERR_NO_MEMORY;
-    }
-    size_t bound = libdeflate_deflate_compress_bound(compressor, payload.len);
-    uint8_t *to = buf_reserve(out, bound + 1);
-    if (!to) {
-        return buf_err(out);
-    }
-    size_t len = libdeflate_deflate_compress(compressor, payload.ptr, payload.len, to, bound);
-    ASSERT(len > 0);
-    to[len] = 0;
-    out->len += len + 1;
-    return 0;
 }
 
 /* A sync flush of the whole text. Room that runs out just behind the flush costs a second, empty
@@ -136,10 +98,13 @@ static int flush_into(z_stream *stream, struct buf *out)
     return 0;
 }
 
-static int deflate_narrow(struct ws_deflater *deflater, int window_bits, struct str payload,
-                          struct buf *out)
+int ws_deflate(struct ws_deflater *deflater, int window_bits, struct str payload, struct buf *out)
 {
-    z_stream *stream = narrow_of(deflater, window_bits);
+    ASSERT(window_bits >= WS_WINDOW_BITS_MIN && window_bits <= WS_WINDOW_BITS_MAX);
+    if (payload.len == 0) {
+        return buf_append_char(out, 0); /* RFC 7692 7.2.3.6 */
+    }
+    z_stream *stream = stream_of(deflater, window_bits);
     if (!stream) {
         return ERR_NO_MEMORY;
     }
@@ -151,16 +116,6 @@ static int deflate_narrow(struct ws_deflater *deflater, int window_bits, struct 
     int err = flush_into(stream, out);
     out->len = err ? before : out->len - sizeof(flush_tail);
     return err;
-}
-
-int ws_deflate(struct ws_deflater *deflater, int window_bits, struct str payload, struct buf *out)
-{
-    ASSERT(window_bits >= WS_WINDOW_BITS_MIN && window_bits <= WS_WINDOW_BITS_MAX);
-    if (payload.len == 0) {
-        return buf_append_char(out, 0); /* RFC 7692 7.2.3.6 */
-    }
-    return window_bits == WS_WINDOW_BITS_MAX ? deflate_wide(deflater, payload, out)
-                                             : deflate_narrow(deflater, window_bits, payload, out);
 }
 
 struct ws_inflater {
