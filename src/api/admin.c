@@ -5,10 +5,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "net/listener.h"
 #include "server/api_key.h"
 #include "server/bearer.h"
-#include "server/http_conn.h"
+#include "server/http_listen.h"
 #include "server/stats.h"
 
 enum { RECEIVE_BYTES = 16 * 1024 };
@@ -149,12 +148,6 @@ static void on_refused(void *owner, const struct addr *peer, int status, const c
     stats_http_refused("admin", peer, status, reason);
 }
 
-static void on_accept(void *owner, int fd, const struct addr *peer)
-{
-    struct admin *admin = owner;
-    http_service_accept(admin->http, fd, peer);
-}
-
 int admin_create(struct admin **out_admin, struct loop *loop, const struct addr *addr,
                  struct gateway *gateway, const struct settings *settings)
 {
@@ -173,7 +166,8 @@ int admin_create(struct admin **out_admin, struct loop *loop, const struct addr 
                                            .on_answered = on_answered,
                                            .on_refused = on_refused};
     int err = http_service_create(&admin->http, &options);
-    err = err ? err : listener_create(&admin->listener, loop, addr, 0, on_accept, admin);
+    struct addr bound = *addr;
+    err = err ? err : http_listen(&admin->listener, admin->http, &bound);
     if (err) {
         admin_destroy(admin);
         return err;

@@ -3,7 +3,6 @@
 #ifndef TIDEGATE_API_ADMIN_H
 #define TIDEGATE_API_ADMIN_H
 
-#include "net/loop.h"
 #include "server/gateway.h"
 
 struct admin; /* admin.c */

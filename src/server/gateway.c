@@ -8,7 +8,6 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "bus/bus.h"
 #include "core/publish.h"
 #include "server/stats.h"
 #include "server/worker.h"

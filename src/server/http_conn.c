@@ -55,6 +55,11 @@ const struct settings *http_service_settings(const struct http_service *service)
     return service->settings;
 }
 
+struct loop *http_service_loop(const struct http_service *service)
+{
+    return service->options.loop;
+}
+
 uint32_t http_service_connections(const struct http_service *service)
 {
     return atomic_load_explicit(&service->conn_count, memory_order_acquire);

@@ -77,6 +77,7 @@ void http_service_accept(struct http_service *service, int fd, const struct addr
 void http_service_drain(struct http_service *service);
 
 /* Any thread. */
+struct loop *http_service_loop(const struct http_service *service);
 uint32_t http_service_connections(const struct http_service *service);
 
 /* Answers still owed. Any thread. */

@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "bus/bus.h"
 #include "core/hub.h"
 
 /* A hub without a bus: flushing it does nothing, so that what the gate itself does shows. */
