@@ -6,7 +6,8 @@
 #include "base/mem.h"
 #include "core/shard_private.h"
 
-enum { STEP_MESSAGES = 256, TURN_STEPS = 64 };
+/* A turn ends with the first of the two; a step is one replay's. */
+enum { STEP_MESSAGES = 256, TURN_STEPS = 64, TURN_MESSAGES = 1024 };
 
 static size_t size_of(uint32_t queues)
 {
@@ -213,7 +214,8 @@ static bool is_caught_up(const struct shard *shard, const struct replay *replay)
 
 enum step { STEP_LIVE, STEP_FULL, STEP_MORE, STEP_FAILED };
 
-static enum step replay_step(struct shard *shard, struct replay *replay, struct session *session)
+static enum step replay_step(struct shard *shard, struct replay *replay, struct session *session,
+                             uint32_t *turn_sent)
 {
     uint32_t idle_queues = 0;
     for (int sent = 0; sent < STEP_MESSAGES && idle_queues < shard->options.queues;) {
@@ -234,15 +236,16 @@ static enum step replay_step(struct shard *shard, struct replay *replay, struct 
         replay_next(shard, replay, session);
         idle_queues = 0;
         sent++;
+        (*turn_sent)++;
     }
     return STEP_MORE;
 }
 
 /* The replay is in no list here. */
-static void replay_run(struct shard *shard, struct replay *replay)
+static void replay_run(struct shard *shard, struct replay *replay, uint32_t *turn_sent)
 {
     struct session *session = session_at(shard, replay->slot);
-    switch (replay_step(shard, replay, session)) {
+    switch (replay_step(shard, replay, session, turn_sent)) {
     case STEP_LIVE: session_go_live(shard, session); break;
     case STEP_FULL: give_up_place(shard, replay); break; /* others may go on meanwhile */
     case STEP_MORE: list_add(&shard->running_replays, replay); break;
@@ -268,14 +271,15 @@ static void fill_places(struct shard *shard)
 /* Some steps of those that have a place. True: call it again at once. */
 bool replays_run(struct shard *shard)
 {
-    for (int steps = 0; steps < TURN_STEPS; steps++) {
+    uint32_t sent = 0;
+    for (int steps = 0; steps < TURN_STEPS && sent < TURN_MESSAGES; steps++) {
         fill_places(shard);
         struct replay *replay = shard->running_replays.first;
         if (!replay) {
             return false;
         }
         list_remove(replay);
-        replay_run(shard, replay);
+        replay_run(shard, replay, &sent);
     }
     return shard->running_replays.first || shard->waiting_replays.first;
 }

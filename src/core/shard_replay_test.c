@@ -141,6 +141,49 @@ static void what_is_evicted_while_it_waits_is_a_gap(void **state)
     shard_test_assert_told(session, "gap overflow, msg 4");
 }
 
+/* A session in the midst of a list that is too long for one turn. */
+static struct session *in_the_midst(const char *group)
+{
+    struct session_resume resume = here();
+    push_numbers("g:room", 1, 1500);
+    struct session *session = come_back(NULL, group, &resume);
+    shard_flush(shard_test.shard);
+    shard_test_turn_hub();
+    assert_true(shard_test_turn_shard());
+    const char *told = buf_cstr(&shard_test.logs[session->fd]);
+    assert_non_null(strstr(told, "msg 1024"));
+    assert_null(strstr(told, "msg 1025"));
+    buf_clear(&shard_test.logs[session->fd]);
+    return session;
+}
+
+static void a_turn_sends_so_much_and_the_next_goes_on(void **state)
+{
+    struct session *session = in_the_midst("room");
+    assert_false(shard_test_turn_shard());
+    const char *told = buf_cstr(&shard_test.logs[session->fd]);
+    assert_true(strncmp(told, "msg 1025, ", 10) == 0);
+    assert_non_null(strstr(told, "msg 1500"));
+}
+
+static void what_is_evicted_from_the_midst_of_a_list_is_a_gap(void **state)
+{
+    struct session *session = in_the_midst("room");
+    shard_test.now_ms += 60001;
+    hub_flush(shard_test.hub, shard_test.now_ms, shard_test.now_ms * 1000);
+    push_numbers("g:room", 1501, 1501);
+    shard_test_assert_told(session, "gap overflow, msg 1501");
+}
+
+static void a_group_left_in_the_midst_of_a_list_ends_it(void **state)
+{
+    struct session *session = in_the_midst("room");
+    assert_int_equal(shard_leave(shard_test.shard, session, STR("room")), 0);
+    shard_test_run();
+    shard_test_assert_told(session, "");
+    assert_int_equal(session->state, SESSION_LIVE);
+}
+
 /* There is one place in these tests. */
 static void those_that_wait_for_a_place_get_their_turn(void **state)
 {
@@ -340,6 +383,9 @@ int main(void)
         WITH_SHARD(positions_over_the_head_are_another_epochs),
         WITH_SHARD(a_slow_session_is_sent_as_much_as_it_takes),
         WITH_SHARD(what_is_evicted_while_it_waits_is_a_gap),
+        WITH_SHARD(a_turn_sends_so_much_and_the_next_goes_on),
+        WITH_SHARD(what_is_evicted_from_the_midst_of_a_list_is_a_gap),
+        WITH_SHARD(a_group_left_in_the_midst_of_a_list_ends_it),
         WITH_SHARD(those_that_wait_for_a_place_get_their_turn),
         WITH_SHARD(sessions_that_end_while_they_wait_leave_the_line),
         WITH_SHARD(a_group_joined_on_the_way_counts_from_there),
