@@ -30,6 +30,7 @@ int hub_create(struct hub **out_hub, const struct hub_options *options,
     struct hub *hub = memory;
     memset(hub, 0, sizeof(*hub));
     hub->options = *options;
+    interest_table_init(&hub->interest, options->workers);
     hub->callbacks = callbacks;
     hub->owner = owner;
     int err = init_parts(hub);
@@ -75,7 +76,7 @@ void hub_destroy(struct hub *hub)
     hub_forget_ids(hub);
     u64map_fini(&hub->marks);
     u64map_fini(&hub->pins);
-    u64map_fini(&hub->interest);
+    interest_table_fini(&hub->interest);
     free(hub);
 }
 

@@ -29,29 +29,7 @@ static uint64_t pin_key(uint64_t key, uint32_t worker)
 
 uint64_t hub_workers_of_key(const struct hub *hub, uint64_t key)
 {
-    const uint64_t *mask = u64map_find(&hub->interest, key);
-    return mask ? *mask : 0;
-}
-
-static int add_interest(struct hub *hub, uint64_t key, uint64_t bits)
-{
-    uint64_t *mask = u64map_put(&hub->interest, key);
-    if (!mask) {
-        return ERR_NO_MEMORY;
-    }
-    *mask |= bits;
-    return 0;
-}
-
-static void clear_interest(struct hub *hub, uint64_t key, uint64_t bit)
-{
-    uint64_t *mask = u64map_find(&hub->interest, key);
-    if (mask) {
-        *mask &= ~bit;
-        if (*mask == 0) {
-            u64map_remove(&hub->interest, key);
-        }
-    }
+    return interest_table_find(&hub->interest, key);
 }
 
 /* True when it was the last one, or there was none. */
@@ -82,7 +60,7 @@ int hub_pin_group(struct hub *hub, uint64_t key, uint64_t mask)
             goto fail;
         }
     }
-    if (add_interest(hub, key, mask)) {
+    if (interest_table_add(&hub->interest, key, mask)) {
         goto fail;
     }
     return 0;
@@ -100,16 +78,16 @@ static int apply_item(struct hub *hub, const struct interest_item *item, uint32_
 {
     uint64_t bit = 1ull << worker;
     switch (item->op) {
-    case INTEREST_ADD: return add_interest(hub, item->key, bit);
+    case INTEREST_ADD: return interest_table_add(&hub->interest, item->key, bit);
     case INTEREST_REMOVE:
         if (!u64map_find(&hub->pins, pin_key(item->key, worker))) {
-            clear_interest(hub, item->key, bit);
+            interest_table_clear(&hub->interest, item->key, bit);
         }
         break;
     case INTEREST_JOINED: unpin(hub, item->key, worker); break;
     case INTEREST_NOT_JOINED:
         if (unpin(hub, item->key, worker)) {
-            clear_interest(hub, item->key, bit);
+            interest_table_clear(&hub->interest, item->key, bit);
         }
         break;
     }
@@ -137,7 +115,7 @@ static void apply_batches(struct hub *hub, struct hub_worker *worker)
             interest_batch_destroy(batch);
         }
     }
-    u64map_shrink(&hub->interest);
+    interest_table_shrink(&hub->interest);
     atomic_store_explicit(&hub->stats.interest_keys, hub->interest.count, memory_order_relaxed);
 }
 

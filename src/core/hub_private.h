@@ -10,6 +10,7 @@
 
 #include "base/u64map.h"
 #include "core/hub.h"
+#include "core/interest_table.h"
 #include "core/message.h"
 #include "core/publish.h"
 
@@ -54,7 +55,7 @@ struct hub {
     struct bus *bus;
     struct window *window;
     struct hub_heads heads;
-    struct u64map interest; /* target key → mask of workers */
+    struct interest_table interest;
     struct u64map pins;  /* (group key, worker) → join events that the worker has not answered */
     struct u64map ids;   /* id hash → struct hub_id */
     struct u64map marks; /* (origin, queue) → counter of the last event + 1 */
