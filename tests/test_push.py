@@ -226,6 +226,26 @@ def test_the_api_joins_and_parts_the_sessions_of_a_user(gateway):
         assert client.read_data() == ["the end"]
 
 
+def test_a_grant_shown_again_brings_a_member_back_and_nobody_else(gateway):
+    group = unique("granted")  # not a group that a client may join by itself
+    with V1Client(gateway, user="granted") as client:
+        assert client.ask({"t": "join", "g": group})["t"] == "err"
+        gateway.api("PUT", f"/v1/groups/{group}/users/granted")
+        grant = client.read("joined")["grant"]
+    shown = {"grants": [grant]}
+    with (
+        V1Client(gateway, user="granted", hello=shown) as member,
+        V1Client(gateway, user="another", hello=shown) as thief,
+        V1Client(gateway, user="granted", hello={"grants": [grant[:-2] + "AA"]}) as forger,
+    ):
+        assert member.refused == []
+        assert [thief.refused[0]["code"], forger.refused[0]["code"]] == ["forbidden", "forbidden"]
+        gateway.push({"groups": [group]}, "for members")
+        gateway.push({"users": ["granted", "another"]}, "the end")
+        assert member.read_data(2) == ["for members", "the end"]
+        assert thief.read_data() == forger.read_data() == ["the end"]
+
+
 def test_a_kicked_user_is_closed_with_4000(gateway):
     with V1Client(gateway, user="kicked") as one, V1Client(gateway, user="kicked") as two:
         assert gateway.api("DELETE", "/v1/users/kicked/sessions")[0] in (200, 202, 204)

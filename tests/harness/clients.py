@@ -30,7 +30,10 @@ class V1Client:
         self.pending = []
         self.positions = {}
         self.send({"t": "hello", "v": 1, **(hello or {})})
-        self.welcome = self.read("welcome")
+        self.refused = []  # groups of the hello that it may not be in, told before the welcome
+        while (answer := self.read("welcome", "err"))["t"] == "err":
+            self.refused.append(answer)
+        self.welcome = answer
         self.sid = self.welcome["sid"]
         self.positions.update(self.welcome.get("pos", {}))
 

@@ -1,5 +1,5 @@
-/* Preloaded into a gateway: allocations and log writes that fail when the test says so. The orders lie in a
- * file that both map (tests/harness/faults.py has the same layout). */
+/* Preloaded into a gateway: allocations and log writes that fail when the test says so. The orders
+ * lie in a file that both map (tests/harness/faults.py has the same layout). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -30,7 +30,8 @@ void *__libc_memalign(size_t alignment, size_t size);
 __attribute__((constructor)) static void map_orders(void)
 {
     int fd = open(getenv("FAULT_ORDERS"), O_RDWR | O_CLOEXEC);
-    void *mapped = (void *)syscall(SYS_mmap, NULL, sizeof(*orders), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *mapped = (void *)syscall(SYS_mmap, NULL, sizeof(*orders), PROT_READ | PROT_WRITE,
+                                   MAP_SHARED, fd, 0);
     close(fd);
     orders = mapped;
 }
@@ -74,7 +75,8 @@ int posix_memalign(void **out, size_t alignment, size_t size)
 
 void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
-    return must_fail() ? MAP_FAILED : (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
+    return must_fail() ? MAP_FAILED
+                       : (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
 }
 
 static bool take_one(_Atomic uint64_t *left)
