@@ -118,7 +118,7 @@ struct hub_callbacks {
 struct hub_stats {
     atomic_uint_fast64_t records_in, events_in, events_foreign, events_repeated, events_bad;
     atomic_uint_fast64_t events_out, records_out, ring_full, holes, evicted;
-    atomic_uint_fast64_t interest_keys;
+    atomic_uint_fast64_t interest_keys, users, groups; /* that have a session here */
 };
 
 int hub_create(struct hub **out_hub, const struct hub_options *options,

@@ -94,6 +94,14 @@ static int apply_item(struct hub *hub, const struct interest_item *item, uint32_
     return 0;
 }
 
+static void tell_stats(struct hub *hub)
+{
+    const struct interest_table *table = &hub->interest;
+    atomic_store_explicit(&hub->stats.interest_keys, table->count, memory_order_relaxed);
+    atomic_store_explicit(&hub->stats.users, table->kinds[TARGET_USER], memory_order_relaxed);
+    atomic_store_explicit(&hub->stats.groups, table->kinds[TARGET_GROUP], memory_order_relaxed);
+}
+
 static bool apply_batch(struct hub *hub, struct interest_batch *batch)
 {
     while (batch->items_applied < batch->item_count) {
@@ -116,7 +124,7 @@ static void apply_batches(struct hub *hub, struct hub_worker *worker)
         }
     }
     interest_table_shrink(&hub->interest);
-    atomic_store_explicit(&hub->stats.interest_keys, hub->interest.count, memory_order_relaxed);
+    tell_stats(hub);
 }
 
 void hub_interest(struct hub *hub, struct interest_batch *batch)

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "core/target.h"
 
 enum { FIRST_PLACES = 64, SHRINK_BELOW = 8 };
 
@@ -80,6 +81,7 @@ static int resize(struct interest_table *table, uint64_t places)
         }
     }
     resized.count = table->count;
+    memcpy(resized.kinds, table->kinds, sizeof(resized.kinds));
     account(&resized, 1);
     interest_table_fini(table);
     *table = resized;
@@ -96,7 +98,10 @@ int interest_table_add(struct interest_table *table, uint64_t key, uint64_t work
         }
     }
     uint64_t place = find_place(table, key);
-    table->count += !table->keys[place];
+    if (!table->keys[place]) {
+        table->count++;
+        table->kinds[target_key_kind(key)]++;
+    }
     table->keys[place] = key;
     write_mask(table, place, read_mask(table, place) | workers);
     return 0;
@@ -128,6 +133,7 @@ void interest_table_clear(struct interest_table *table, uint64_t key, uint64_t w
     write_mask(table, place, mask);
     if (mask == 0) {
         table->count--;
+        table->kinds[target_key_kind(key)]--;
         close_hole(table, place);
     }
 }

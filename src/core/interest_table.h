@@ -14,6 +14,7 @@ struct interest_table {
     uint64_t places; /* a power of two, or 0 */
     uint32_t count;
     uint32_t mask_bytes; /* 1, 2, 4 or 8 */
+    uint32_t kinds[8];   /* how many keys of each target_key_kind */
 };
 
 /* worker_count: 1 to 64. */

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "core/target.h"
 
 enum { KEYS = 3000, STEPS = 200000 };
 
@@ -56,6 +57,25 @@ static void it_behaves_like_a_plain_array(void **state)
     }
 }
 
+static void keys_are_counted_by_kind(void **state)
+{
+    struct interest_table table;
+    struct siphash_key key = {1, 2};
+    uint64_t user = target_key(&key, 7, TARGET_USER, STR("u"));
+    uint64_t group = target_key(&key, 7, TARGET_GROUP, STR("u"));
+    interest_table_init(&table, 4);
+    assert_int_equal(interest_table_add(&table, user, 1), 0);
+    assert_int_equal(interest_table_add(&table, user, 2), 0);
+    assert_int_equal(interest_table_add(&table, group, 1), 0);
+    assert_int_equal(table.kinds[TARGET_USER], 1);
+    assert_int_equal(table.kinds[TARGET_GROUP], 1);
+    interest_table_clear(&table, user, 1);
+    assert_int_equal(table.kinds[TARGET_USER], 1);
+    interest_table_clear(&table, user, 2);
+    assert_int_equal(table.kinds[TARGET_USER], 0);
+    interest_table_fini(&table);
+}
+
 static void eight_workers_take_one_byte_of_mask(void **state)
 {
     struct interest_table table;
@@ -91,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_behaves_like_a_plain_array),
+        cmocka_unit_test(keys_are_counted_by_kind),
         cmocka_unit_test(eight_workers_take_one_byte_of_mask),
         cmocka_unit_test(a_failed_growth_changes_nothing_and_known_keys_still_work),
     };

@@ -15,5 +15,5 @@ uint64_t target_key(const struct siphash_key *key, uint32_t app_hash, enum targe
     memcpy(prefix + 1, &app_hash, sizeof(app_hash));
     struct siphash_key mixed = {key->k0 ^ siphash(key, prefix, sizeof(prefix)), key->k1};
     uint64_t hash = siphash(&mixed, name.ptr, name.len);
-    return hash ? hash : 1;
+    return (hash & ~(7ull << 29)) | (uint64_t)kind << 29;
 }

@@ -28,6 +28,13 @@ uint32_t target_app_hash(const struct siphash_key *key, struct str app_name);
 uint64_t target_key(const struct siphash_key *key, uint32_t app_hash, enum target_kind kind,
                     struct str name);
 
+/* The kind that a key was made for; it stands in bits that choose neither a queue nor a table's
+ * place. */
+static inline enum target_kind target_key_kind(uint64_t key)
+{
+    return (enum target_kind)(key >> 29 & 7);
+}
+
 /* Fixed for a topic: count and order of queues are part of its configuration. */
 static inline uint32_t target_queue(uint64_t key, uint32_t queues)
 {

@@ -97,10 +97,10 @@ static const struct reader {
     double (*read)(void *arg);
     size_t arg;
 } readers[] = {
-    {false, "tidegate_users", "Users with a session, counted on each worker.", read_shard,
-     offsetof(struct shard_stats, users)},
-    {false, "tidegate_groups", "Groups with a member, counted on each worker.", read_shard,
-     offsetof(struct shard_stats, groups)},
+    {false, "tidegate_users", "Distinct users with a session.", read_hub,
+     offsetof(struct hub_stats, users)},
+    {false, "tidegate_groups", "Groups with a member.", read_hub,
+     offsetof(struct hub_stats, groups)},
     {false, "tidegate_group_members", "Memberships of sessions in groups.", read_shard,
      offsetof(struct shard_stats, members)},
     {true, "tidegate_messages_matched_total", "Sessions that a message was for.", read_shard,
