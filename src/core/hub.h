@@ -64,6 +64,7 @@ struct interest_waiter {
     uint32_t member; /* 0: the session itself */
     uint32_t tag;
     uint64_t serial;
+    uint64_t key;
 };
 
 /* What a worker wants added and removed, gathered over one turn. It comes back through the worker's

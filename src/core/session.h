@@ -41,7 +41,7 @@ struct session {
     uint32_t user;         /* slab index in the shard's users; 0: anonymous */
     uint32_t user_next;    /* next session of the user */
     uint32_t first_member; /* its memberships */
-    uint32_t cold;         /* slab index */
+    uint32_t cold;         /* slab index; the same as the slot */
     uint32_t heard_tick;   /* the transport's: last byte received, in ticks of 10 ms */
     uint32_t origin_hash;  /* of the page's tag from hello; 0: none */
     void *out;             /* the transport's: what waits to be written; NULL: nothing */
@@ -97,7 +97,7 @@ struct session_ops {
                      const struct hub_heads *pos);
     /* A join is in force. tag 0: the API did it. Else it answers shard_join: exactly once for each
      * tag, unless the session is kicked or ends; group is empty when that membership is gone
-     * already, or was in force before by the API. */
+     * already. */
     void (*on_joined)(struct shard *shard, struct session *session, struct str group, uint32_t tag);
     /* The API took the session out of the group. */
     void (*on_left)(struct shard *shard, struct session *session, struct str group);

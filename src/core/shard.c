@@ -10,6 +10,7 @@
 int shard_create(struct shard **out_shard, const struct shard_options *options,
                  const struct shard_callbacks *callbacks, void *owner)
 {
+    ASSERT(options->max_replays > 0 && options->queues <= BUS_MAX_QUEUES);
     struct shard *shard = mem_zalloc(sizeof(*shard));
     if (!shard) {
         return ERR_NO_MEMORY;
@@ -119,6 +120,7 @@ struct session *shard_session_create(struct shard *shard, uint16_t app, uint8_t 
         }
         return NULL;
     }
+    ASSERT(cold_index == slot); /* both hand out the lowest that is free: see slot_of */
     struct session *session = session_at(shard, slot);
     *session = (struct session){.generation = ++shard->generation,
                                 .fd = -1,
@@ -300,7 +302,9 @@ static int ask_for_fence(struct shard *shard, struct session *session)
     if (app->sessions == 0 && interest_add(shard, app->all_key, INTEREST_ADD)) {
         return ERR_NO_MEMORY;
     }
-    if (interest_wait(shard, session, 0, 0, 0)) {
+    struct interest_waiter waiter = {.slot = slot_of(shard, session),
+                                     .generation = session->generation};
+    if (interest_wait(shard, waiter)) {
         if (app->sessions == 0) {
             interest_add(shard, app->all_key, INTEREST_REMOVE);
         }

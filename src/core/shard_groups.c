@@ -19,12 +19,9 @@ int interest_add(struct shard *shard, uint64_t key, enum interest_op op)
     return batch ? interest_batch_add(batch, key, op) : ERR_NO_MEMORY;
 }
 
-int interest_wait(struct shard *shard, const struct session *session, uint32_t member,
-                  uint64_t serial, uint32_t tag)
+int interest_wait(struct shard *shard, struct interest_waiter waiter)
 {
     struct interest_batch *batch = current_batch(shard);
-    struct interest_waiter waiter = {slot_of(shard, session), session->generation, member, tag,
-                                     serial};
     return batch ? interest_batch_wait(batch, waiter) : ERR_NO_MEMORY;
 }
 
@@ -183,6 +180,19 @@ void groups_leave_all(struct shard *shard, struct session *session)
     }
 }
 
+static int wait_for_fence(struct shard *shard, const struct session *session, uint32_t member,
+                          uint32_t tag)
+{
+    struct interest_waiter waiter = {
+        .slot = slot_of(shard, session),
+        .generation = session->generation,
+        .member = member,
+        .tag = tag,
+        .serial = shard->join_serial,
+        .key = group_at(shard, member_at(shard, member)->group)->name.key};
+    return interest_wait(shard, waiter);
+}
+
 int shard_join(struct shard *shard, struct session *session, struct str name, uint32_t tag)
 {
     uint32_t group = group_find_or_add(shard, session->app, name);
@@ -198,7 +208,7 @@ int shard_join(struct shard *shard, struct session *session, struct str name, ui
     if (!member) {
         return ERR_NO_MEMORY;
     }
-    if (!with_start && interest_wait(shard, session, member, serial, tag)) {
+    if (!with_start && wait_for_fence(shard, session, member, tag)) {
         remove_member(shard, session, member);
         return ERR_NO_MEMORY;
     }
@@ -232,15 +242,6 @@ struct str group_name(const struct shard *shard, uint32_t index)
     return name_entry_name(&group_at(shard, index)->name);
 }
 
-static bool owns_member(const struct shard *shard, const struct session *session, uint32_t index)
-{
-    uint32_t at = session->first_member;
-    while (at && at != index) {
-        at = member_at(shard, at)->next;
-    }
-    return at != 0;
-}
-
 /* What comes from now on is for the member. A session that still replays will find what is between
  * here and then in the window. */
 static int put_in_force(struct shard *shard, struct session *session, uint32_t index,
@@ -254,20 +255,22 @@ static int put_in_force(struct shard *shard, struct session *session, uint32_t i
     return replay ? replay_note_join(replay, index, heads->pos[queue]) : 0;
 }
 
-/* The fence of a join. The session may have left meanwhile, or the API may have joined it already;
- * the answer is due all the same. */
+/* The fence of a join. The session may have left meanwhile, or the API may have joined or parted
+ * it; the answer is due all the same. */
 void groups_on_fence(struct shard *shard, struct session *session,
                      const struct interest_waiter *waiter, const struct hub_heads *heads)
 {
-    uint32_t index = waiter->member;
-    bool waits = owns_member(shard, session, index) &&
-                 member_at(shard, index)->stamp == (MEMBER_PENDING | waiter->serial);
-    struct str name = waits ? group_name(shard, member_at(shard, index)->group) : STR("");
+    uint32_t group = name_table_find(&shard->groups, waiter->key);
+    uint32_t index = group ? member_find(shard, session, group) : 0;
+    uint64_t stamp = index ? member_at(shard, index)->stamp : MEMBER_PENDING;
+    bool waits = stamp == (MEMBER_PENDING | waiter->serial);
+    bool is_in = waits || stamp < MEMBER_PENDING;
     if (waits && put_in_force(shard, session, index, heads)) {
         ops_of(shard, session)->on_kick(shard, session, 4100);
         return;
     }
-    ops_of(shard, session)->on_joined(shard, session, name, waiter->tag);
+    ops_of(shard, session)
+        ->on_joined(shard, session, is_in ? group_name(shard, group) : STR(""), waiter->tag);
 }
 
 uint32_t shard_group_size(const struct shard *shard, uint16_t app, struct str name)

@@ -182,8 +182,7 @@ static inline const struct session_ops *ops_of(const struct shard *shard,
 
 static inline uint32_t slot_of(const struct shard *shard, const struct session *session)
 {
-    const struct session_cold *cold = slab_at(&shard->colds, session->cold);
-    return cold->slot;
+    return session->cold; /* the two slabs hand out the same indices */
 }
 
 static inline struct replay *replay_of(const struct shard *shard, const struct session *session)
@@ -223,8 +222,7 @@ void session_go_live(struct shard *shard, struct session *session);
 
 /* shard_groups.c */
 int interest_add(struct shard *shard, uint64_t key, enum interest_op op);
-int interest_wait(struct shard *shard, const struct session *session, uint32_t member,
-                  uint64_t serial, uint32_t tag);
+int interest_wait(struct shard *shard, struct interest_waiter waiter);
 void groups_on_fence(struct shard *shard, struct session *session,
                      const struct interest_waiter *waiter, const struct hub_heads *heads);
 void groups_start_members(struct shard *shard, struct session *session);

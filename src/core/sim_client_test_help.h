@@ -266,8 +266,8 @@ static inline void sim_on_joined(struct shard *shard, struct session *session, s
         SIM_CHECK(client->sim, g < SIM_GROUPS, "a join was answered twice");
         SIM_CHECK(client->sim, group < 0 || (uint32_t)group == g, "joined another group");
         client->join_tag[g] = 0;
-        if (group < 0) {
-            return;
+        if (group < 0 || client->member[group]) {
+            return; /* gone, or in force already */
         }
     }
     SIM_CHECK(client->sim, group >= 0 && !client->member[group], "joined twice");

@@ -432,8 +432,9 @@ static inline void sim_create_shard(struct sim *sim, uint32_t index, const struc
     worker->index = index;
     assert_int_equal(shard_create(&worker->shard, &options, &sim_shard_callbacks, worker), 0);
     shard_set_transport(worker->shard, 0, ops);
-    for (uint16_t app = 0; app < SIM_APPS; app++) {
-        assert_int_equal(shard_add_app(worker->shard, app, str_of(sim_app_names[app])), 0);
+    for (uint32_t app = 0; app < SIM_APPS; app++) {
+        assert_int_equal(shard_add_app(worker->shard, (uint16_t)app, str_of(sim_app_names[app])),
+                         0);
     }
 }
 
