@@ -359,6 +359,15 @@ static void *run(void *arg)
     return NULL;
 }
 
+int worker_turn(struct worker *worker, int max_wait_ms)
+{
+    struct worker *before = current_worker;
+    current_worker = worker;
+    int err = loop_turn(worker->loop, max_wait_ms);
+    current_worker = before;
+    return err;
+}
+
 int worker_start(struct worker *worker)
 {
     int err = pthread_create(&worker->thread, NULL, run, worker);

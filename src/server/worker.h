@@ -83,6 +83,9 @@ int worker_init(struct worker *worker, struct gateway *gateway, uint32_t index,
 int worker_listen(struct worker *worker, struct addr *client, struct addr *api);
 int worker_start(struct worker *worker);
 
+/* One turn on the calling thread, in place of a thread of its own: for tests. */
+int worker_turn(struct worker *worker, int max_wait_ms);
+
 /* Joins the thread. */
 void worker_stop(struct worker *worker);
 
