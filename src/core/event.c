@@ -169,6 +169,17 @@ static bool is_membership(const struct event *event)
     return event->kind == EVENT_JOIN || event->kind == EVENT_PART;
 }
 
+/* No target has the key 0: see target_key. */
+static bool has_keys(const struct event *event)
+{
+    for (size_t i = 0; i < event->header.target_count; i++) {
+        if (event_key(event, i) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_sound(const struct event *event, const struct reader *reader)
 {
     if (reader->short_of || reader->left > 0 || event->part >= event->parts ||
@@ -178,7 +189,7 @@ static bool is_sound(const struct event *event, const struct reader *reader)
     }
     bool is_one_group = event->header.target_count == 1 &&
                         event->target_bytes.ptr[0] == TARGET_GROUP;
-    return is_one_group || !is_membership(event);
+    return has_keys(event) && (is_one_group || !is_membership(event));
 }
 
 ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip)

@@ -226,6 +226,20 @@ static void unknown_kinds_and_impossible_parts_are_refused(void **state)
     assert_refused_with(offsetof(struct event_header, target_count) + 1, 0xff);
 }
 
+static void a_key_of_0_is_refused(void **state)
+{
+    static const uint64_t zero_among[][2] = {{0, 5}, {5, 0}};
+    for (int i = 0; i < 2; i++) {
+        struct buf wire = {0};
+        struct event event = event_test_make(1, "1");
+        size_t skip;
+        assert_int_equal(event_encode(&wire, &event, targets, zero_among[i], 2, NULL, 0), 0);
+        assert_int_equal(decode(&event, &wire, &skip), ERR_SYNTAX);
+        assert_int_equal(skip, wire.len);
+        buf_fini(&wire);
+    }
+}
+
 static void a_join_or_part_names_one_group(void **state)
 {
     assert_refused_with(KIND, EVENT_JOIN); /* of a user */
@@ -347,6 +361,7 @@ int main(void)
         cmocka_unit_test(another_version_is_skipped),
         cmocka_unit_test(several_events_follow_each_other),
         cmocka_unit_test(unknown_kinds_and_impossible_parts_are_refused),
+        cmocka_unit_test(a_key_of_0_is_refused),
         cmocka_unit_test(a_join_or_part_names_one_group),
         cmocka_unit_test(random_bytes_never_lead_outside),
         cmocka_unit_test(what_is_over_a_limit_is_not_encoded),
