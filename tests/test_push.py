@@ -7,6 +7,8 @@ import time
 
 import pytest
 from harness.clients import V1Client, connect_raw
+from harness.gateway import USER_HEADER
+from harness.wire import Wire
 
 pytestmark = pytest.mark.smoke
 
@@ -28,6 +30,20 @@ def test_a_curl_push_reaches_a_raw_session(gateway, tmp_path):
         )
         assert session.recv(timeout=5) == '{"text":"hi"}'
         assert json.loads(answer.stdout)["id"]
+
+
+def test_a_raw_session_gets_what_is_pushed_right_after_its_connect(gateway):
+    """It has no welcome, so the 101 itself must say that it is in place."""
+    for i in range(300):
+        with connect_raw(gateway, f"prompt-{i}") as session:
+            gateway.push({"users": [f"prompt-{i}"]}, i)
+            assert session.recv(timeout=10) == str(i)
+
+
+def test_a_raw_session_that_is_refused_a_group_is_upgraded_before_it_is_closed(gateway):
+    with Wire(gateway.client_port, timeout=10 * gateway.slowness) as wire:
+        wire.upgrade("/v1/ws?group=secret", [(USER_HEADER, "refused")])
+        wire.expect_close(4003)
 
 
 def test_a_v1_session_is_told_everything_about_a_message(gateway):

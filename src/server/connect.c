@@ -232,7 +232,22 @@ static ssize_t write_answer(char *out, size_t cap, const struct connecting *conn
     return ws_handshake_write(out, cap, connecting->request, protocol, answer);
 }
 
-static void begin_session(struct connecting *connecting, int fd, struct str rest, struct str query)
+static bool is_raw(const struct connecting *connecting)
+{
+    return !connecting->is_v1 && !connecting->is_echo;
+}
+
+static void start_raw(struct worker *worker, struct session *session, struct str handshake,
+                      struct str query)
+{
+    ws_session_hold(worker, session, handshake);
+    if (!(session->flags & WS_IS_DOOMED)) {
+        ws_protocol_start_raw(worker, session, query);
+    }
+}
+
+static void begin_session(struct connecting *connecting, int fd, struct str handshake,
+                          struct str rest, struct str query)
 {
     struct worker *worker = connecting->worker;
     struct ws_open open = {
@@ -248,8 +263,8 @@ static void begin_session(struct connecting *connecting, int fd, struct str rest
         give_back(connecting);
         return;
     }
-    if (!connecting->is_v1 && !connecting->is_echo && !(session->flags & WS_IS_DOOMED)) {
-        ws_protocol_start_raw(worker, session, query);
+    if (is_raw(connecting)) {
+        start_raw(worker, session, handshake, query);
     }
     if (rest.len > 0) {
         ws_session_feed(worker, session, (uint8_t *)(uintptr_t)rest.ptr, rest.len);
@@ -269,12 +284,14 @@ static void upgrade(struct connecting *connecting)
                "An upgrade can't follow requests that are not answered yet.");
         return;
     }
-    if (send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) != len) {
+    bool is_sent = is_raw(connecting) ||
+                   send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
+    if (!is_sent) {
         close(fd);
         give_back(connecting);
         return;
     }
-    begin_session(connecting, fd, rest, query);
+    begin_session(connecting, fd, str_make(answer, (size_t)len), rest, query);
 }
 
 static void on_echo(struct connecting *connecting)

@@ -98,6 +98,7 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
 {
     struct worker *worker = ws_worker_of(shard);
     if (!(session->flags & WS_IS_V1)) {
+        ws_session_release(worker, session);
         return;
     }
     const struct session_cold *cold = shard_session_cold(shard, session);

@@ -112,6 +112,9 @@ void ws_session_begin_close(struct worker *worker, struct session *session, uint
 {
     uint8_t frame[WS_CONTROL_MAX + 2];
     size_t len = ws_close_frame_write(frame, code, STR(""));
+    if (session->state <= SESSION_STARTING) {
+        ws_session_release(worker, session); /* no close frame before the 101 */
+    }
     trim_queue(worker, session);
     session->flags |= WS_IS_CLOSING;
     struct frame *close_frame = frame_of_bytes(frame, len);

@@ -83,6 +83,13 @@ void ws_session_on_event(void *owner, uint64_t tag, unsigned events);
 void ws_session_send(struct worker *worker, struct session *session, enum ws_opcode opcode,
                      struct str payload);
 
+/* The 101 of a raw session, held back until it starts: what is pushed once the client has seen it
+ * reaches the session. */
+void ws_session_hold(struct worker *worker, struct session *session, struct str handshake);
+
+/* Sends what was held. */
+void ws_session_release(struct worker *worker, struct session *session);
+
 /* Takes no reference. NULL (memory was out) ends the session. */
 void ws_session_send_frame(struct worker *worker, struct session *session, struct frame *frame);
 

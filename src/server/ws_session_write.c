@@ -50,12 +50,9 @@ static void end_our_half(struct session *session)
     }
 }
 
-void ws_session_flush(struct worker *worker, struct session *session)
+static void flush_now(struct worker *worker, struct session *session)
 {
     struct out_queue *queue = session->out;
-    if (!queue) {
-        return;
-    }
     uint32_t written;
     uint64_t bytes;
     int done = out_queue_send(&worker->pool, queue, session->fd, &written, &bytes);
@@ -73,6 +70,27 @@ void ws_session_flush(struct worker *worker, struct session *session)
     if (session->state == SESSION_REPLAYING && ws_session_ops.has_room(worker->shard, session)) {
         shard_replay_continue(worker->shard, session);
         worker->ring_ready = true;
+    }
+}
+
+/* A raw session has no welcome: its 101 says that it is in place. So nothing leaves before the
+ * fence has come back. */
+static bool is_held(const struct session *session)
+{
+    return session->state == SESSION_STARTING && !(session->flags & (WS_IS_V1 | WS_IS_ECHO));
+}
+
+void ws_session_flush(struct worker *worker, struct session *session)
+{
+    if (session->out && !is_held(session)) {
+        flush_now(worker, session);
+    }
+}
+
+void ws_session_release(struct worker *worker, struct session *session)
+{
+    if (session->out) {
+        flush_now(worker, session);
     }
 }
 
@@ -148,6 +166,17 @@ void ws_session_send_frame(struct worker *worker, struct session *session, struc
     } else {
         ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
     }
+}
+
+void ws_session_hold(struct worker *worker, struct session *session, struct str handshake)
+{
+    struct frame *frame = frame_of_bytes(handshake.ptr, handshake.len);
+    session->out = out_queue_create(&worker->pool);
+    if (!frame || !session->out ||
+        out_queue_add(&worker->pool, session->out, frame, 0, ws_now_tick(worker))) {
+        ws_session_doom(worker, session, WS_CLOSE_ABORT); /* no close frame without a 101 */
+    }
+    frame_unref(frame);
 }
 
 /* A loss must be noticed: the session comes back and resumes. */
