@@ -489,18 +489,20 @@ static inline void gateway_test_survives(struct gateway_test *test, const char *
                                          const char *body, int good_status)
 {
     unsigned long nth = 0;
+    unsigned refused = 0;
     bool was_enough = false;
     while (!was_enough) {
         assert_in_range(++nth, 1, 500);
         gateway_test_fail_nth(test, 0, nth);
         int status = gateway_test_ask(test, KEY_ALL, line, body);
         was_enough = gateway_test_fail_nth(test, 0, 0);
+        refused += status != good_status;
         if (status && status != good_status && status != 503) {
             fail_msg("allocation %lu of %s failed: %s", nth, line, test->head);
         }
         assert_int_equal(gateway_test_ask(test, KEY_ALL, line, body), good_status);
     }
-    assert_in_range(nth, 2, 500);
+    assert_true(refused > 0);
 }
 
 /* ---- cmocka ---- */
