@@ -150,13 +150,20 @@ static void serve(struct shard *shard, struct cast *cast, uint32_t slot)
     }
 }
 
-static void serve_user(struct shard *shard, struct cast *cast, uint64_t key)
+static void spend(uint32_t *budget)
+{
+    *budget -= *budget > 0;
+}
+
+/* All its sessions at once: their list may change between slices. */
+static void serve_user(struct shard *shard, struct cast *cast, uint64_t key, uint32_t *budget)
 {
     uint32_t index = name_table_find(&shard->users, key);
     const struct user *user = index ? name_table_at(&shard->users, index) : NULL;
     for (uint32_t slot = user ? user->first_session : 0; slot;) {
         uint32_t next = session_at(shard, slot)->user_next;
         serve(shard, cast, slot);
+        spend(budget);
         slot = next;
     }
 }
@@ -229,11 +236,12 @@ static void walk_all(struct shard *shard, struct cast *cast, uint32_t *budget)
     }
 }
 
-static void begin_target(struct shard *shard, struct cast *cast, const struct target *target)
+static void begin_target(struct shard *shard, struct cast *cast, const struct target *target,
+                         uint32_t *budget)
 {
     uint64_t key = event_key(&cast->item.message->event, cast->target_index++);
     switch (target->kind) {
-    case TARGET_USER: serve_user(shard, cast, key); break;
+    case TARGET_USER: serve_user(shard, cast, key, budget); break;
     case TARGET_SESSION: serve_session(shard, cast, target->name); break;
     case TARGET_GROUP: begin_group(shard, cast, key); break;
     case TARGET_ALL:
@@ -299,10 +307,14 @@ bool cast_run(struct shard *shard, struct cast *cast, uint32_t *budget)
         if (cast->walking) {
             return false;
         }
-        if (!event_next_target(&cast->targets, &target)) {
+        if (cast->targets.len == 0) {
             return true;
         }
-        begin_target(shard, cast, &target);
+        if (*budget == 0) {
+            return false;
+        }
+        event_next_target(&cast->targets, &target);
+        begin_target(shard, cast, &target, budget);
     }
 }
 
@@ -343,11 +355,13 @@ void cast_abandon(struct shard *shard, struct cast *cast)
 
 static uint32_t weigh_target(const struct shard *shard, const struct target *target, uint64_t key)
 {
-    uint32_t group = target->kind == TARGET_GROUP ? name_table_find(&shard->groups, key) : 0;
+    const struct name_table *table = target->kind == TARGET_USER ? &shard->users : &shard->groups;
+    uint32_t index = name_table_find(table, key);
+    const struct name_entry *entry = index ? name_table_at(table, index) : NULL;
     if (target->kind == TARGET_ALL) {
         return shard->sessions.used;
     }
-    return group ? group_at(shard, group)->name.count : 0;
+    return entry ? entry->count : 0;
 }
 
 /* How much of a budget cast_run will use, at most. */

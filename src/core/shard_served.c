@@ -10,17 +10,25 @@ static uint64_t key_of(const struct shard *shard, const struct event *event)
     return siphash(&shard->options.sid_key, event->id.ptr, event->id.len) ^ event->header.app;
 }
 
+/* The list is in the order of until_ms. */
 static void link_newest(struct shard *shard, struct served *served)
 {
+    served->until_ms = shard->now_ms + KEEP_MS;
+    served->next = NULL;
     served->prev = shard->served_newest;
     *(served->prev ? &served->prev->next : &shard->served_oldest) = served;
     shard->served_newest = served;
 }
 
-static void forget(struct shard *shard, struct served *served)
+static void unlink_served(struct shard *shard, struct served *served)
 {
     *(served->prev ? &served->prev->next : &shard->served_oldest) = served->next;
     *(served->next ? &served->next->prev : &shard->served_newest) = served->prev;
+}
+
+static void forget(struct shard *shard, struct served *served)
+{
+    unlink_served(shard, served);
     u64map_remove(&shard->served, served->key);
     u64map_fini(&served->sessions);
     mem_free(served);
@@ -39,7 +47,6 @@ static struct served *find_or_add(struct shard *shard, uint64_t key)
     }
     *place = (uint64_t)(uintptr_t)served;
     served->key = key;
-    served->until_ms = shard->now_ms + KEEP_MS;
     link_newest(shard, served);
     return served;
 }
@@ -77,6 +84,9 @@ void served_end(struct shard *shard, struct served *served, const struct event *
     served->parts_seen |= 1ull << event->part;
     if (served->parts_seen == all && served->casts == 0) {
         forget(shard, served);
+    } else {
+        unlink_served(shard, served);
+        link_newest(shard, served);
     }
 }
 

@@ -365,6 +365,29 @@ static void a_broadcast_goes_in_slices_between_which_others_are_served(void **st
     assert_int_equal(count_told(crowd, CROWD, "msg big"), CROWD);
 }
 
+static void many_users_in_one_message_are_served_in_slices_too(void **state)
+{
+    enum { USERS = 8, TABS = 100 };
+    struct session *tabs[USERS * TABS];
+    const char *targets[USERS];
+    char names[USERS][16];
+    for (int i = 0; i < USERS * TABS; i++) {
+        snprintf(names[i / TABS], sizeof(names[0]), "u:%d", i / TABS);
+        targets[i / TABS] = names[i / TABS];
+        tabs[i] = shard_test_start(names[i / TABS] + 2, NULL);
+    }
+    shard_test_run();
+    for (int i = 0; i < USERS * TABS; i++) {
+        buf_clear(&shard_test.logs[tabs[i]->fd]);
+    }
+    shard_test_push_event(event_test_make(0, "hi"), targets, USERS, NULL);
+    shard_test_turn_hub();
+    assert_true(shard_test_turn_shard());
+    assert_int_equal(count_told(tabs, USERS * TABS, "msg hi"), 600); /* whole users */
+    assert_false(shard_test_turn_shard());
+    assert_int_equal(count_told(tabs, USERS * TABS, "msg hi"), USERS * TABS);
+}
+
 static void who_leaves_or_comes_during_a_broadcast_disturbs_nobody(void **state)
 {
     struct session *crowd[CROWD];
@@ -593,6 +616,7 @@ int main(void)
         WITH_SHARD(voids_are_kept_no_longer_than_grants_live),
         WITH_SHARD(a_kick_reaches_a_user_or_a_session),
         WITH_SHARD(a_broadcast_goes_in_slices_between_which_others_are_served),
+        WITH_SHARD(many_users_in_one_message_are_served_in_slices_too),
         WITH_SHARD(who_leaves_or_comes_during_a_broadcast_disturbs_nobody),
         WITH_SHARD(a_group_that_empties_during_a_broadcast_goes_after_it),
         WITH_SHARD(a_message_to_all_goes_in_slices_too),

@@ -233,17 +233,14 @@ static inline uint32_t sim_group_queue(const struct sim_client *client, uint32_t
 static inline struct bus_pos sim_overtaken(const struct sim_client *client, uint32_t group,
                                            const struct lane *lane)
 {
-    const struct sim_history *history = &client->sim->histories[sim_group_queue(client, group)];
-    for (uint32_t i = 0; i < history->count; i++) {
-        const struct sim_event *event = &history->events[i];
-        const struct sim_push *push = event->push < 0 ? NULL : &client->sim->pushes[event->push];
-        if (push && push->kind == EVENT_JOIN && !event->again && push->app == client->app &&
-            bus_pos_compare(event->pos, lane->done) > 0 &&
-            bus_pos_compare(event->pos, lane->drained) <= 0 &&
-            bus_pos_compare(event->pos, client->fence[sim_group_queue(client, group)]) > 0 &&
-            client->user >= 0 && atoi(push->subject + 1) == client->user &&
-            (uint32_t)atoi(push->targets[0].name + 5) == group) {
-            return event->pos;
+    for (uint32_t i = 0; i < lane->count; i++) {
+        const struct message *message = lane->items[(lane->head + i) & (lane->cap - 1)].message;
+        const struct sim_push *push = &client->sim->pushes[atoi(message->event.collapse.ptr)];
+        if (push->kind == EVENT_JOIN && push->app == client->app && client->user >= 0 &&
+            atoi(push->subject + 1) == client->user &&
+            (uint32_t)atoi(push->targets[0].name + 5) == group &&
+            bus_pos_compare(message->pos, client->fence[message->queue]) > 0) {
+            return message->pos;
         }
     }
     return lane->drained;
