@@ -71,7 +71,7 @@ static const struct config_key limits_keys[] = {
      .zero = "no limit", .help = "Connections from one address. Over it: status 429."},
     {"groups_per_session", CONFIG_COUNT, FIELD(settings_limits, groups_per_session), .max = 10000,
      .zero = "none", .help = "Groups that a session may be in."},
-    {"name", CONFIG_BYTES, FIELD(settings_limits, name_bytes), .min = 16, .max = 4 * KIB,
+    {"name", CONFIG_BYTES, FIELD(settings_limits, name_bytes), .min = 16, .max = 1 * KIB,
      .help = "Names of users, groups, devices and types, and ids. Over it: status 422."},
     {"hello_timeout", CONFIG_TIME, FIELD(settings_limits, hello_timeout_ms), .min = 100,
      .max = 10 * MINUTE, .help = "From the upgrade to the hello. Over it: close 4104."},

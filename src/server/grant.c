@@ -5,7 +5,7 @@
 #include "proto/digest.h"
 #include "proto/json.h"
 
-enum { MAC_LEN = DIGEST_SHA256_LEN };
+enum { MAC_LEN = DIGEST_SHA256_LEN, CLAIMS_MAX = 8 * 1024 };
 
 static int sign(uint8_t mac[MAC_LEN], const uint8_t key[GRANT_KEY_LEN], struct str text)
 {
@@ -89,7 +89,7 @@ static int read_claims(struct grant *grant, struct str json, char *scratch, size
     return numbers ? 0 : ERR_SYNTAX;
 }
 
-int grant_read(struct grant *out_grant, char memory[GRANT_MAX], const uint8_t key[GRANT_KEY_LEN],
+int grant_read(struct grant *out_grant, char memory[GRANT_MEMORY], const uint8_t key[GRANT_KEY_LEN],
                struct str text, uint64_t now_ms)
 {
     struct str rest = text;
@@ -101,12 +101,13 @@ int grant_read(struct grant *out_grant, char memory[GRANT_MAX], const uint8_t ke
     }
     int err = check_signature(key, claims, mac);
     size_t len;
-    if (!err && base64_decode((uint8_t *)memory, GRANT_MAX / 2, &len, claims, BASE64_URL)) {
+    if (!err && base64_decode((uint8_t *)memory, CLAIMS_MAX, &len, claims, BASE64_URL)) {
         err = ERR_SYNTAX;
     }
     struct grant grant;
     if (!err) {
-        err = read_claims(&grant, str_make(memory, len), memory + GRANT_MAX / 2, GRANT_MAX / 2);
+        err = read_claims(&grant, str_make(memory, len), memory + CLAIMS_MAX,
+                          GRANT_MEMORY - CLAIMS_MAX);
     }
     if (!err && grant.expires_ms <= now_ms) {
         err = ERR_EXPIRED;

@@ -8,7 +8,8 @@
 
 #include "base/buf.h"
 
-enum { GRANT_KEY_LEN = 32, GRANT_MAX = 2048 };
+/* The text's longest: three names of limits.name at its highest, each of their bytes escaped. */
+enum { GRANT_KEY_LEN = 32, GRANT_MAX = 9 * 1024, GRANT_MEMORY = 12 * 1024 };
 
 struct grant {
     struct str app;
@@ -21,8 +22,8 @@ struct grant {
 int grant_write(struct buf *out, const uint8_t key[GRANT_KEY_LEN], const struct grant *grant);
 
 /* 0, ERR_SYNTAX, ERR_DENIED (signature) or ERR_EXPIRED. The texts point into memory, which holds
- * GRANT_MAX bytes. */
-int grant_read(struct grant *out_grant, char memory[GRANT_MAX], const uint8_t key[GRANT_KEY_LEN],
+ * GRANT_MEMORY bytes. */
+int grant_read(struct grant *out_grant, char memory[GRANT_MEMORY], const uint8_t key[GRANT_KEY_LEN],
                struct str text, uint64_t now_ms);
 
 #endif

@@ -74,7 +74,7 @@ void ws_protocol_join_in_hello(struct worker *worker, struct session *session, s
 void ws_protocol_join_by_grant(struct worker *worker, struct session *session, struct str text)
 {
     struct grant grant;
-    char memory[GRANT_MAX];
+    char memory[GRANT_MEMORY];
     struct str user = shard_session_user(worker->shard, session);
     int err = grant_read(&grant, memory, worker->gateway->grant_key, text, clock_wall_ms());
     bool good = !err && user.len && str_equal(grant.user, user) &&

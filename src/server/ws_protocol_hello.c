@@ -80,7 +80,7 @@ static bool keep_attrs(struct frame_reading *reading)
 
 static bool keep_origin(struct frame_reading *reading)
 {
-    char scratch[256];
+    char scratch[1024];
     struct str origin;
     if (!ws_protocol_text_field(reading, F_ORIGIN, scratch, sizeof(scratch), &origin)) {
         return false;

@@ -1,0 +1,273 @@
+#include "server/out_queue.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "core/receipt.h"
+
+static struct {
+    struct out_pool pool;
+    struct out_queue *queue;
+    int64_t held_before;
+    int ends[2];
+    int delivered;
+    uint32_t written;
+    uint64_t bytes;
+} t;
+
+static int start(void **state)
+{
+    memset(&t, 0, sizeof(t));
+    t.held_before = mem_accounted(MEM_QUEUES);
+    t.queue = out_queue_create(&t.pool);
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, t.ends);
+}
+
+static int stop(void **state)
+{
+    out_queue_destroy(&t.pool, t.queue);
+    out_pool_fini(&t.pool);
+    close(t.ends[0]);
+    close(t.ends[1]);
+    assert_int_equal(mem_accounted(MEM_QUEUES), t.held_before);
+    return 0;
+}
+
+static void add(const char *text, uint32_t sent, struct receipt *receipt)
+{
+    struct frame *frame = frame_of_bytes(text, strlen(text));
+    if (receipt) {
+        frame->receipt = receipt_ref(receipt);
+        receipt_open(receipt);
+    }
+    assert_int_equal(out_queue_add(&t.pool, t.queue, frame, sent, 7), 0);
+    frame_unref(frame);
+}
+
+static int send_out(void)
+{
+    return out_queue_send(&t.pool, t.queue, t.ends[0], &t.written, &t.bytes);
+}
+
+static const char *heard(void)
+{
+    static char text[4096];
+    ssize_t got = recv(t.ends[1], text, sizeof(text) - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    return text;
+}
+
+static void count_delivery(struct receipt *receipt)
+{
+    t.delivered++;
+    receipt_unref(receipt);
+}
+
+static void frames_leave_in_their_order(void **state)
+{
+    add("one", 0, NULL);
+    add("two", 0, NULL);
+    add("three", 2, NULL); /* two bytes are out already */
+    assert_int_equal(t.queue->bytes, 9);
+    assert_int_equal(t.queue->frames, 3);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "onetworee");
+    assert_int_equal(t.written, 3);
+    assert_int_equal(t.bytes, 9);
+    assert_int_equal(t.queue->bytes, 0);
+    add("more", 0, NULL);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "more");
+}
+
+static void a_pong_goes_between_two_frames(void **state)
+{
+    add("half", 2, NULL);
+    add("next", 0, NULL);
+    t.queue->pong = frame_of_bytes("PONG", 4);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "lfPONGnext");
+    add("whole", 0, NULL);
+    t.queue->pong = frame_of_bytes("PONG", 4);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "PONGwhole");
+    t.queue->pong = frame_of_bytes("PONG", 4);
+    add("x", 1, NULL);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "PONG");
+}
+
+static void a_pong_alone_leaves_too(void **state)
+{
+    t.queue->pong = frame_of_bytes("PONG", 4);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "PONG");
+}
+
+static void more_frames_than_a_call_takes_leave_all(void **state)
+{
+    for (int i = 0; i < 1000; i++) {
+        add("ab", 0, NULL);
+    }
+    assert_int_equal(send_out(), 1);
+    assert_int_equal(t.written, 1000);
+    assert_int_equal(strlen(heard()), 2000);
+}
+
+static size_t drain_some(char *to, size_t len)
+{
+    ssize_t got = recv(t.ends[1], to, len, 0);
+    return got > 0 ? (size_t)got : 0;
+}
+
+static void a_full_socket_stops_and_goes_on_where_it_was(void **state)
+{
+    static char text[70001];
+    static char got[8 * sizeof(text)];
+    for (size_t i = 0; i < sizeof(text) - 1; i++) {
+        text[i] = (char)('a' + i % 26);
+    }
+    int small = 1;
+    setsockopt(t.ends[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    for (int i = 0; i < 5; i++) {
+        add(text, 0, NULL);
+    }
+    size_t len = 0;
+    uint32_t written = 0;
+    int rounds = 0;
+    for (int done = 0; !done; rounds++) {
+        done = send_out();
+        assert_true(done >= 0);
+        written += t.written;
+        len += drain_some(got + len, sizeof(got) - len);
+    }
+    for (size_t more; (more = drain_some(got + len, sizeof(got) - len)) > 0;) {
+        len += more;
+    }
+    assert_true(rounds > 5);
+    assert_int_equal(written, 5);
+    assert_int_equal(len, 5 * (sizeof(text) - 1));
+    for (size_t i = 0; i < len; i++) {
+        assert_int_equal(got[i], text[i % (sizeof(text) - 1)]);
+    }
+}
+
+static void a_broken_socket_is_an_error(void **state)
+{
+    add("x", 0, NULL);
+    close(t.ends[1]);
+    t.ends[1] = -1;
+    assert_int_equal(send_out(), -EPIPE);
+}
+
+static void a_receipt_is_told_once_a_frame(void **state)
+{
+    struct receipt *receipt = receipt_create(1, count_delivery, NULL);
+    add("one", 0, receipt);
+    add("two", 0, receipt);
+    receipt_close(receipt); /* the part itself */
+    assert_int_equal(t.delivered, 0);
+    assert_int_equal(send_out(), 1);
+    assert_int_equal(atomic_load(&receipt->written), 2);
+    assert_int_equal(atomic_load(&receipt->dropped), 0);
+    assert_int_equal(t.delivered, 1);
+    receipt_unref(receipt);
+}
+
+static void what_is_dropped_says_so(void **state)
+{
+    struct receipt *receipt = receipt_create(1, count_delivery, NULL);
+    add("one", 0, receipt);
+    add("two", 1, receipt);
+    t.queue->pong = frame_of_bytes("PONG", 4);
+    receipt_close(receipt);
+    out_queue_destroy(&t.pool, t.queue);
+    t.queue = NULL;
+    assert_int_equal(atomic_load(&receipt->dropped), 2);
+    assert_int_equal(t.delivered, 1);
+    receipt_unref(receipt);
+}
+
+static void a_trim_leaves_the_frame_that_is_half_out(void **state)
+{
+    struct receipt *receipt = receipt_create(1, count_delivery, NULL);
+    add("half", 2, receipt);
+    add("two", 0, receipt);
+    add("three", 0, NULL);
+    t.queue->pong = frame_of_bytes("PONG", 4);
+    assert_int_equal(out_queue_trim(&t.pool, t.queue), 2);
+    assert_int_equal(t.queue->bytes, 2);
+    assert_int_equal(t.queue->frames, 1);
+    add("close", 0, NULL);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "lfclose");
+    assert_int_equal(atomic_load(&receipt->written), 1);
+    assert_int_equal(atomic_load(&receipt->dropped), 1);
+    add("whole", 0, NULL);
+    assert_int_equal(out_queue_trim(&t.pool, t.queue), 1);
+    assert_int_equal(t.queue->bytes, 0);
+    add("close", 0, NULL);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "close");
+    receipt_close(receipt);
+    receipt_unref(receipt);
+}
+
+static void nodes_and_queues_are_used_again(void **state)
+{
+    add("one", 0, NULL);
+    assert_int_equal(send_out(), 1);
+    out_queue_destroy(&t.pool, t.queue);
+    mem_fail_nth(1);
+    t.queue = out_queue_create(&t.pool);
+    assert_non_null(t.queue);
+    assert_true(mem_fail_pending());
+    mem_fail_nth(0);
+    struct frame *frame = frame_of_bytes("x", 1);
+    mem_fail_nth(1);
+    assert_int_equal(out_queue_add(&t.pool, t.queue, frame, 0, 7), 0);
+    assert_int_equal(out_queue_add(&t.pool, t.queue, frame, 0, 7), ERR_NO_MEMORY);
+    mem_fail_nth(1);
+    assert_null(out_queue_create(&t.pool));
+    mem_fail_nth(0);
+    frame_unref(frame);
+}
+
+static void a_pong_that_finds_no_memory_waits(void **state)
+{
+    add("one", 0, NULL);
+    t.queue->pong = frame_of_bytes("PONG", 4);
+    mem_fail_nth(1);
+    assert_int_equal(send_out(), 1);
+    mem_fail_nth(0);
+    assert_string_equal(heard(), "one");
+    assert_non_null(t.queue->pong);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(frames_leave_in_their_order),
+        TEST(a_pong_goes_between_two_frames),
+        TEST(a_pong_alone_leaves_too),
+        TEST(more_frames_than_a_call_takes_leave_all),
+        TEST(a_full_socket_stops_and_goes_on_where_it_was),
+        TEST(a_broken_socket_is_an_error),
+        TEST(a_receipt_is_told_once_a_frame),
+        TEST(what_is_dropped_says_so),
+        TEST(a_trim_leaves_the_frame_that_is_half_out),
+        TEST(nodes_and_queues_are_used_again),
+        TEST(a_pong_that_finds_no_memory_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
