@@ -73,6 +73,19 @@ static bool group_field(struct frame_reading *reading, char *scratch, size_t cap
     return false;
 }
 
+/* Verifying a token is dear: only one that makes the difference is looked at. */
+static const char *join(struct frame_reading *reading, struct str group)
+{
+    const char *code = ws_protocol_check_join(reading->worker, reading->session, group);
+    if (code) {
+        return code;
+    }
+    bool allowed = ws_protocol_may_join(reading->worker, reading->session, group) ||
+                   token_allows(reading, group);
+    return allowed ? ws_protocol_enter(reading->worker, reading->session, group, reading->tag)
+                   : "forbidden";
+}
+
 static void on_join(struct frame_reading *reading)
 {
     char scratch[1024];
@@ -80,8 +93,7 @@ static void on_join(struct frame_reading *reading)
     if (!group_field(reading, scratch, sizeof(scratch), &group)) {
         return;
     }
-    const char *code = ws_protocol_join(reading->worker, reading->session, group, reading->tag,
-                                        token_allows(reading, group));
+    const char *code = join(reading, group);
     if (code && *code) {
         ws_protocol_refuse(reading->worker, reading->session, reading->tag, STR(""), code);
     } else if (code) {
@@ -162,6 +174,10 @@ static const struct {
 static void dispatch(struct frame_reading *reading)
 {
     bool greeted = reading->session->flags & WS_IS_GREETED;
+    bool is_opening = !greeted && json_equals(reading->fields[F_T].value, STR("hello"));
+    if (!is_opening && !ws_session_take_frame(reading->worker, reading->session)) {
+        return;
+    }
     for (size_t i = 0; i < sizeof(frame_types) / sizeof(frame_types[0]); i++) {
         if (!json_equals(reading->fields[F_T].value, frame_types[i].name)) {
             continue;
@@ -175,7 +191,8 @@ static void dispatch(struct frame_reading *reading)
     }
 }
 
-/* One frame object. An unknown t is ignored, as are unknown keys. */
+/* One frame object. An unknown t is ignored, as are unknown keys. Each counts against the rate but
+ * the hello that opens the session: most sessions say nothing else, and need no bucket. */
 static void read_frame(struct worker *worker, struct session *session, struct json_value object)
 {
     struct frame_reading reading = {.worker = worker, .session = session, .tag = WS_TAG_NO_ANSWER};
@@ -194,11 +211,28 @@ static void read_frame(struct worker *worker, struct session *session, struct js
     dispatch(&reading);
 }
 
+/* A list counts as what is in it, an empty one as one. */
+static void read_frames(struct worker *worker, struct session *session, struct json_value list)
+{
+    struct json_iter iter;
+    struct json_value item;
+    bool is_empty = true;
+    json_iter_init(&iter, list);
+    while (!(session->flags & (WS_IS_DOOMED | WS_IS_CLOSING)) && json_next(&iter, NULL, &item)) {
+        is_empty = false;
+        read_frame(worker, session, item);
+    }
+    if (is_empty) {
+        ws_session_take_frame(worker, session);
+    }
+}
+
 void ws_protocol_on_message(struct worker *worker, struct session *session, enum ws_opcode opcode,
                             struct str payload)
 {
     struct json_value value;
     if (!(session->flags & WS_IS_V1)) {
+        ws_session_take_frame(worker, session);
         return; /* a raw session has nothing to say that we would understand */
     }
     if (opcode != WS_TEXT ||
@@ -209,18 +243,8 @@ void ws_protocol_on_message(struct worker *worker, struct session *session, enum
     }
     if (value.type == JSON_TYPE_OBJECT) {
         read_frame(worker, session, value);
-        return;
-    }
-    struct json_iter iter;
-    struct json_value item;
-    json_iter_init(&iter, value);
-    for (uint64_t n = 0; !(session->flags & WS_IS_DOOMED) && json_next(&iter, NULL, &item); n++) {
-        if (n > ws_protocol_limits(worker)->groups_per_session +
-                    ws_protocol_limits(worker)->message_burst) {
-            ws_session_doom(worker, session, WS_CLOSE_RATE_LIMITED);
-            return;
-        }
-        read_frame(worker, session, item);
+    } else {
+        read_frames(worker, session, value);
     }
 }
 

@@ -5,7 +5,8 @@
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
 
-static bool may_join(const struct worker *worker, const struct session *session, struct str group)
+bool ws_protocol_may_join(const struct worker *worker, const struct session *session,
+                          struct str group)
 {
     const struct ws_extra *extra = ws_session_peek_extra(worker, session);
     const struct settings_app *app = ws_protocol_tenant(worker, session)->settings;
@@ -13,23 +14,51 @@ static bool may_join(const struct worker *worker, const struct session *session,
                                       extra ? extra->group_count : 0, group);
 }
 
-const char *ws_protocol_join(struct worker *worker, struct session *session, struct str group,
-                             uint32_t tag, bool is_allowed)
+struct group_search {
+    struct str name;
+    bool found;
+};
+
+static void compare_group(void *arg, struct str group)
+{
+    struct group_search *search = arg;
+    search->found = search->found || str_equal(search->name, group);
+}
+
+const char *ws_protocol_check_join(const struct worker *worker, const struct session *session,
+                                   struct str group)
 {
     if (!token_name_is_clean(group, ws_protocol_limits(worker)->name_bytes)) {
         return "invalid_group";
     }
-    if (!is_allowed && !may_join(worker, session, group)) {
-        return "forbidden";
+    struct group_search search = {group, false};
+    shard_visit_session_groups(worker->shard, session, compare_group, &search);
+    if (search.found) {
+        return "";
     }
-    if (session->group_count >= ws_protocol_limits(worker)->groups_per_session) {
-        return "group_limit";
-    }
+    bool full = session->group_count >= ws_protocol_limits(worker)->groups_per_session;
+    return full ? "group_limit" : NULL;
+}
+
+const char *ws_protocol_enter(struct worker *worker, struct session *session, struct str group,
+                              uint32_t tag)
+{
     switch (shard_join(worker->shard, session, group, tag)) {
     case 0: return NULL;
     case ERR_EXISTS: return "";
     default: return "overloaded";
     }
+}
+
+const char *ws_protocol_join(struct worker *worker, struct session *session, struct str group,
+                             bool is_allowed)
+{
+    const char *code = ws_protocol_check_join(worker, session, group);
+    if (code) {
+        return code;
+    }
+    is_allowed = is_allowed || ws_protocol_may_join(worker, session, group);
+    return is_allowed ? ws_protocol_enter(worker, session, group, 0) : "forbidden";
 }
 
 static const char *title_of(const char *code)
@@ -64,7 +93,7 @@ void ws_protocol_refuse(struct worker *worker, struct session *session, uint32_t
 void ws_protocol_join_in_hello(struct worker *worker, struct session *session, struct str group,
                                bool is_allowed)
 {
-    const char *code = ws_protocol_join(worker, session, group, 0, is_allowed);
+    const char *code = ws_protocol_join(worker, session, group, is_allowed);
     if (code && *code) {
         bool shown = token_name_is_clean(group, ws_protocol_limits(worker)->name_bytes);
         ws_protocol_refuse(worker, session, WS_TAG_NO_ANSWER, shown ? group : STR(""), code);

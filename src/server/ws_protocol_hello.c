@@ -173,7 +173,7 @@ void ws_protocol_start_raw(struct worker *worker, struct session *session, struc
                                                  : ERR_TOO_LARGE;
         const char *code = len < 0 ? "invalid_group"
                                    : ws_protocol_join(worker, session, str_make(group, (size_t)len),
-                                                      0, false);
+                                                      false);
         if (code && *code) {
             stats_frame_refused(worker, session, code);
             ws_session_doom(worker, session, WS_CLOSE_FORBIDDEN);

@@ -74,9 +74,24 @@ enum credential_refusal ws_protocol_read_token(struct worker *worker, const stru
 
 /* ws_protocol_groups.c */
 
-/* 0, or a code for `err`. */
+/* These return NULL when all is well, "" when the session is a member already, or a code for `err`.
+ */
+
+/* Whether the group has a name and the session room for it. */
+const char *ws_protocol_check_join(const struct worker *worker, const struct session *session,
+                                   struct str group);
+
+/* What was checked and is allowed; tag: of the answer, 0 in hello. */
+const char *ws_protocol_enter(struct worker *worker, struct session *session, struct str group,
+                              uint32_t tag);
+
+/* All of it, in hello. is_allowed: whatever the session's own rights are. */
 const char *ws_protocol_join(struct worker *worker, struct session *session, struct str group,
-                             uint32_t tag, bool is_allowed);
+                             bool is_allowed);
+
+/* By the app's rules and the session's token. */
+bool ws_protocol_may_join(const struct worker *worker, const struct session *session,
+                          struct str group);
 void ws_protocol_join_in_hello(struct worker *worker, struct session *session, struct str group,
                                bool is_allowed);
 void ws_protocol_join_by_grant(struct worker *worker, struct session *session, struct str text);

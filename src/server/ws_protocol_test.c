@@ -1,5 +1,6 @@
 #include "server/ws_protocol.h"
 
+#include "base/metrics.h"
 #include "server/grant.h"
 #include "server/test_gateway.h"
 #include "server/token_mint.h"
@@ -180,19 +181,39 @@ static void a_list_of_frames_is_read_in_order(void **state)
 
 static void a_list_that_is_too_long_is_4103(void **state)
 {
-    struct buf list = {0};
+    t.settings->limits.messages_per_second = 1;
+    t.settings->limits.message_burst = 3;
     struct test_client *client = connect_v1();
-    t.settings->limits.message_burst = 2;
-    t.settings->limits.groups_per_session = 2;
-    buf_append_char(&list, '[');
-    for (int i = 0; i < 6; i++) {
-        buf_append_str(&list, i ? STR(",{\"t\":\"x\"}") : STR("{\"t\":\"x\"}"));
-    }
-    buf_append_char(&list, ']');
-    test_client_send(client, WS_TEXT, buf_cstr(&list));
+    test_client_send(client, WS_TEXT, "[{\"t\":\"x\"},{\"t\":\"x\"},{\"t\":\"x\"}]");
+    assert_int_equal(test_client_next(client), -1);
+    test_client_send(client, WS_TEXT, "[{\"t\":\"x\"}]");
     assert_int_equal(test_client_close_code(client), WS_CLOSE_RATE_LIMITED);
-    buf_fini(&list);
     test_client_destroy(client);
+}
+
+static void empty_lists_count_too(void **state)
+{
+    t.settings->limits.messages_per_second = 1;
+    t.settings->limits.message_burst = 1;
+    struct test_client *client = connect_v1();
+    test_client_send(client, WS_TEXT, "[]");
+    assert_int_equal(test_client_next(client), -1);
+    test_client_send(client, WS_TEXT, "[]");
+    assert_int_equal(test_client_close_code(client), WS_CLOSE_RATE_LIMITED);
+    test_client_destroy(client);
+}
+
+static void before_hello_all_frames_count_but_the_hello(void **state)
+{
+    t.settings->limits.messages_per_second = 1;
+    t.settings->limits.message_burst = 2;
+    struct test_client *client = test_connect_v1(&t, "{\"t\":\"x\"}");
+    test_client_send(client, WS_TEXT, "[{\"t\":\"x\"},{\"t\":\"hello\",\"v\":1}]");
+    test_client_expect(client, "\"welcome\"");
+    test_client_send(client, WS_TEXT, "{\"t\":\"x\"}");
+    assert_int_equal(test_client_close_code(client), WS_CLOSE_RATE_LIMITED);
+    test_client_destroy(client);
+    expect_close("[{\"t\":\"x\"},{\"t\":\"x\"},{\"t\":\"x\"}]", WS_CLOSE_RATE_LIMITED);
 }
 
 /* ---- groups ---- */
@@ -240,6 +261,39 @@ static void a_join_that_may_not_be_says_why(void **state)
         assert_non_null(strstr(client->text, "\"re\":1"));
         assert_non_null(strstr(client->text, "\"title\":\""));
     }
+    test_client_destroy(client);
+}
+
+static uint64_t tokens_verified(void)
+{
+    struct buf text = {0};
+    uint64_t sum = 0;
+    assert_int_equal(metrics_render(&text), 0);
+    for (const char *at = buf_cstr(&text);
+         at && (at = strstr(at, "tidegate_auth_results_total{"));) {
+        at = strchr(at, '}');
+        sum += strtoull(at + 1, NULL, 10);
+    }
+    buf_fini(&text);
+    return sum;
+}
+
+static void a_token_of_a_join_is_verified_only_where_it_matters(void **state)
+{
+    static const char *const groups[] = {"", "room:1", "room:2"};
+    t.settings->limits.groups_per_session = 1;
+    struct test_client *client = test_connect_v1(
+        &t, "{\"t\":\"hello\",\"v\":1,\"groups\":[\"room:1\"]}");
+    test_client_expect(client, "\"welcome\"");
+    uint64_t before = tokens_verified();
+    for (int i = 0; i < 3; i++) {
+        char frame[2048];
+        snprintf(frame, sizeof(frame), "{\"t\":\"join\",\"re\":1,\"g\":\"%s\",\"token\":\"%s\"}",
+                 groups[i], token_of("42", "team:*"));
+        test_client_send(client, WS_TEXT, frame);
+        test_client_expect(client, "\"re\":1");
+    }
+    assert_int_equal(tokens_verified(), before);
     test_client_destroy(client);
 }
 
@@ -389,6 +443,9 @@ int main(void)
         TEST(a_user_has_as_many_sessions_as_it_may),
         TEST(a_list_of_frames_is_read_in_order),
         TEST(a_list_that_is_too_long_is_4103),
+        TEST(empty_lists_count_too),
+        TEST(before_hello_all_frames_count_but_the_hello),
+        TEST(a_token_of_a_join_is_verified_only_where_it_matters),
         TEST(a_join_is_answered_and_its_messages_come),
         TEST(a_join_that_may_not_be_says_why),
         TEST(one_group_over_the_limit_is_refused),

@@ -96,6 +96,10 @@ void ws_session_send_frame(struct worker *worker, struct session *session, struc
 /* Ends the session with this code later in the turn; the first code counts. */
 void ws_session_doom(struct worker *worker, struct session *session, uint16_t close_code);
 
+/* Counts a frame of the client's against limits.messages_per_second. False: it was one too many,
+ * and the session is doomed. */
+bool ws_session_take_frame(struct worker *worker, struct session *session);
+
 /* The turn's end: corked frames leave, doomed sessions end. */
 void ws_session_flush_turn(struct worker *worker);
 

@@ -84,17 +84,8 @@ static int on_close(void *owner, uint16_t code, struct str reason)
 }
 
 /* A token bucket, for sessions that send: most never do, and then have none. */
-static bool is_over_frame_rate(struct worker *worker, struct session *session)
+static bool take_token(const struct settings_limits *limits, struct ws_extra *extra, uint64_t now)
 {
-    const struct settings_limits *limits = &worker->settings->limits;
-    if (!limits->messages_per_second || session->flags & WS_IS_ECHO) {
-        return false;
-    }
-    struct ws_extra *extra = ws_session_extra(worker, session);
-    if (!extra) {
-        return true;
-    }
-    uint64_t now = worker_now_ms(worker);
     uint64_t most = limits->message_burst * 1000;
     if (!extra->counts_frames) {
         extra->counts_frames = true;
@@ -105,9 +96,23 @@ static bool is_over_frame_rate(struct worker *worker, struct session *session)
     extra->tokens_ms = now;
     extra->tokens_milli = ws_earlier(extra->tokens_milli + added, most);
     if (extra->tokens_milli < 1000) {
-        return true;
+        return false;
     }
     extra->tokens_milli -= 1000;
+    return true;
+}
+
+bool ws_session_take_frame(struct worker *worker, struct session *session)
+{
+    const struct settings_limits *limits = &worker->settings->limits;
+    if (!limits->messages_per_second) {
+        return true;
+    }
+    struct ws_extra *extra = ws_session_extra(worker, session);
+    if (extra && take_token(limits, extra, worker_now_ms(worker))) {
+        return true;
+    }
+    ws_session_doom(worker, session, extra ? WS_CLOSE_RATE_LIMITED : WS_CLOSE_OVERLOADED);
     return false;
 }
 
@@ -121,11 +126,6 @@ static int on_message(void *owner, enum ws_opcode opcode, struct str payload)
     }
     if (session->flags & WS_IS_ECHO) {
         ws_protocol_echo(worker, session, opcode, payload);
-        return 0;
-    }
-    bool first = (session->flags & (WS_IS_V1 | WS_IS_GREETED)) == WS_IS_V1;
-    if (!first && is_over_frame_rate(worker, session)) {
-        ws_session_doom(worker, session, WS_CLOSE_RATE_LIMITED);
         return 0;
     }
     ws_protocol_on_message(worker, session, opcode, payload);
