@@ -160,10 +160,13 @@ static void echo_is_there_when_it_is_wanted(void **state)
 static void go_through_a_life(void)
 {
     struct test_client *client = test_client_create(&t, &t.gateway->client_addr);
-    if (test_client_upgrade(client, "/v1/ws", "tidegate.v1.json", "") == 101) {
+    const char *deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    if (test_client_upgrade(client, "/v1/ws", "tidegate.v1.json", deflate) == 101) {
         test_client_send(client, WS_TEXT,
                          "{\"t\":\"hello\",\"v\":1,\"device\":\"d\",\"groups\":[\"room:1\"]}");
         test_client_send(client, WS_TEXT, "{\"t\":\"join\",\"re\":1,\"g\":\"room:2\"}");
+        test_push(&t, TARGET_GROUP, "room:1", STR("to be or not to be, that is the question"));
+        test_push(&t, TARGET_ALL, "", STR("to all"));
         test_client_send(client, WS_PING, "?");
         test_client_send(client, WS_CLOSE, "");
     }
@@ -174,6 +177,7 @@ static void memory_may_be_out_at_any_moment_of_a_life(void **state)
 {
     t.settings->limits.sessions_per_ip = 5;
     t.settings->limits.sessions_per_user = 5;
+    t.settings->compression.min_bytes = 16;
     go_through_a_life();
     for (unsigned long n = 1;; n++) {
         mem_fail_nth(n);
@@ -188,6 +192,11 @@ static void memory_may_be_out_at_any_moment_of_a_life(void **state)
             break;
         }
     }
+    struct test_client *client = test_connect_v1(&t, "{\"t\":\"hello\",\"v\":1}");
+    test_client_expect(client, "\"welcome\""); /* and it works again */
+    test_push(&t, TARGET_ALL, "", STR("hi"));
+    test_client_expect(client, "\"hi\"");
+    test_client_destroy(client);
     uint64_t key = admission_key_of_ip(&t.gateway->admission, &t.gateway->client_addr);
     for (int i = 0; i < 5; i++) { /* no count was forgotten */
         assert_true(admission_take(&t.gateway->admission, key, 5));

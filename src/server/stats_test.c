@@ -1,0 +1,133 @@
+#include "server/stats.h"
+
+#include <stdlib.h>
+
+#include "base/metrics.h"
+#include "server/test_gateway.h"
+#include "server/ws_session.h"
+
+static struct test_gateway t;
+
+static int start(void **state)
+{
+    test_gateway_init(&t);
+    test_gateway_start(&t, NULL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    test_gateway_stop(&t);
+    return 0;
+}
+
+/* The value of a line of the exposition; -1: there is no such line. */
+static double value_of(const char *series)
+{
+    struct buf text = {0};
+    double value = -1;
+    assert_int_equal(metrics_render(&text), 0);
+    char line[256];
+    snprintf(line, sizeof(line), "\n%s ", series);
+    const char *at = strstr(buf_cstr(&text), line);
+    if (at) {
+        value = strtod(at + strlen(line), NULL);
+    }
+    buf_fini(&text);
+    return value;
+}
+
+static void a_session_is_counted_while_it_is_there(void **state)
+{
+    double opened = value_of("tidegate_sessions_opened_total{app=\"demo\",transport=\"raw\"}");
+    struct test_client *client = test_connect(&t, "/v1/ws?group=room:1", "");
+    assert_true(value_of("tidegate_connections{app=\"demo\",transport=\"raw\"}") == 1);
+    assert_true(value_of("tidegate_sessions_opened_total{app=\"demo\",transport=\"raw\"}") ==
+                (opened < 0 ? 0 : opened) + 1);
+    double written = value_of("tidegate_messages_written_total{app=\"demo\"}");
+    double bytes = value_of("tidegate_sent_bytes_total");
+    test_push(&t, TARGET_GROUP, "room:1", STR("hello"));
+    assert_true(value_of("tidegate_messages_written_total{app=\"demo\"}") == written + 1);
+    assert_true(value_of("tidegate_sent_bytes_total") == bytes + 7);
+    test_client_send(client, WS_CLOSE, "");
+    assert_true(value_of("tidegate_sessions_closed_total{app=\"demo\",reason=\"client\"}") >= 1);
+    assert_true(value_of("tidegate_connections{app=\"demo\",transport=\"raw\"}") == 0);
+    test_client_destroy(client);
+}
+
+static void each_close_code_has_a_reason_of_its_own(void **state)
+{
+    static const struct {
+        uint16_t code;
+        const char *reason;
+    } reasons[] = {
+        {WS_CLOSE_ABORT, "connection_lost"}, {WS_CLOSE_PROTOCOL, "protocol_error"},
+        {WS_CLOSE_BAD_DATA, "bad_data"},     {WS_CLOSE_TOO_LARGE, "too_large"},
+        {WS_CLOSE_KICKED, "kicked"},         {WS_CLOSE_REPLACED, "replaced"},
+        {WS_CLOSE_BAD_FRAME, "bad_frame"},   {WS_CLOSE_FORBIDDEN, "forbidden"},
+        {WS_CLOSE_SLOW, "slow_consumer"},    {WS_CLOSE_NO_PONG, "no_pong"},
+        {WS_CLOSE_DRAIN, "drain"},           {WS_CLOSE_EXPIRED, "token_expired"},
+        {WS_CLOSE_REVOKED, "revoked"},       {4999, "other"},
+    };
+    struct session session = {.app = 0};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        char series[128];
+        snprintf(series, sizeof(series),
+                 "tidegate_sessions_closed_total{app=\"demo\",reason=\"%s\"}", reasons[i].reason);
+        double before = value_of(series);
+        stats_session_closed(t.worker, &session, reasons[i].code);
+        assert_true(value_of(series) == (before < 0 ? 0 : before) + 1);
+    }
+}
+
+static void apps_beyond_the_table_share_a_place(void **state)
+{
+    for (uint16_t id = 60; id < 70; id++) {
+        char name[16];
+        snprintf(name, sizeof(name), "app%u", id);
+        struct tenant tenant = {.name = name, .id = id};
+        stats_push_accepted(&tenant, STATS_USER);
+    }
+    assert_true(value_of("tidegate_messages_accepted_total{app=\"app60\",target=\"user\"}") == 1);
+    assert_true(value_of("tidegate_messages_accepted_total{app=\"other\",target=\"user\"}") == 7);
+    assert_true(value_of("tidegate_messages_accepted_total{app=\"app69\",target=\"user\"}") < 0);
+}
+
+static void a_request_is_counted_by_its_route_and_class(void **state)
+{
+    struct http_exchange exchange = {.route = "/v1/test", .status = 204, .started_us = 100};
+    stats_request("api", &exchange, 1100);
+    exchange.status = 404;
+    stats_request("api", &exchange, 1100);
+    assert_true(value_of("tidegate_http_requests_total{route=\"/v1/test\",status=\"2xx\"}") == 1);
+    assert_true(value_of("tidegate_http_requests_total{route=\"/v1/test\",status=\"4xx\"}") == 1);
+    assert_true(value_of("tidegate_http_request_seconds_count{route=\"/v1/test\"}") == 2);
+}
+
+static void readers_are_there_as_long_as_the_gateway(void **state)
+{
+    stats_attach(t.gateway);
+    assert_true(value_of("tidegate_bus_up") == 1 || value_of("tidegate_bus_up") == 0);
+    assert_true(value_of("tidegate_memory_bytes{owner=\"sessions\"}") >= 0);
+    struct test_client *client = test_connect(&t, "/v1/ws?group=room:1", "");
+    assert_true(value_of("tidegate_groups") == 1);
+    assert_true(value_of("tidegate_group_members") == 1);
+    test_client_destroy(client);
+    assert_true(value_of("tidegate_groups") == 0);
+    stats_detach();
+    assert_true(value_of("tidegate_groups") <= 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_session_is_counted_while_it_is_there),
+        TEST(each_close_code_has_a_reason_of_its_own),
+        TEST(apps_beyond_the_table_share_a_place),
+        TEST(a_request_is_counted_by_its_route_and_class),
+        TEST(readers_are_there_as_long_as_the_gateway),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
