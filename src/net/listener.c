@@ -144,10 +144,10 @@ static int set_flag(int fd, int level, int option, int value)
     return setsockopt(fd, level, option, &value, sizeof(value)) == 0 ? 0 : -errno;
 }
 
-static int set_options(int fd, const struct addr *addr, sa_family_t family)
+static int set_options(int fd, const struct addr *addr, sa_family_t family, bool shared)
 {
     int err = set_flag(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (!err) {
+    if (!err && shared) {
         err = set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     }
     if (!err) {
@@ -160,6 +160,7 @@ static int set_options(int fd, const struct addr *addr, sa_family_t family)
     return err;
 }
 
+/* backlog 0: bound only, to see whether the address is free. */
 static int open_socket(int *out_fd, const struct addr *addr, int backlog)
 {
     struct sockaddr_storage name;
@@ -168,8 +169,9 @@ static int open_socket(int *out_fd, const struct addr *addr, int backlog)
     if (fd < 0) {
         return -errno;
     }
-    int err = set_options(fd, addr, name.ss_family);
-    if (!err && (bind(fd, (struct sockaddr *)&name, len) < 0 || listen(fd, backlog) < 0)) {
+    int err = set_options(fd, addr, name.ss_family, backlog > 0);
+    if (!err &&
+        (bind(fd, (struct sockaddr *)&name, len) < 0 || (backlog > 0 && listen(fd, backlog) < 0))) {
         err = -errno;
     }
     if (err) {
@@ -180,13 +182,23 @@ static int open_socket(int *out_fd, const struct addr *addr, int backlog)
     return 0;
 }
 
-static int open_listening_socket(int *out_fd, const struct addr *addr, int backlog)
+static int open_socket_of_any_family(int *out_fd, const struct addr *addr, int backlog)
 {
     int err = open_socket(out_fd, addr, backlog);
     if ((err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL) && addr_is_any(addr)) {
         /* A kernel without IPv6: all addresses are those of IPv4. */
         struct addr any_v4 = {.ip = {[10] = 0xff, [11] = 0xff}, .port = addr->port};
         err = open_socket(out_fd, &any_v4, backlog);
+    }
+    return err;
+}
+
+int listener_check_free(const struct addr *addr)
+{
+    int fd;
+    int err = addr->port ? open_socket_of_any_family(&fd, addr, 0) : 0;
+    if (!err && addr->port) {
+        close(fd);
     }
     return err;
 }
@@ -211,7 +223,7 @@ int listener_create(struct listener **out_listener, struct loop *loop, const str
         err = -errno;
         goto fail;
     }
-    err = open_listening_socket(&listener->fd, addr, backlog > 0 ? backlog : BACKLOG_DEFAULT);
+    err = open_socket_of_any_family(&listener->fd, addr, backlog > 0 ? backlog : BACKLOG_DEFAULT);
     if (err) {
         goto fail;
     }

@@ -168,12 +168,27 @@ static int create_workers(struct gateway *gateway, const struct tenants *tenants
     return err;
 }
 
+static int check_free(const struct gateway_options *options, const char **out_problem)
+{
+    *out_problem = "somebody listens there already (listen.client)";
+    int err = options->has_client ? listener_check_free(&options->client) : 0;
+    if (!err && options->has_api) {
+        *out_problem = "somebody listens there already (listen.api)";
+        err = listener_check_free(&options->api);
+    }
+    return err;
+}
+
 /* The first worker's port is the others' too. */
 static int listen_all(struct gateway *gateway, const char **out_problem)
 {
     struct gateway_options *options = &gateway->options;
     gateway->client_addr = options->client;
     gateway->api_addr = options->api;
+    int taken = check_free(options, out_problem);
+    if (taken) {
+        return taken;
+    }
     for (uint32_t i = 0; i < gateway->worker_count; i++) {
         struct worker *worker = &gateway->workers[i];
         *out_problem = "the client listener can't be opened (listen.client)";

@@ -34,10 +34,10 @@ bool ws_protocol_each_text(struct frame_reading *reading, enum field field, size
         return false;
     }
     json_iter_init(&iter, array);
-    for (size_t count = 0; json_next(&iter, NULL, &value); count++) {
+    for (size_t count = 0; count < max && json_next(&iter, NULL, &value); count++) {
         char scratch[GRANT_MAX];
         struct str text;
-        if (json_string_text(value, scratch, sizeof(scratch), &text) || count >= max) {
+        if (json_string_text(value, scratch, sizeof(scratch), &text)) {
             return false;
         }
         take(reading->worker, reading->session, text);

@@ -149,6 +149,7 @@ void ws_protocol_on_hello(struct frame_reading *reading)
     if (!identify_by_hello(reading)) {
         return;
     }
+    /* The first one over the limit is told so; those behind it are not looked at. */
     size_t most = ws_protocol_limits(reading->worker)->groups_per_session + 1;
     if (!keep_attrs(reading) || !keep_origin(reading) ||
         !ws_protocol_each_text(reading, F_GROUPS, most, take_group) ||

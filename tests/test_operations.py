@@ -1,0 +1,140 @@
+"""What an operator does: limits, a reload by SIGHUP, a second gateway on the same ports."""
+
+import signal
+import subprocess
+
+import pytest
+import yaml
+from harness.clients import V1Client, connect_raw
+from harness.gateway import ROOT, wait_for
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+
+def refusal_of(gateway, user):
+    with pytest.raises(InvalidStatus) as caught, connect_raw(gateway, user):
+        pass
+    return caught.value.response
+
+
+def test_over_the_limit_of_sessions_a_connect_is_503_until_one_leaves(make_gateway):
+    gateway = make_gateway({"limits": {"sessions": 2}})
+    first = connect_raw(gateway, "a", legacy=True)
+    second = connect_raw(gateway, "b", legacy=True)
+    before = gateway.metrics()
+    response = refusal_of(gateway, "c")
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    counted = gateway.metrics().get("tidegate_handshakes_refused_total", reason="session_limit")
+    assert counted == (before.get("tidegate_handshakes_refused_total", reason="session_limit") or 0) + 1
+    first.close()
+
+    def one_more():
+        try:
+            with connect_raw(gateway, "c"):
+                return True
+        except InvalidStatus:
+            return False
+
+    wait_for(one_more, 5 * gateway.slowness, "a place is free again")
+    second.close()
+
+
+def test_over_the_limit_of_an_address_a_connect_is_429(make_gateway):
+    gateway = make_gateway({"limits": {"sessions_per_ip": 1}})
+    with connect_raw(gateway, "a"):
+        response = refusal_of(gateway, "b")
+        assert response.status_code == 429
+        assert int(response.headers["Retry-After"]) > 0
+
+
+def test_over_the_limit_of_a_user_a_session_is_closed_with_4005(make_gateway):
+    gateway = make_gateway({"limits": {"sessions_per_user": 1}})
+    with V1Client(gateway, user="u"):
+        for connect_again in (
+            lambda: V1Client(gateway, user="u"),
+            lambda: connect_raw(gateway, "u", legacy=True).recv(5),
+        ):
+            with pytest.raises(ConnectionClosed) as caught:
+                connect_again()
+            assert caught.value.rcvd.code == 4005
+        with V1Client(gateway, user="other") as other:
+            assert other.welcome["user"] == "other"
+
+
+def test_groups_over_the_limit_are_refused_and_the_session_starts(make_gateway):
+    gateway = make_gateway({"limits": {"groups_per_session": 3}})
+    names = [f"room:{i}" for i in range(200)]
+    with V1Client(gateway, user="u", hello={"groups": names}) as client:
+        assert {refused["code"] for refused in client.refused} == {"group_limit"}
+        answer = gateway.api("GET", f"/v1/sessions/{client.sid}")
+        assert answer[0] == 200
+        groups = answer[-1]["groups"]
+        assert sorted(groups) == names[:3]
+
+
+def reload(gateway, changes):
+    gateway.config.update(changes)
+    gateway.config_path.write_text(yaml.safe_dump(gateway.config))
+    before = len(gateway.log())
+    gateway.process.send_signal(signal.SIGHUP)
+
+    def told():
+        return [line for line in gateway.log()[before:] if line["event"] in ("reload.done", "reload.refused")]
+
+    return wait_for(told, 10 * gateway.slowness, "the reload is over")
+
+
+def test_a_reload_takes_effect_and_sessions_stay(make_gateway):
+    gateway = make_gateway()
+    with V1Client(gateway, user="stays") as client:
+        assert reload(gateway, {"limits": {"sessions_per_ip": 1}})[-1]["event"] == "reload.done"
+        with connect_raw(gateway, "first"):
+            assert refusal_of(gateway, "second").status_code == 429
+        gateway.push({"users": ["stays"]}, "still here")
+        assert client.read_data() == ["still here"]
+
+
+def connect_to_second(gateway):
+    return connect(gateway.ws_url("/v1/ws?app=second"), compression=None, legacy=True)
+
+
+def test_a_reload_adds_an_app_and_takes_one_away(make_gateway):
+    gateway = make_gateway()
+    added = {"name": "second", "auth": {"anonymous": True}}
+    assert reload(gateway, {"apps": [*gateway.config["apps"], added]})[-1]["event"] == "reload.done"
+    with connect_to_second(gateway):
+        pass
+    assert reload(gateway, {"apps": gateway.config["apps"][:1]})[-1]["event"] == "reload.done"
+    with pytest.raises(InvalidStatus) as caught:
+        connect_to_second(gateway).close()
+    assert caught.value.response.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "changes", [{"workers": 1}, {"limits": {"no_such_limit": 1}}, {"limits": {"message": "much"}}]
+)
+def test_a_reload_that_can_not_be_done_changes_nothing(make_gateway, changes):
+    gateway = make_gateway()
+    with V1Client(gateway, user="stays") as client:
+        assert reload(gateway, changes)[-1]["event"] == "reload.refused"
+        gateway.push({"users": ["stays"]}, 1)
+        assert client.read_data() == [1]
+
+
+@pytest.mark.parametrize("port", ["client", "api", "admin"])
+def test_a_second_gateway_on_a_port_does_not_start(make_gateway, tmp_path, port):
+    gateway = make_gateway()
+    listen = {name: "127.0.0.1:0" for name in ("client", "api", "admin")}
+    listen[port] = gateway.config["listen"][port]
+    config = {**gateway.config, "listen": listen}
+    path = tmp_path / "second.yaml"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(config))
+    binary = ROOT / "build" / gateway.preset / "tidegate"
+    done = subprocess.run(
+        [binary, "serve", "--config", path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "somebody listens there already" in done.stderr or "can't be opened" in done.stderr
+    assert f"listen.{port}" in done.stderr
