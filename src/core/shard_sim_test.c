@@ -2,6 +2,14 @@
  * runs one seed alone, SIM_SEEDS that many. */
 #include "core/sim_client_test_help.h"
 
+#if defined(__SANITIZE_THREAD__)
+enum { SEEDS = 150 };
+#elif defined(__SANITIZE_ADDRESS__)
+enum { SEEDS = 500 };
+#else
+enum { SEEDS = 2000 };
+#endif
+
 /* Pushes. */
 
 static void choose_target(struct sim *sim, struct sim_push *push, struct sim_target *target)
@@ -445,7 +453,7 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 static void run_seeds(bool out_of_memory)
 {
     uint64_t alone = number_from("SIM_SEED", 0);
-    uint64_t count = alone ? 1 : number_from("SIM_SEEDS", 1000);
+    uint64_t count = alone ? 1 : number_from("SIM_SEEDS", SEEDS);
     totals = (struct sim){0};
     for (uint64_t i = 0; i < count; i++) {
         run_seed(alone ? alone : i + 1, out_of_memory);
