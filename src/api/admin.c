@@ -187,7 +187,9 @@ void admin_destroy(struct admin *admin)
 
 void admin_set_settings(struct admin *admin, const struct settings *settings)
 {
-    http_service_set_settings(admin->http, settings);
+    if (admin) {
+        http_service_set_settings(admin->http, settings);
+    }
 }
 
 void admin_addr(const struct admin *admin, struct addr *out_addr)

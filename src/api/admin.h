@@ -11,7 +11,7 @@ struct admin; /* admin.c */
 int admin_create(struct admin **out_admin, struct loop *loop, const struct addr *addr,
                  struct gateway *gateway, const struct settings *settings);
 void admin_destroy(struct admin *admin);
-void admin_set_settings(struct admin *admin, const struct settings *settings);
+void admin_set_settings(struct admin *admin, const struct settings *settings); /* NULL is fine */
 void admin_addr(const struct admin *admin, struct addr *out_addr);
 
 #endif

@@ -143,6 +143,14 @@ static void new_settings_bring_new_keys(void **state)
     assert_int_equal(ask(test, KEY_ADMIN, "GET /x"), 401);
 }
 
+/* A node without an admin listener reloads, too. */
+static void where_there_is_none_new_settings_are_ignored(void **state)
+{
+    struct admin_test *test = *state;
+    admin_set_settings(NULL, test->base.settings);
+    admin_destroy(NULL);
+}
+
 static void an_address_that_is_not_here_is_an_error(void **state)
 {
     struct admin_test *test = *state;
@@ -187,6 +195,7 @@ int main(void)
         ADMIN_TEST(on_loopback_it_has_names_of_this_machine_alone),
         ADMIN_TEST(a_page_of_another_origin_may_not_change_anything),
         ADMIN_TEST(new_settings_bring_new_keys),
+        ADMIN_TEST(where_there_is_none_new_settings_are_ignored),
         ADMIN_TEST(an_address_that_is_not_here_is_an_error),
         ADMIN_TEST(every_failed_allocation_of_making_one_is_told),
     };

@@ -45,6 +45,13 @@ static void answer_text(struct http_exchange *exchange, const char *text)
     http_answer(exchange, &response);
 }
 
+static int atoi_of(struct str text)
+{
+    uint64_t number = 0;
+    (void)str_to_u64(text, 100000, &number);
+    return (int)number;
+}
+
 static void keep_body(struct str body)
 {
     assert_true(body.len < sizeof(t.body));
@@ -74,6 +81,7 @@ static void on_request(void *owner, struct http_exchange *exchange)
     if (str_equal(path, STR("/late"))) {
         assert_true(t.late_count < LATE_MAX);
         t.late[t.late_count++] = exchange;
+        exchange->user = (void *)(intptr_t)atoi_of(exchange->request->query);
     } else if (str_equal(path, STR("/take"))) {
         take(exchange);
     } else if (str_equal(path, STR("/large"))) {
@@ -822,6 +830,110 @@ static void memory_may_be_out_at_any_moment(void **state)
     }
 }
 
+/* ---- at random ---- */
+
+static uint64_t seed;
+
+static unsigned draw(unsigned below)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(seed >> 33) % below;
+}
+
+/* One request of some kind; its answer will hold [/number] or [late number]. */
+static size_t write_some(char *to, size_t room, int number)
+{
+    switch (draw(5)) {
+    case 0: return (size_t)snprintf(to, room, "GET /late?%d HTTP/1.1\r\nHost: a\r\n\r\n", number);
+    case 1:
+        return (size_t)snprintf(
+            to, room, "POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\nsomethi", number);
+    case 2:
+        return (size_t)snprintf(to, room,
+                                "POST /%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+                                "\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n",
+                                number);
+    default: return (size_t)snprintf(to, room, "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", number);
+    }
+}
+
+/* In an order of its own. */
+static void answer_one_late(void)
+{
+    if (t.late_count > 0) {
+        char text[32];
+        unsigned at = draw(t.late_count);
+        struct http_exchange *exchange = t.late[at];
+        t.late[at] = t.late[--t.late_count];
+        snprintf(text, sizeof(text), "[/%d]", (int)(intptr_t)exchange->user);
+        answer_text(exchange, text);
+    }
+}
+
+static void read_little(size_t most)
+{
+    ssize_t got = recv(t.peer, t.text + t.text_len, draw((unsigned)most) + 1, 0);
+    t.text_len += got > 0 ? (size_t)got : 0;
+}
+
+static void check_answers(int requests)
+{
+    const char *at = t.text;
+    t.text[t.text_len] = '\0';
+    for (int i = 0; i < requests; i++) {
+        char word[16];
+        snprintf(word, sizeof(word), "[/%d]", i);
+        at = strstr(at, "[/");
+        assert_non_null(at);
+        assert_memory_equal(at, word, strlen(word));
+        at++;
+    }
+    assert_null(strstr(at, "[/"));
+}
+
+static void exchange_at_random(void)
+{
+    static char text[32 * 1024];
+    enum { REQUESTS = 100 };
+    size_t len = 0;
+    for (int i = 0; i < REQUESTS; i++) {
+        len += write_some(text + len, sizeof(text) - len, i);
+    }
+    t.text_len = 0;
+    for (size_t at = 0; at < len || t.late_count > 0 ||
+                        http_service_open_exchanges(t.service) > 0 ||
+                        count(t.text, "]") < REQUESTS;) {
+        size_t some = draw(draw(4) ? 40 : 4000) + 1;
+        some = some > len - at ? len - at : some;
+        ssize_t sent = some ? send(t.peer, text + at, some, MSG_NOSIGNAL) : 0;
+        at += sent > 0 ? (size_t)sent : 0;
+        turn((int)draw(3));
+        read_little(draw(4) ? 100 : 5000);
+        t.text[t.text_len] = '\0';
+        if (draw(2)) {
+            answer_one_late();
+        }
+    }
+    check_answers(REQUESTS);
+}
+
+static void whatever_comes_whenever_it_is_answered_in_order(void **state)
+{
+    for (uint64_t run = 0; run < 60; run++) {
+        seed = run + 1;
+        t.limits->pipeline_bytes = 1 + draw(3000);
+        if (draw(2)) {
+            connect_peer();
+        } else {
+            connect_peer_that_takes_little();
+        }
+        exchange_at_random();
+        close(t.peer);
+        t.peer = -1;
+        turn(2);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -864,6 +976,7 @@ int main(void)
         TEST(a_socket_is_not_taken_behind_an_owed_answer),
         TEST(a_socket_is_taken_from_a_request_that_came_in_pieces),
         TEST(memory_may_be_out_at_any_moment),
+        TEST(whatever_comes_whenever_it_is_answered_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
