@@ -1,8 +1,11 @@
 #include "api/push.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/u64map.h"
 #include "server/stats.h"
 
 enum { ID_LEN = 26, NOT_COUNTED = STATS_TARGETS };
@@ -163,31 +166,58 @@ static uint64_t id_hash(const struct gateway *gateway, uint32_t app_hash, struct
 }
 
 struct plan {
-    uint64_t keys[1]; /* for one target; more are on the heap */
-    uint64_t *all_keys;
-    uint64_t queues; /* bit q: some target hashes to queue q */
+    uint64_t keys[1];   /* for one target; more are on the heap */
+    uint64_t *all_keys; /* 0: the target was named before */
+    uint64_t queues;    /* bit q: some target hashes to queue q */
     uint32_t parts;
 };
+
+static void plan_key(struct plan *plan, size_t index, uint64_t key, uint32_t queue_count)
+{
+    plan->all_keys[index] = key;
+    plan->queues |= 1ull << target_queue(key, queue_count);
+}
+
+/* Each key once, for each costs the workers a look-up. */
+static int plan_several(struct plan *plan, const struct gateway *gateway, uint32_t app_hash,
+                        const struct push *push, uint32_t queue_count)
+{
+    struct u64map known = {0};
+    int err = 0;
+    memset(plan->all_keys, 0, sizeof(uint64_t) * push->target_count);
+    for (size_t i = 0; i < push->target_count && !err; i++) {
+        const struct target *target = &push->targets[i];
+        uint64_t key = target_key(&gateway->cluster_key, app_hash, target->kind, target->name);
+        uint64_t *place = u64map_put(&known, key);
+        if (!place) {
+            err = ERR_NO_MEMORY;
+        } else if (!*place) {
+            *place = 1;
+            plan_key(plan, i, key, queue_count);
+        }
+    }
+    u64map_fini(&known);
+    return err;
+}
 
 static int make_plan(struct plan *plan, struct worker *worker, uint32_t app_hash,
                      const struct push *push)
 {
+    const struct gateway *gateway = worker->gateway;
     uint32_t queue_count = shard_get_options(worker->shard)->queues;
-    plan->all_keys = plan->keys;
+    int err = 0;
+    *plan = (struct plan){.all_keys = plan->keys};
     if (push->target_count > 1) {
         plan->all_keys = mem_alloc(sizeof(uint64_t) * push->target_count);
-        if (!plan->all_keys) {
-            return ERR_NO_MEMORY;
-        }
-    }
-    plan->queues = 0;
-    for (size_t i = 0; i < push->target_count; i++) {
-        plan->all_keys[i] = target_key(&worker->gateway->cluster_key, app_hash,
-                                       push->targets[i].kind, push->targets[i].name);
-        plan->queues |= 1ull << target_queue(plan->all_keys[i], queue_count);
+        err = plan->all_keys ? plan_several(plan, gateway, app_hash, push, queue_count)
+                             : ERR_NO_MEMORY;
+    } else {
+        const struct target *target = &push->targets[0];
+        plan_key(plan, 0, target_key(&gateway->cluster_key, app_hash, target->kind, target->name),
+                 queue_count);
     }
     plan->parts = (uint32_t)__builtin_popcountll(plan->queues);
-    return 0;
+    return err;
 }
 
 static void free_plan(struct plan *plan)
@@ -209,9 +239,10 @@ static int encode_part(struct publish_part *part, const struct event *event,
     uint64_t *keys = mem_alloc(sizeof(*keys) * push->target_count);
     size_t count = 0;
     for (size_t i = 0; targets && keys && i < push->target_count; i++) {
-        if (target_queue(plan->all_keys[i], queue_count) == part->queue) {
+        uint64_t key = plan->all_keys[i];
+        if (key && target_queue(key, queue_count) == part->queue) {
             targets[count] = push->targets[i];
-            keys[count++] = plan->all_keys[i];
+            keys[count++] = key;
         }
     }
     int err = count ? event_encode(&part->event, event, targets, keys, count, push->excepts,
@@ -307,6 +338,7 @@ static int build(struct push_task *task, const struct push *push, const struct p
     struct event event;
     int err = make_plan(&plan, worker, app_hash, push);
     if (err) {
+        free_plan(&plan);
         return err;
     }
     task->publish = publish_create(plan.parts);

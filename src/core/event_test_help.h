@@ -32,14 +32,16 @@ static inline struct event event_test_make(uint32_t counter, const char *data)
         .data = str_of(data)};
 }
 
+enum { EVENT_TEST_TARGETS = 1000 };
+
 /* Appends it with targets "u:NAME", "g:NAME", "s:NAME" or "*". */
 static inline void event_test_encode(struct buf *out, const struct event *event,
                                      const char *const *targets, size_t count)
 {
     static const char letters[] = " ugst*";
-    struct target list[8];
-    uint64_t keys[8];
-    assert_true(count <= 8);
+    struct target list[EVENT_TEST_TARGETS];
+    uint64_t keys[EVENT_TEST_TARGETS];
+    assert_true(count <= EVENT_TEST_TARGETS);
     for (size_t i = 0; i < count; i++) {
         const char *name = targets[i][0] == '*' ? "" : targets[i] + 2;
         list[i].kind = (enum target_kind)(strchr(letters, targets[i][0]) - letters);

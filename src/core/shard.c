@@ -134,20 +134,43 @@ struct session *shard_session_create(struct shard *shard, uint16_t app, uint8_t 
     return session;
 }
 
+static void remove_user_if_unused(struct shard *shard, uint32_t index)
+{
+    const struct user *user = user_at(shard, index);
+    if (user->name.count > 0 || user->casts > 0) {
+        return;
+    }
+    interest_add(shard, user->name.key, INTEREST_REMOVE);
+    name_table_remove(&shard->users, index);
+    shard_count(&shard->stats.users, -1);
+}
+
+/* Keeps the user, even without sessions, until user_release. */
+void user_hold(struct shard *shard, uint32_t index)
+{
+    user_at(shard, index)->casts++;
+}
+
+void user_release(struct shard *shard, uint32_t index)
+{
+    user_at(shard, index)->casts--;
+    remove_user_if_unused(shard, index);
+}
+
 static void remove_from_user(struct shard *shard, struct session *session)
 {
     struct user *user = name_table_at(&shard->users, session->user);
+    if (user->casts > 0) {
+        casts_skip_session(shard, session);
+    }
     uint32_t slot = slot_of(shard, session);
     uint32_t *link = &user->first_session;
     while (*link != slot) {
         link = &session_at(shard, *link)->user_next;
     }
     *link = session->user_next;
-    if (--user->name.count == 0) {
-        interest_add(shard, user->name.key, INTEREST_REMOVE);
-        name_table_remove(&shard->users, session->user);
-        shard_count(&shard->stats.users, -1);
-    }
+    user->name.count--;
+    remove_user_if_unused(shard, session->user);
     session->user = 0;
     session->user_next = 0;
 }

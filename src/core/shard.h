@@ -30,7 +30,7 @@ struct shard_options {
     struct window *window;
     struct hub_link *link;
     uint32_t max_replays; /* that hold a list at a time; others wait their turn */
-    uint32_t slice;       /* sends of a broadcast before others have their turn; 0: SHARD_SLICE */
+    uint32_t slice;       /* steps of a message before others have their turn; 0: SHARD_SLICE */
     uint32_t
         lane_items; /* messages of one queue in line before the ring waits; 0: SHARD_LANE_ITEMS */
 };

@@ -1,9 +1,12 @@
-/* One message on its way to whom it concerns on this worker. A broadcast takes a slice of sends a
- * turn and goes on where it stopped. */
+/* One message on its way to whom it concerns on this worker. It takes a slice of steps a turn and
+ * goes on where it stopped. A step is a target looked up, a session sent to, or SCAN_SLOTS slots
+ * looked at. */
 #include "base/mem.h"
 #include "core/receipt.h"
 #include "core/shard_private.h"
 #include "core/sid.h"
+
+enum { SCAN_SLOTS = 32 };
 
 enum session_delivery deliver_one(struct shard *shard, struct session *session,
                                   struct message *message)
@@ -89,7 +92,7 @@ static bool concerns(const struct shard *shard, const struct cast *cast,
 static bool was_served_as(const struct shard *shard, const struct cast *cast,
                           const struct session *session, const struct target *target, uint64_t key)
 {
-    const struct user *user = session->user ? name_table_at(&shard->users, session->user) : NULL;
+    const struct user *user = session->user ? user_at(shard, session->user) : NULL;
     struct sid sid;
     switch (target->kind) {
     case TARGET_ALL: return true;
@@ -150,24 +153,6 @@ static void serve(struct shard *shard, struct cast *cast, uint32_t slot)
     }
 }
 
-static void spend(uint32_t *budget)
-{
-    *budget -= *budget > 0;
-}
-
-/* All its sessions at once: their list may change between slices. */
-static void serve_user(struct shard *shard, struct cast *cast, uint64_t key, uint32_t *budget)
-{
-    uint32_t index = name_table_find(&shard->users, key);
-    const struct user *user = index ? name_table_at(&shard->users, index) : NULL;
-    for (uint32_t slot = user ? user->first_session : 0; slot;) {
-        uint32_t next = session_at(shard, slot)->user_next;
-        serve(shard, cast, slot);
-        spend(budget);
-        slot = next;
-    }
-}
-
 static void serve_session(struct shard *shard, struct cast *cast, struct str name)
 {
     struct sid sid;
@@ -186,7 +171,7 @@ static void begin_group(struct shard *shard, struct cast *cast, uint64_t key)
     if (index) {
         group_hold(shard, index);
         cast->walking = TARGET_GROUP;
-        cast->group = index;
+        cast->held = index;
         cast->cursor = group_at(shard, index)->name.count;
     }
 }
@@ -194,13 +179,13 @@ static void begin_group(struct shard *shard, struct cast *cast, uint64_t key)
 static void end_group(struct shard *shard, struct cast *cast)
 {
     cast->walking = 0;
-    group_release(shard, cast->group);
+    group_release(shard, cast->held);
 }
 
 /* From the end to the start: where a member leaves, the last one takes its place. */
 static void walk_group(struct shard *shard, struct cast *cast, uint32_t *budget)
 {
-    const struct group *group = group_at(shard, cast->group);
+    const struct group *group = group_at(shard, cast->held);
     uint32_t count = group->name.count;
     cast->cursor = cast->cursor > count ? count : cast->cursor;
     for (; *budget > 0 && cast->cursor > 0; (*budget)--) {
@@ -215,6 +200,47 @@ static void walk_group(struct shard *shard, struct cast *cast, uint32_t *budget)
     }
 }
 
+static void begin_user(struct shard *shard, struct cast *cast, uint64_t key)
+{
+    uint32_t index = name_table_find(&shard->users, key);
+    if (index) {
+        user_hold(shard, index);
+        cast->walking = TARGET_USER;
+        cast->held = index;
+        cast->cursor = user_at(shard, index)->first_session;
+    }
+}
+
+static void end_user(struct shard *shard, struct cast *cast)
+{
+    cast->walking = 0;
+    user_release(shard, cast->held);
+}
+
+/* Who begins meanwhile comes before the cursor, and the message is not for it. */
+static void walk_user(struct shard *shard, struct cast *cast, uint32_t *budget)
+{
+    for (; *budget > 0 && cast->cursor; (*budget)--) {
+        uint32_t slot = cast->cursor;
+        cast->cursor = session_at(shard, slot)->user_next;
+        serve(shard, cast, slot);
+    }
+    if (cast->cursor == 0) {
+        end_user(shard, cast);
+    }
+}
+
+/* The session leaves its user: who would have come to it goes on with the next. */
+void casts_skip_session(struct shard *shard, const struct session *session)
+{
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
+        struct cast *cast = &shard->lanes[q].cast;
+        if (cast->walking == TARGET_USER && cast->cursor == slot_of(shard, session)) {
+            cast->cursor = session->user_next;
+        }
+    }
+}
+
 static bool is_in_app(const struct shard *shard, const struct session *session, uint32_t app_hash)
 {
     return (session->state == SESSION_LIVE || session->state == SESSION_REPLAYING) &&
@@ -226,9 +252,10 @@ static void walk_all(struct shard *shard, struct cast *cast, uint32_t *budget)
     uint32_t limit = slab_limit(&shard->sessions);
     while (*budget > 0 && cast->cursor < limit) {
         uint32_t slot = cast->cursor++;
+        *budget -= slot % SCAN_SLOTS == 0;
         if (is_in_app(shard, session_at(shard, slot), cast->item.message->event.header.app)) {
             serve(shard, cast, slot);
-            (*budget)--;
+            *budget -= *budget > 0;
         }
     }
     if (cast->cursor >= limit) {
@@ -236,12 +263,11 @@ static void walk_all(struct shard *shard, struct cast *cast, uint32_t *budget)
     }
 }
 
-static void begin_target(struct shard *shard, struct cast *cast, const struct target *target,
-                         uint32_t *budget)
+static void begin_target(struct shard *shard, struct cast *cast, const struct target *target)
 {
     uint64_t key = event_key(&cast->item.message->event, cast->target_index++);
     switch (target->kind) {
-    case TARGET_USER: serve_user(shard, cast, key, budget); break;
+    case TARGET_USER: begin_user(shard, cast, key); break;
     case TARGET_SESSION: serve_session(shard, cast, target->name); break;
     case TARGET_GROUP: begin_group(shard, cast, key); break;
     case TARGET_ALL:
@@ -294,27 +320,30 @@ void cast_begin(struct shard *shard, struct cast *cast, struct lane_item item)
     read_excepts(shard, cast);
 }
 
-/* True when the message went to everybody; false when the budget, in sends, is used up. */
+static void walk(struct shard *shard, struct cast *cast, uint32_t *budget)
+{
+    switch (cast->walking) {
+    case TARGET_USER: walk_user(shard, cast, budget); break;
+    case TARGET_GROUP: walk_group(shard, cast, budget); break;
+    case TARGET_ALL: walk_all(shard, cast, budget); break;
+    default: break;
+    }
+}
+
+/* True when the message went to everybody; false when the budget, in steps, is used up. */
 bool cast_run(struct shard *shard, struct cast *cast, uint32_t *budget)
 {
     struct target target;
     for (;;) {
-        switch (cast->walking) {
-        case TARGET_GROUP: walk_group(shard, cast, budget); break;
-        case TARGET_ALL: walk_all(shard, cast, budget); break;
-        default: break;
-        }
-        if (cast->walking) {
+        walk(shard, cast, budget);
+        if (cast->walking || (*budget == 0 && cast->targets.len > 0)) {
             return false;
         }
-        if (cast->targets.len == 0) {
+        if (!event_next_target(&cast->targets, &target)) {
             return true;
         }
-        if (*budget == 0) {
-            return false;
-        }
-        event_next_target(&cast->targets, &target);
-        begin_target(shard, cast, &target, budget);
+        (*budget)--;
+        begin_target(shard, cast, &target);
     }
 }
 
@@ -342,8 +371,10 @@ void cast_abandon(struct shard *shard, struct cast *cast)
     if (!cast->item.message) {
         return;
     }
-    if (cast->walking == TARGET_GROUP) {
-        end_group(shard, cast);
+    switch (cast->walking) {
+    case TARGET_USER: end_user(shard, cast); break;
+    case TARGET_GROUP: end_group(shard, cast); break;
+    default: break;
     }
     if (cast->served) {
         served_end(shard, cast->served, &cast->item.message->event);
@@ -353,25 +384,32 @@ void cast_abandon(struct shard *shard, struct cast *cast)
     *cast = (struct cast){0};
 }
 
-static uint32_t weigh_target(const struct shard *shard, const struct target *target, uint64_t key)
+/* The steps a target takes, at most. */
+static uint64_t weigh_target(const struct shard *shard, const struct target *target, uint64_t key)
 {
-    const struct name_table *table = target->kind == TARGET_USER ? &shard->users : &shard->groups;
-    uint32_t index = name_table_find(table, key);
-    const struct name_entry *entry = index ? name_table_at(table, index) : NULL;
-    if (target->kind == TARGET_ALL) {
-        return shard->sessions.used;
+    uint32_t index;
+    switch (target->kind) {
+    case TARGET_ALL: return 2 + shard->sessions.used + slab_limit(&shard->sessions) / SCAN_SLOTS;
+    case TARGET_USER:
+        index = name_table_find(&shard->users, key);
+        return 1 + (index ? user_at(shard, index)->name.count : 0);
+    case TARGET_GROUP:
+        index = name_table_find(&shard->groups, key);
+        return 1 + (index ? group_at(shard, index)->name.count : 0);
+    case TARGET_SESSION:
+    case TARGET_TICKET: break;
     }
-    return entry ? entry->count : 0;
+    return 1;
 }
 
-/* How much of a budget cast_run will use, at most. */
-uint32_t cast_weight(const struct shard *shard, const struct message *message)
+/* Whether cast_run will come to the message's end with less than the budget. */
+bool cast_fits(const struct shard *shard, const struct message *message, uint32_t budget)
 {
     struct str rest = message->event.target_bytes;
     struct target target;
-    uint32_t weight = 0;
-    for (size_t i = 0; event_next_target(&rest, &target); i++) {
+    uint64_t weight = 0;
+    for (size_t i = 0; weight < budget && event_next_target(&rest, &target); i++) {
         weight += weigh_target(shard, &target, event_key(&message->event, i));
     }
-    return weight;
+    return weight < budget;
 }

@@ -1,4 +1,4 @@
-/* Each queue is a lane whose messages go out one after the other. A lane takes a slice of sends a
+/* Each queue is a lane whose messages go out one after the other. A lane takes a slice of steps a
  * turn, so that the lanes share the worker fairly; one that is full keeps the ring waiting. */
 #include "base/err.h"
 #include "base/mem.h"
@@ -28,7 +28,9 @@ static void note_state(struct shard *shard, uint32_t queue)
     shard->busy_lanes = with_bit(shard->busy_lanes, queue, busy);
     shard->full_lanes = with_bit(shard->full_lanes, queue,
                                  lane->count >= shard->options.lane_items);
-    if (!lane->cast.item.message) {
+    if (lane->cast.item.message) {
+        lane->done = lane->cast.item.before;
+    } else {
         lane->done = lane->count > 0 ? item_at(lane, 0)->before : lane->drained;
     }
 }
@@ -63,7 +65,7 @@ static void finish_cast(struct shard *shard, struct lane *lane)
  * to sessions that have everything up to it. So what would be left half done waits. */
 static bool must_wait(const struct shard *shard, const struct lane *lane, uint32_t budget)
 {
-    return shard->heads_cursor && cast_weight(shard, item_at(lane, 0)->message) >= budget;
+    return shard->heads_cursor && !cast_fits(shard, item_at(lane, 0)->message, budget);
 }
 
 static void lane_run(struct shard *shard, uint32_t queue, uint32_t budget)

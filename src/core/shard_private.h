@@ -20,7 +20,7 @@
 struct user {
     struct name_entry name;
     uint32_t first_session;
-    uint32_t padding;
+    uint32_t casts; /* messages under way to it: it is kept while there are some */
 };
 
 _Static_assert(sizeof(struct user) == 40, "counted in the budget of an idle session");
@@ -80,8 +80,8 @@ struct cast {
     struct str targets;    /* what is left of event.target_bytes */
     size_t target_index;
     enum target_kind walking; /* 0: take the next target */
-    uint32_t group;           /* while walking a group */
-    uint32_t cursor;          /* group: members left; all: the next slot */
+    uint32_t held;            /* while walking a group or a user: its index */
+    uint32_t cursor;          /* group: members left; user, all: the next slot */
     struct served *served;    /* only for several targets */
     uint64_t *excepts; /* slot << 32 | generation of sessions here that don't get it; NULL: none */
     uint32_t except_count;
@@ -174,6 +174,11 @@ static inline struct session *session_at(const struct shard *shard, uint32_t slo
     return slab_at(&shard->sessions, slot);
 }
 
+static inline struct user *user_at(const struct shard *shard, uint32_t index)
+{
+    return name_table_at(&shard->users, index);
+}
+
 static inline const struct session_ops *ops_of(const struct shard *shard,
                                                const struct session *session)
 {
@@ -219,6 +224,8 @@ static inline void shard_count(atomic_uint_fast64_t *counter, int64_t n)
 
 uint64_t shard_key(const struct shard *shard, uint16_t app, enum target_kind kind, struct str name);
 void session_go_live(struct shard *shard, struct session *session);
+void user_hold(struct shard *shard, uint32_t index);
+void user_release(struct shard *shard, uint32_t index);
 
 /* shard_groups.c */
 int interest_add(struct shard *shard, uint64_t key, enum interest_op op);
@@ -259,7 +266,8 @@ void cast_begin(struct shard *shard, struct cast *cast, struct lane_item item);
 bool cast_run(struct shard *shard, struct cast *cast, uint32_t *budget);
 void cast_end(struct shard *shard, struct cast *cast);
 void cast_abandon(struct shard *shard, struct cast *cast);
-uint32_t cast_weight(const struct shard *shard, const struct message *message);
+bool cast_fits(const struct shard *shard, const struct message *message, uint32_t budget);
+void casts_skip_session(struct shard *shard, const struct session *session);
 enum session_delivery deliver_one(struct shard *shard, struct session *session,
                                   struct message *message);
 bool message_excludes(const struct shard *shard, const struct message *message,
