@@ -150,14 +150,23 @@ struct replay {
     bool has_place;
     bool same_epoch;
     bool listed;    /* seqs are those of queue */
+    bool cut;       /* there are more after them: list again from there */
     uint32_t queue; /* whose turn it is */
 
     uint64_t has;   /* bit q: the client named queue q */
     uint64_t since; /* the ordinal of its fence */
     uint64_t *seqs; /* ascending */
     uint32_t seq_count, seq_at, seq_cap;
-    struct bus_pos list_end; /* cursor of queue once the list is through */
-    struct replay_join {     /* groups joined meanwhile count from there */
+    struct bus_pos list_end; /* cursor of queue once the list is through, unless it was cut */
+    struct replay_listing {  /* how far it got with the list */
+        enum { LIST_BEGIN, LIST_ALL, LIST_USER, LIST_SESSION, LIST_GROUPS } stage;
+        uint32_t member; /* while at the groups */
+        bool searching;
+        struct window_search search;
+        struct bus_pos from;
+        uint64_t to_seq;
+    } listing;
+    struct replay_join { /* groups joined meanwhile count from there */
         uint32_t member;
         struct bus_pos from;
     } * joins;
@@ -292,7 +301,9 @@ void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos 
                      enum session_gap_why why);
 
 /* shard_replay_list.c */
-bool replay_list(struct replay *replay, struct session *session);
+enum list_step { LIST_DONE, LIST_MORE, LIST_FAILED };
+enum list_step replay_list(struct replay *replay, struct session *session, uint32_t *turn_finds);
+void replay_shorten_list(struct replay *replay);
 void replay_drop_list(struct replay *replay);
 int replay_note_join(struct replay *replay, uint32_t member, struct bus_pos from);
 void replay_forget_member(struct replay *replay, uint32_t member);

@@ -1,13 +1,19 @@
 /* A returning session on its way to the present: what it missed is read from the window queue by
  * queue, as fast as the session takes it. Nothing goes to it live meanwhile; once it has everything
- * that left the ring, it goes live from the next ring entry. A replay that holds a list takes one
- * of few places; the others wait. */
+ * that left the ring, it goes live from the next ring entry. A replay that lists takes one of few
+ * places; the others wait. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/shard_private.h"
 
-/* A turn ends with the first of the two; a step is one replay's. */
-enum { STEP_MESSAGES = 256, TURN_STEPS = 64, TURN_MESSAGES = 1024 };
+/* A turn ends with the first of the three; a step is one replay's. A find looks at up to 512
+ * messages of the window. */
+enum { STEP_MESSAGES = 256, TURN_STEPS = 64, TURN_MESSAGES = 1024, TURN_FINDS = 256 };
+
+struct turn {
+    uint32_t sent;
+    uint32_t finds;
+};
 
 static size_t size_of(uint32_t queues)
 {
@@ -56,7 +62,6 @@ static void give_up_place(struct shard *shard, struct replay *replay)
 {
     shard->replay_places -= replay->has_place;
     replay->has_place = false;
-    replay_drop_list(replay);
 }
 
 void replay_destroy(struct shard *shard, struct replay *replay)
@@ -66,6 +71,7 @@ void replay_destroy(struct shard *shard, struct replay *replay)
     }
     list_remove(replay);
     give_up_place(shard, replay);
+    replay_drop_list(replay);
     mem_account(MEM_SESSIONS, -(int64_t)size_of(shard->options.queues));
     mem_free(replay->joins);
     mem_free(replay);
@@ -202,6 +208,16 @@ static void next_queue(struct shard *shard, struct replay *replay)
     replay_drop_list(replay);
 }
 
+/* The list is through: it is the next queue's turn, unless there is more of this one. */
+static void end_of_list(struct shard *shard, struct replay *replay)
+{
+    if (replay->cut) {
+        replay_drop_list(replay);
+    } else {
+        next_queue(shard, replay);
+    }
+}
+
 static bool is_caught_up(const struct shard *shard, const struct replay *replay)
 {
     for (uint32_t q = 0; q < shard->options.queues; q++) {
@@ -215,15 +231,18 @@ static bool is_caught_up(const struct shard *shard, const struct replay *replay)
 enum step { STEP_LIVE, STEP_FULL, STEP_MORE, STEP_FAILED };
 
 static enum step replay_step(struct shard *shard, struct replay *replay, struct session *session,
-                             uint32_t *turn_sent)
+                             struct turn *turn)
 {
     uint32_t idle_queues = 0;
     for (int sent = 0; sent < STEP_MESSAGES && idle_queues < shard->options.queues;) {
-        if (!replay->listed && !replay_list(replay, session)) {
-            return STEP_FAILED;
+        if (!replay->listed) {
+            enum list_step step = replay_list(replay, session, &turn->finds);
+            if (step != LIST_DONE) {
+                return step == LIST_MORE ? STEP_MORE : STEP_FAILED;
+            }
         }
         if (replay->seq_at == replay->seq_count) {
-            next_queue(shard, replay);
+            end_of_list(shard, replay);
             if (is_caught_up(shard, replay)) {
                 return STEP_LIVE;
             }
@@ -236,21 +255,25 @@ static enum step replay_step(struct shard *shard, struct replay *replay, struct 
         replay_next(shard, replay, session);
         idle_queues = 0;
         sent++;
-        (*turn_sent)++;
+        turn->sent++;
     }
     return STEP_MORE;
 }
 
 /* The replay is in no list here. */
-static void replay_run(struct shard *shard, struct replay *replay, uint32_t *turn_sent)
+static void replay_run(struct shard *shard, struct replay *replay, struct turn *turn)
 {
     struct session *session = session_at(shard, replay->slot);
-    switch (replay_step(shard, replay, session, turn_sent)) {
+    switch (replay_step(shard, replay, session, turn)) {
     case STEP_LIVE: session_go_live(shard, session); break;
-    case STEP_FULL: give_up_place(shard, replay); break; /* others may go on meanwhile */
+    case STEP_FULL: /* others may go on meanwhile */
+        give_up_place(shard, replay);
+        replay_shorten_list(replay);
+        break;
     case STEP_MORE: list_add(&shard->running_replays, replay); break;
     case STEP_FAILED:
         give_up_place(shard, replay);
+        replay_drop_list(replay);
         ops_of(shard, session)->on_kick(shard, session, 4100);
         break;
     }
@@ -271,15 +294,16 @@ static void fill_places(struct shard *shard)
 /* Some steps of those that have a place. True: call it again at once. */
 bool replays_run(struct shard *shard)
 {
-    uint32_t sent = 0;
-    for (int steps = 0; steps < TURN_STEPS && sent < TURN_MESSAGES; steps++) {
+    struct turn turn = {0};
+    for (int steps = 0; steps < TURN_STEPS && turn.sent < TURN_MESSAGES && turn.finds < TURN_FINDS;
+         steps++) {
         fill_places(shard);
         struct replay *replay = shard->running_replays.first;
         if (!replay) {
             return false;
         }
         list_remove(replay);
-        replay_run(shard, replay, &sent);
+        replay_run(shard, replay, &turn);
     }
     return shard->running_replays.first || shard->waiting_replays.first;
 }

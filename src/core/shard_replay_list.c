@@ -1,11 +1,21 @@
 /* What a returning session missed in one queue: the seqs, in the window, of the messages to all its
- * targets. */
+ * targets. The window is searched from the newest to the oldest, some at a time; of many, the
+ * oldest are kept, and the next ones are listed when these are sent. */
+#include <string.h>
+
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/shard_private.h"
 #include "core/sid.h"
 
-enum { LIST_FIRST = 64 };
+enum {
+    LIST_FIRST = 64,
+    LIST_KEPT = 8192,      /* while it has a place */
+    LIST_KEPT_SLOW = 1024, /* while it waits for room in its transport */
+    STEP_COST = 512,       /* of one call of replay_list */
+    MEMBER_COST = 1,
+    FIND_COST = 32,
+};
 
 void replay_drop_list(struct replay *replay)
 {
@@ -13,7 +23,8 @@ void replay_drop_list(struct replay *replay)
     mem_free(replay->seqs);
     replay->seqs = NULL;
     replay->seq_cap = replay->seq_count = replay->seq_at = 0;
-    replay->listed = false;
+    replay->listed = replay->cut = false;
+    replay->listing = (struct replay_listing){0};
 }
 
 static struct replay_join *find_join(const struct replay *replay, uint32_t member)
@@ -57,7 +68,7 @@ void replay_forget_member(struct replay *replay, uint32_t member)
     replay_drop_list(replay);
 }
 
-static bool make_room(struct replay *replay)
+static bool grow(struct replay *replay)
 {
     if (replay->seq_count < replay->seq_cap) {
         return true;
@@ -70,80 +81,6 @@ static bool make_room(struct replay *replay)
     mem_account(MEM_SESSIONS, (int64_t)((cap - replay->seq_cap) * sizeof(*seqs)));
     replay->seqs = seqs;
     replay->seq_cap = cap;
-    return true;
-}
-
-/* A stretch of the queue, after from, up to and including to, and its seqs. */
-struct stretch {
-    struct bus_pos from;
-    struct bus_pos to;
-    uint64_t to_seq;
-};
-
-static bool add_key(struct replay *replay, uint64_t key, const struct stretch *stretch)
-{
-    struct window *window = replay->shard->options.window;
-    if (target_queue(key, replay->shard->options.queues) != replay->queue) {
-        return true;
-    }
-    bool complete;
-    struct window_search search = {
-        .queue = replay->queue,
-        .key = key,
-        .from_seq = window_seq_after(window, replay->queue, stretch->from, &complete),
-        .to_seq = stretch->to_seq};
-    while (!search.done) {
-        if (!make_room(replay)) {
-            return false;
-        }
-        replay->seq_count += (uint32_t)window_find(
-            window, &search, replay->seqs + replay->seq_count, replay->seq_cap - replay->seq_count);
-    }
-    return true;
-}
-
-static bool add_user(struct replay *replay, const struct session *session,
-                     const struct stretch *stretch)
-{
-    const struct shard *shard = replay->shard;
-    const struct user *user = session->user ? name_table_at(&shard->users, session->user) : NULL;
-    return !user || add_key(replay, user->name.key, stretch);
-}
-
-static bool add_session(struct replay *replay, const struct session *session,
-                        const struct stretch *stretch)
-{
-    const struct shard *shard = replay->shard;
-    struct sid sid;
-    char text[SID_LEN + 1];
-    shard_session_sid(shard, session, &sid);
-    sid_format(text, &shard->options.sid_key, &sid);
-    return add_key(replay, shard_key(shard, session->app, TARGET_SESSION, str_of(text)), stretch);
-}
-
-/* From where the group's messages are for the session. */
-static struct bus_pos join_pos(const struct replay *replay, uint32_t member, struct bus_pos cursor)
-{
-    const struct replay_join *noted = find_join(replay, member);
-    return noted ? bus_pos_max(noted->from, cursor) : cursor;
-}
-
-static bool add_groups(struct replay *replay, const struct session *session,
-                       const struct stretch *stretch)
-{
-    struct shard *shard = replay->shard;
-    const struct member *member;
-    for (uint32_t index = session->first_member; index; index = member->next) {
-        member = member_at(shard, index);
-        if (member->stamp >= MEMBER_PENDING) {
-            continue;
-        }
-        struct stretch since_join = *stretch;
-        since_join.from = join_pos(replay, index, stretch->from);
-        if (!add_key(replay, group_at(shard, member->group)->name.key, &since_join)) {
-            return false;
-        }
-    }
     return true;
 }
 
@@ -168,14 +105,149 @@ static void sort_list(struct replay *replay)
     replay->seq_count = kept;
 }
 
+/* Leaves the oldest ones. */
+static void cut_list(struct replay *replay, uint32_t count)
+{
+    if (replay->seq_count > count) {
+        replay->seq_count = count;
+        replay->cut = true;
+    }
+}
+
+/* What is newer than the oldest that fit need not be looked for any more. */
+static bool make_room(struct replay *replay)
+{
+    if (replay->seq_count < 2 * LIST_KEPT) {
+        return grow(replay);
+    }
+    sort_list(replay);
+    cut_list(replay, LIST_KEPT);
+    if (replay->cut) {
+        replay->listing.to_seq = replay->seqs[replay->seq_count - 1];
+        replay->listing.search.to_seq = replay->listing.to_seq;
+    }
+    return true;
+}
+
+/* Its transport is slow: the list holds little memory meanwhile, and need not be made anew. */
+void replay_shorten_list(struct replay *replay)
+{
+    uint32_t rest = replay->seq_count - replay->seq_at;
+    uint32_t count = rest < LIST_KEPT_SLOW ? rest : LIST_KEPT_SLOW;
+    uint64_t *kept = replay->listed ? mem_alloc(sizeof(*kept) * (count + 1)) : NULL;
+    if (!kept) {
+        replay_drop_list(replay);
+        return;
+    }
+    memcpy(kept, replay->seqs + replay->seq_at, sizeof(*kept) * count);
+    mem_account(MEM_SESSIONS, ((int64_t)count + 1 - replay->seq_cap) * (int64_t)sizeof(*kept));
+    mem_free(replay->seqs);
+    replay->seqs = kept;
+    replay->cut = replay->cut || rest > count;
+    replay->seq_count = count;
+    replay->seq_cap = count + 1;
+    replay->seq_at = 0;
+}
+
+/* From where the group's messages are for the session. */
+static struct bus_pos join_pos(const struct replay *replay, uint32_t member, struct bus_pos cursor)
+{
+    const struct replay_join *noted = find_join(replay, member);
+    return noted ? bus_pos_max(noted->from, cursor) : cursor;
+}
+
+static void search_key(struct replay *replay, uint64_t key, struct bus_pos from)
+{
+    const struct shard *shard = replay->shard;
+    bool complete;
+    if (target_queue(key, shard->options.queues) != replay->queue) {
+        return;
+    }
+    replay->listing.searching = true;
+    replay->listing.search = (struct window_search){
+        .queue = replay->queue,
+        .key = key,
+        .from_seq = window_seq_after(shard->options.window, replay->queue, from, &complete),
+        .to_seq = replay->listing.to_seq};
+}
+
+static uint64_t session_key(const struct shard *shard, const struct session *session)
+{
+    struct sid sid;
+    char text[SID_LEN + 1];
+    shard_session_sid(shard, session, &sid);
+    sid_format(text, &shard->options.sid_key, &sid);
+    return shard_key(shard, session->app, TARGET_SESSION, str_of(text));
+}
+
+/* Who joins while the list is made is put before the member in hand, and what is in the list's
+ * stretch is not for it. Who leaves lets the list be made anew. */
+static bool search_group(struct replay *replay)
+{
+    struct shard *shard = replay->shard;
+    struct replay_listing *listing = &replay->listing;
+    if (!listing->member) {
+        return false;
+    }
+    const struct member *member = member_at(shard, listing->member);
+    if (member->stamp < MEMBER_PENDING) {
+        search_key(replay, group_at(shard, member->group)->name.key,
+                   join_pos(replay, listing->member, listing->from));
+    }
+    listing->member = member->next;
+    return true;
+}
+
+/* The next of its targets; false when there are no more. */
+static bool search_next(struct replay *replay, const struct session *session)
+{
+    struct shard *shard = replay->shard;
+    struct replay_listing *listing = &replay->listing;
+    switch (listing->stage) {
+    case LIST_BEGIN:
+        listing->stage = LIST_ALL;
+        search_key(replay, shard->apps[session->app].all_key, listing->from);
+        return true;
+    case LIST_ALL:
+        listing->stage = LIST_USER;
+        if (session->user) {
+            search_key(replay, user_at(shard, session->user)->name.key, listing->from);
+        }
+        return true;
+    case LIST_USER:
+        listing->stage = LIST_SESSION;
+        search_key(replay, session_key(shard, session), listing->from);
+        return true;
+    case LIST_SESSION:
+        listing->stage = LIST_GROUPS;
+        listing->member = session->first_member;
+        return true;
+    case LIST_GROUPS: break;
+    }
+    return search_group(replay);
+}
+
+static bool find_some(struct replay *replay)
+{
+    struct replay_listing *listing = &replay->listing;
+    if (!make_room(replay)) {
+        return false;
+    }
+    replay->seq_count += (uint32_t)window_find(replay->shard->options.window, &listing->search,
+                                               replay->seqs + replay->seq_count,
+                                               replay->seq_cap - replay->seq_count);
+    listing->searching = !listing->search.done;
+    return true;
+}
+
 /* What was evicted before or while it was listed is told; looking only now misses nothing. */
-static void tell_evicted(struct replay *replay, const struct stretch *stretch)
+static void tell_evicted(struct replay *replay)
 {
     struct shard *shard = replay->shard;
     struct window_span span;
     window_span(shard->options.window, replay->queue, &span);
-    struct bus_pos tail = bus_pos_min(span.tail, stretch->to);
-    if (bus_pos_compare(tail, stretch->from) <= 0) {
+    struct bus_pos tail = bus_pos_min(span.tail, replay->list_end);
+    if (bus_pos_compare(tail, replay->listing.from) <= 0) {
         return;
     }
     replay_tell_gap(shard, replay, tail, SESSION_GAP_OVERFLOW);
@@ -184,27 +256,51 @@ static void tell_evicted(struct replay *replay, const struct stretch *stretch)
     }
 }
 
-/* Lists what the session misses in its queue up to what has left the ring. False when memory is
- * out. */
-bool replay_list(struct replay *replay, struct session *session)
+/* Up to what has left the ring. False when there is nothing. */
+static bool begin_list(struct replay *replay)
 {
     struct shard *shard = replay->shard;
-    struct stretch stretch = {.from = replay->queues[replay->queue].cursor,
-                              .to = lane_settled(shard, replay->queue)};
-    replay->list_end = bus_pos_max(stretch.from, stretch.to);
-    replay->listed = true;
-    if (bus_pos_compare(stretch.from, stretch.to) >= 0) {
-        return true;
-    }
+    struct bus_pos from = replay->queues[replay->queue].cursor;
+    struct bus_pos to = lane_settled(shard, replay->queue);
     bool complete;
-    stretch.to_seq = window_seq_after(shard->options.window, replay->queue, stretch.to, &complete) -
-                     1;
-    if (!add_key(replay, shard->apps[session->app].all_key, &stretch) ||
-        !add_user(replay, session, &stretch) || !add_session(replay, session, &stretch) ||
-        !add_groups(replay, session, &stretch)) {
+    replay->listing.from = from;
+    replay->list_end = bus_pos_max(from, to);
+    if (bus_pos_compare(from, to) >= 0) {
         return false;
     }
-    sort_list(replay);
-    tell_evicted(replay, &stretch);
+    replay->listing.to_seq = window_seq_after(shard->options.window, replay->queue, to, &complete) -
+                             1;
     return true;
+}
+
+static void end_list(struct replay *replay)
+{
+    replay->listed = true;
+    sort_list(replay);
+    cut_list(replay, LIST_KEPT);
+    tell_evicted(replay);
+}
+
+/* Goes on with the list of its queue. */
+enum list_step replay_list(struct replay *replay, struct session *session, uint32_t *turn_finds)
+{
+    if (replay->listing.stage == LIST_BEGIN && !begin_list(replay)) {
+        replay->listed = true;
+        return LIST_DONE;
+    }
+    for (int cost = 0; cost < STEP_COST;) {
+        if (replay->listing.searching) {
+            if (!find_some(replay)) {
+                return LIST_FAILED;
+            }
+            cost += FIND_COST;
+            (*turn_finds)++;
+        } else if (!search_next(replay, session)) {
+            end_list(replay);
+            return LIST_DONE;
+        } else {
+            cost += MEMBER_COST;
+        }
+    }
+    return LIST_MORE;
 }

@@ -184,6 +184,60 @@ static void a_group_left_in_the_midst_of_a_list_ends_it(void **state)
     assert_int_equal(session->state, SESSION_LIVE);
 }
 
+/* The session was told of these messages, in this order, and of nothing else. */
+static void assert_told_numbers(const struct session *session, int from, int to)
+{
+    struct buf expected = {0};
+    for (int i = from; i <= to; i++) {
+        buf_printf(&expected, "%smsg %d", i == from ? "" : ", ", i);
+    }
+    shard_test_assert_told(session, buf_cstr(&expected));
+    buf_fini(&expected);
+}
+
+static void what_is_listed_outlives_a_pause_of_the_transport(void **state)
+{
+    shard_test_teardown(state);
+    shard_test_open(1024, 64 << 20, 0);
+    struct session_resume resume = here();
+    push_numbers("u:a", 1, 3000);
+    struct session *session = come_back("a", NULL, &resume);
+    shard_test.is_slow[session->fd] = true;
+    shard_test_run();
+    shard_test_assert_told(session, "start full");
+    struct replay *replay = replay_of(shard_test.shard, session);
+    assert_true(replay->listed && replay->cut);
+    assert_int_equal(replay->seq_count, 1024);
+    shard_test.is_slow[session->fd] = false;
+    shard_replay_continue(shard_test.shard, session);
+    shard_test_turn_shard(); /* sends as much as a turn may */
+    shard_test.is_slow[session->fd] = true;
+    shard_test_run();
+    assert_int_equal(replay->seq_count, 1024);
+    shard_test.is_slow[session->fd] = false;
+    shard_replay_continue(shard_test.shard, session);
+    shard_test_run();
+    assert_told_numbers(session, 1, 3000);
+    assert_int_equal(session->state, SESSION_LIVE);
+}
+
+static void of_many_the_oldest_are_listed_first(void **state)
+{
+    shard_test_teardown(state);
+    shard_test_open(1024, 64 << 20, 0);
+    struct session_resume resume = here();
+    push_numbers("u:a", 1, 20000);
+    struct session *session = come_back("a", NULL, &resume);
+    shard_test.is_slow[session->fd] = true;
+    shard_test_run();
+    shard_test_assert_told(session, "start full");
+    shard_test.is_slow[session->fd] = false;
+    shard_replay_continue(shard_test.shard, session);
+    shard_test_run();
+    assert_told_numbers(session, 1, 20000);
+    assert_int_equal(session->state, SESSION_LIVE);
+}
+
 /* There is one place in these tests. */
 static void those_that_wait_for_a_place_get_their_turn(void **state)
 {
@@ -386,6 +440,8 @@ int main(void)
         WITH_SHARD(a_turn_sends_so_much_and_the_next_goes_on),
         WITH_SHARD(what_is_evicted_from_the_midst_of_a_list_is_a_gap),
         WITH_SHARD(a_group_left_in_the_midst_of_a_list_ends_it),
+        WITH_SHARD(what_is_listed_outlives_a_pause_of_the_transport),
+        WITH_SHARD(of_many_the_oldest_are_listed_first),
         WITH_SHARD(those_that_wait_for_a_place_get_their_turn),
         WITH_SHARD(sessions_that_end_while_they_wait_leave_the_line),
         WITH_SHARD(a_group_joined_on_the_way_counts_from_there),
