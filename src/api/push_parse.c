@@ -1,5 +1,6 @@
 #include "api/push_parse.h"
 
+#include "api/push_parse_private.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "proto/base64.h"
@@ -23,15 +24,15 @@ void push_fini(struct push *push)
     *push = (struct push){0};
 }
 
-static bool fail(struct push_error *error, int status, const char *code, const char *detail)
+bool push_fail(struct push_error *error, int status, const char *code, const char *detail)
 {
     *error = (struct push_error){status, code, detail};
     return false;
 }
 
-static bool out_of_memory(struct push_error *error)
+bool push_out_of_memory(struct push_error *error)
 {
-    return fail(error, 503, "overloaded", "The gateway is short of memory.");
+    return push_fail(error, 503, "overloaded", "The gateway is short of memory.");
 }
 
 bool push_add_target(struct push *push, enum target_kind kind, struct str name)
@@ -49,8 +50,7 @@ bool push_add_target(struct push *push, enum target_kind kind, struct str name)
     return true;
 }
 
-/* Scratch is reserved once for a whole input, since texts point into it. */
-static bool reserve_scratch(struct push *push, size_t len)
+bool push_reserve_scratch(struct push *push, size_t len)
 {
     return buf_reserve(&push->scratch, len + 1) != NULL;
 }
@@ -82,20 +82,21 @@ static bool read_targets(struct push *push, struct json_value array, enum target
         return true;
     }
     if (array.type != JSON_TYPE_ARRAY) {
-        return fail(error, 422, "invalid_to", "The keys of `to` are arrays of names.");
+        return push_fail(error, 422, "invalid_to", "The keys of `to` are arrays of names.");
     }
     json_iter_init(&iter, array);
     while (json_next(&iter, NULL, &value)) {
         struct str name;
         if (!read_name(push, value, limits->name_bytes, &name)) {
-            return fail(error, 422, "invalid_to",
-                        "A target's name is empty, too long, or has control characters.");
+            return push_fail(error, 422, "invalid_to",
+                             "A target's name is empty, too long, or has control characters.");
         }
         if (push->target_count >= limits->targets) {
-            return fail(error, 422, "too_many_targets", "`to` names more targets than allowed.");
+            return push_fail(error, 422, "too_many_targets",
+                             "`to` names more targets than allowed.");
         }
         if (!push_add_target(push, kind, name)) {
-            return out_of_memory(error);
+            return push_out_of_memory(error);
         }
     }
     return true;
@@ -112,23 +113,23 @@ static bool read_to(struct push *push, struct json_value to, const struct settin
     size_t unknown;
     bool all = false;
     if (json_read_fields(to, fields, 5, &unknown) || unknown) {
-        return fail(error, 422, "invalid_to",
-                    "`to` is an object of users, groups, sessions and all.");
+        return push_fail(error, 422, "invalid_to",
+                         "`to` is an object of users, groups, sessions and all.");
     }
     if (fields[3].value.type != JSON_TYPE_NONE) {
-        return fail(error, 422, "unsupported_field", "`to.tickets` is not supported.");
+        return push_fail(error, 422, "unsupported_field", "`to.tickets` is not supported.");
     }
     if (fields[4].value.type != JSON_TYPE_NONE && !json_bool(fields[4].value, &all)) {
-        return fail(error, 422, "invalid_to", "`to.all` is true or false.");
+        return push_fail(error, 422, "invalid_to", "`to.all` is true or false.");
     }
     bool good = read_targets(push, fields[0].value, TARGET_USER, limits, error) &&
                 read_targets(push, fields[1].value, TARGET_GROUP, limits, error) &&
                 read_targets(push, fields[2].value, TARGET_SESSION, limits, error);
     if (good && all && !push_add_target(push, TARGET_ALL, STR(""))) {
-        return out_of_memory(error);
+        return push_out_of_memory(error);
     }
     if (good && push->target_count == 0) {
-        return fail(error, 422, "invalid_to", "`to` names nobody.");
+        return push_fail(error, 422, "invalid_to", "`to` names nobody.");
     }
     return good;
 }
@@ -147,16 +148,17 @@ static bool read_except(struct push *push, struct json_value except,
         (fields[0].value.type != JSON_TYPE_NONE && fields[0].value.type != JSON_TYPE_ARRAY) ||
         (fields[1].value.type != JSON_TYPE_NONE &&
          !read_name(push, fields[1].value, limits->name_bytes, &push->origin_tag))) {
-        return fail(error, 422, "invalid_except",
-                    "`except` is an object of sessions (an array) and origin (a text).");
+        return push_fail(error, 422, "invalid_except",
+                         "`except` is an object of sessions (an array) and origin (a text).");
     }
     json_iter_init(&iter, fields[0].value);
     while (json_next(&iter, NULL, &value)) {
         if (push->except_count == PUSH_EXCEPTS_MAX) {
-            return fail(error, 422, "invalid_except", "`except` names more than 100 sessions.");
+            return push_fail(error, 422, "invalid_except",
+                             "`except` names more than 100 sessions.");
         }
         if (!read_name(push, value, limits->name_bytes, &push->excepts[push->except_count++])) {
-            return fail(error, 422, "invalid_except", "`except.sessions` holds session ids.");
+            return push_fail(error, 422, "invalid_except", "`except.sessions` holds session ids.");
         }
     }
     return true;
@@ -168,11 +170,11 @@ static bool decode_base64(struct push *push, struct json_value value, struct pus
     uint8_t *to;
     size_t len;
     if (!decode_text(push, value, &text)) {
-        return fail(error, 422, "invalid_data_base64", "`data_base64` is a text.");
+        return push_fail(error, 422, "invalid_data_base64", "`data_base64` is a text.");
     }
     to = push->scratch.data + push->scratch.len; /* room for it was reserved with the rest */
     if (base64_decode(to, push->scratch.cap - push->scratch.len, &len, text, BASE64_STANDARD)) {
-        return fail(error, 422, "invalid_data_base64", "`data_base64` is not base64.");
+        return push_fail(error, 422, "invalid_data_base64", "`data_base64` is not base64.");
     }
     push->scratch.len += len;
     push->data = str_make(to, len);
@@ -184,7 +186,7 @@ static bool read_data(struct push *push, struct json_value data, struct json_val
                       const struct settings_limits *limits, struct push_error *error)
 {
     if ((data.type == JSON_TYPE_NONE) == (base64.type == JSON_TYPE_NONE)) {
-        return fail(error, 422, "invalid_data", "A message has `data` or `data_base64`.");
+        return push_fail(error, 422, "invalid_data", "A message has `data` or `data_base64`.");
     }
     if (data.type != JSON_TYPE_NONE) {
         push->data = data.raw;
@@ -193,12 +195,12 @@ static bool read_data(struct push *push, struct json_value data, struct json_val
         return false;
     }
     if (push->data.len > limits->message_bytes) {
-        return fail(error, 413, "message_too_large", "The data is over limits.message.");
+        return push_fail(error, 413, "message_too_large", "The data is over limits.message.");
     }
     return true;
 }
 
-static bool set_wait(struct push *push, struct str wait, struct push_error *error)
+bool push_set_wait(struct push *push, struct str wait, struct push_error *error)
 {
     if (str_equal(wait, STR("none"))) {
         push->wait = PUSH_WAIT_NONE;
@@ -207,9 +209,9 @@ static bool set_wait(struct push *push, struct str wait, struct push_error *erro
     } else if (str_equal(wait, STR("written"))) {
         push->wait = PUSH_WAIT_WRITTEN;
     } else if (str_equal(wait, STR("acked"))) {
-        return fail(error, 422, "unsupported_field", "`wait` of acked is not supported.");
+        return push_fail(error, 422, "unsupported_field", "`wait` of acked is not supported.");
     } else {
-        return fail(error, 422, "invalid_wait", "`wait` is none, routed or written.");
+        return push_fail(error, 422, "invalid_wait", "`wait` is none, routed or written.");
     }
     return true;
 }
@@ -235,13 +237,14 @@ static bool read_numbers(struct push *push, const struct json_field *fields,
     uint64_t ttl;
     if (fields[F_TTL].value.type != JSON_TYPE_NONE) {
         if (!json_u64(fields[F_TTL].value, UINT32_MAX, &ttl) || ttl == 0) {
-            return fail(error, 422, "invalid_ttl_ms", "`ttl_ms` is a number of 1 to 4294967295.");
+            return push_fail(error, 422, "invalid_ttl_ms",
+                             "`ttl_ms` is a number of 1 to 4294967295.");
         }
         push->ttl_ms = (uint32_t)ttl;
     }
     if (fields[F_WAIT_MS].value.type != JSON_TYPE_NONE &&
         !json_u64(fields[F_WAIT_MS].value, limits->wait_ms, &push->wait_ms)) {
-        return fail(error, 422, "invalid_wait_ms", "`wait_ms` is a number up to limits.wait.");
+        return push_fail(error, 422, "invalid_wait_ms", "`wait_ms` is a number up to limits.wait.");
     }
     return true;
 }
@@ -252,17 +255,17 @@ static bool read_texts(struct push *push, const struct json_field *fields,
     struct str wait;
     if (fields[F_TYPE].value.type != JSON_TYPE_NONE &&
         !read_name(push, fields[F_TYPE].value, limits->name_bytes, &push->type)) {
-        return fail(error, 422, "invalid_type", "`type` is a short text.");
+        return push_fail(error, 422, "invalid_type", "`type` is a short text.");
     }
     if (fields[F_ID].value.type != JSON_TYPE_NONE &&
         !read_name(push, fields[F_ID].value, limits->name_bytes, &push->id)) {
-        return fail(error, 422, "invalid_id", "`id` is a short text.");
+        return push_fail(error, 422, "invalid_id", "`id` is a short text.");
     }
     if (fields[F_WAIT].value.type != JSON_TYPE_NONE) {
         if (!decode_text(push, fields[F_WAIT].value, &wait)) {
-            return fail(error, 422, "invalid_wait", "`wait` is none, routed or written.");
+            return push_fail(error, 422, "invalid_wait", "`wait` is none, routed or written.");
         }
-        return set_wait(push, wait, error);
+        return push_set_wait(push, wait, error);
     }
     return true;
 }
@@ -271,11 +274,11 @@ static bool refuse_unsupported(const struct json_field *fields, struct push_erro
 {
     bool final = false;
     if (fields[F_COLLAPSE].value.type != JSON_TYPE_NONE) {
-        return fail(error, 422, "unsupported_field", "`collapse` is not supported.");
+        return push_fail(error, 422, "unsupported_field", "`collapse` is not supported.");
     }
     if (fields[F_FINAL].value.type != JSON_TYPE_NONE &&
         (!json_bool(fields[F_FINAL].value, &final) || final)) {
-        return fail(error, 422, "unsupported_field", "`final` is not supported.");
+        return push_fail(error, 422, "unsupported_field", "`final` is not supported.");
     }
     return true;
 }
@@ -298,141 +301,20 @@ bool push_read_object(struct push *push, struct json_value object,
     };
     size_t unknown;
     if (object.type != JSON_TYPE_OBJECT) {
-        return fail(out_error, 422, "invalid_message", "A message is a JSON object.");
+        return push_fail(out_error, 422, "invalid_message", "A message is a JSON object.");
     }
     int err = json_read_fields(object, fields, FIELDS, &unknown);
     if (err || unknown) {
-        return fail(out_error, 422, err ? "repeated_field" : "unknown_field",
-                    err ? "A key stands twice in the message."
-                        : "The message has a key that is not known.");
+        return push_fail(out_error, 422, err ? "repeated_field" : "unknown_field",
+                         err ? "A key stands twice in the message."
+                             : "The message has a key that is not known.");
     }
-    if (!reserve_scratch(push, 2 * object.raw.len)) { /* texts unescaped, data decoded */
-        return out_of_memory(out_error);
+    if (!push_reserve_scratch(push, 2 * object.raw.len)) { /* texts unescaped, data decoded */
+        return push_out_of_memory(out_error);
     }
     return read_to(push, fields[F_TO].value, limits, out_error) &&
            read_except(push, fields[F_EXCEPT].value, limits, out_error) &&
            read_texts(push, fields, limits, out_error) &&
            read_numbers(push, fields, limits, out_error) && refuse_unsupported(fields, out_error) &&
            read_data(push, fields[F_DATA].value, fields[F_DATA_BASE64].value, limits, out_error);
-}
-
-/* ---- raw bodies ---- */
-
-static bool is_type(struct str content_type, const char *type)
-{
-    struct str rest = content_type;
-    struct str media = content_type;
-    str_split(&rest, ';', &media);
-    return str_equal_nocase(str_trim(media), str_of(type));
-}
-
-static bool is_json_type(struct str content_type)
-{
-    struct str rest = content_type;
-    struct str media = content_type;
-    str_split(&rest, ';', &media);
-    media = str_trim(media);
-    return is_type(content_type, "application/json") || str_ends_with(media, STR("+json"));
-}
-
-static bool is_json(struct str body, const struct settings_limits *limits, struct str *out_raw)
-{
-    struct json_value value;
-    if (json_parse(&value, body, (unsigned)limits->json_depth, NULL)) {
-        return false;
-    }
-    *out_raw = value.raw;
-    return true;
-}
-
-/* What `curl -d` sends is called a form; nobody means one here: it is JSON when it reads as JSON,
- * else text. */
-static bool read_body(struct push *push, struct str content_type, struct str body,
-                      const struct settings_limits *limits, struct push_error *error)
-{
-    bool guess = is_type(content_type, "application/x-www-form-urlencoded") || !content_type.len;
-    bool text = str_starts_with(content_type, STR("text/"));
-    push->data = body;
-    if ((guess || is_json_type(content_type)) && is_json(body, limits, &push->data)) {
-        push->data_kind = EVENT_DATA_JSON;
-    } else if (is_json_type(content_type)) {
-        return fail(error, 400, "bad_json", "The body is not JSON.");
-    } else if ((guess || text) && utf8_is_valid(body)) {
-        push->data_kind = EVENT_DATA_TEXT;
-    } else if (text) {
-        return fail(error, 400, "bad_text", "The body is not UTF-8.");
-    } else {
-        push->data_kind = EVENT_DATA_BINARY;
-    }
-    if (push->data.len > limits->message_bytes) {
-        return fail(error, 413, "message_too_large", "The data is over limits.message.");
-    }
-    return true;
-}
-
-static bool read_option(struct push *push, struct str name, struct str value,
-                        const struct settings_limits *limits, struct push_error *error)
-{
-    uint64_t number;
-    bool clean = token_name_is_clean(value, limits->name_bytes);
-    if (str_equal(name, STR("type"))) {
-        push->type = value;
-        return clean || fail(error, 422, "invalid_type", "`type` is a short text.");
-    }
-    if (str_equal(name, STR("id"))) {
-        push->id = value;
-        return clean || fail(error, 422, "invalid_id", "`id` is a short text.");
-    }
-    if (str_equal(name, STR("origin"))) {
-        push->origin_tag = value;
-        return clean || fail(error, 422, "invalid_except", "`origin` is a short text.");
-    }
-    if (str_equal(name, STR("wait"))) {
-        return set_wait(push, value, error);
-    }
-    if (str_equal(name, STR("ttl_ms"))) {
-        if (!str_to_u64(value, UINT32_MAX, &number) || number == 0) {
-            return fail(error, 422, "invalid_ttl_ms", "`ttl_ms` is a number of 1 to 4294967295.");
-        }
-        push->ttl_ms = (uint32_t)number;
-        return true;
-    }
-    if (str_equal(name, STR("wait_ms"))) {
-        return str_to_u64(value, limits->wait_ms, &push->wait_ms) ||
-               fail(error, 422, "invalid_wait_ms", "`wait_ms` is a number up to limits.wait.");
-    }
-    if (str_equal(name, STR("app"))) {
-        return true; /* read where the caller is identified */
-    }
-    return fail(error, 422, "unknown_option", "The query has an option that is not known.");
-}
-
-static bool read_query(struct push *push, struct str query, const struct settings_limits *limits,
-                       struct push_error *error)
-{
-    struct str rest = query;
-    struct str name;
-    struct str raw;
-    while (uri_query_next(&rest, &name, &raw)) {
-        char *to = (char *)push->scratch.data + push->scratch.len;
-        ssize_t len = uri_decode_query(raw, to, push->scratch.cap - push->scratch.len);
-        if (len < 0) {
-            return fail(error, 400, "bad_query", "The query has a bad escape.");
-        }
-        push->scratch.len += (size_t)len;
-        if (!read_option(push, name, str_make(to, (size_t)len), limits, error)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool push_read_raw(struct push *push, struct str query, struct str content_type, struct str body,
-                   const struct settings_limits *limits, struct push_error *out_error)
-{
-    if (!reserve_scratch(push, query.len)) {
-        return out_of_memory(out_error);
-    }
-    return read_query(push, query, limits, out_error) &&
-           read_body(push, content_type, body, limits, out_error);
 }

@@ -8,78 +8,7 @@
 #include "base/mem.h"
 #include "server/http_conn_private.h"
 
-enum { CHECK_MIN_MS = 20, CHECK_MAX_MS = 1000, KEEP_BUFFER = 4096, DROP_SENT = 65536 };
-
-static bool flush_dirty(void *owner);
-
-int http_service_create(struct http_service **out_service,
-                        const struct http_service_options *options)
-{
-    struct http_service *service = mem_zalloc(sizeof(*service));
-    if (!service) {
-        return ERR_NO_MEMORY;
-    }
-    service->options = *options;
-    http_service_set_settings(service, options->settings);
-    int err = loop_add_turn_end(options->loop, flush_dirty, service);
-    if (err) {
-        settings_unref(service->settings);
-        mem_free(service);
-        return err;
-    }
-    *out_service = service;
-    return 0;
-}
-
-/* How often a connection's deadlines are looked at: fine enough for the shortest of them. */
-static uint64_t check_interval(const struct settings_limits *limits)
-{
-    uint64_t shortest = limits->header_timeout_ms;
-    shortest = limits->write_stall_ms < shortest ? limits->write_stall_ms : shortest;
-    shortest = limits->body_timeout_ms < shortest ? limits->body_timeout_ms : shortest;
-    uint64_t interval = shortest / 8;
-    interval = interval < CHECK_MIN_MS ? CHECK_MIN_MS : interval;
-    return interval > CHECK_MAX_MS ? CHECK_MAX_MS : interval;
-}
-
-void http_service_set_settings(struct http_service *service, const struct settings *settings)
-{
-    struct settings *old = service->settings;
-    service->settings = settings_ref((struct settings *)settings);
-    service->check_ms = check_interval(&settings->limits);
-    settings_unref(old);
-}
-
-const struct settings *http_service_settings(const struct http_service *service)
-{
-    return service->settings;
-}
-
-struct loop *http_service_loop(const struct http_service *service)
-{
-    return service->options.loop;
-}
-
-uint32_t http_service_connections(const struct http_service *service)
-{
-    return atomic_load_explicit(&service->conn_count, memory_order_acquire);
-}
-
-uint32_t http_service_open_exchanges(const struct http_service *service)
-{
-    return atomic_load_explicit(&service->exchange_count, memory_order_acquire);
-}
-
-void http_service_free(struct http_service *service)
-{
-    while (service->free_exchanges) {
-        struct http_exchange *exchange = service->free_exchanges;
-        service->free_exchanges = exchange->next;
-        mem_free(exchange);
-    }
-    settings_unref(service->settings);
-    mem_free(service);
-}
+enum { KEEP_BUFFER = 4096, DROP_SENT = 65536 };
 
 void http_conn_set_phase(struct http_conn *conn, enum phase phase)
 {
@@ -235,19 +164,19 @@ static void settle_phase(struct http_conn *conn)
     }
 }
 
-static bool may_go_on(const struct http_conn *conn)
+bool http_conn_may_go_on(const struct http_conn *conn)
 {
     return conn->stopped && !conn->dead && !conn->closing && !http_conn_is_paused(conn);
 }
 
 static void process_buffered(struct http_conn *conn)
 {
-    if (may_go_on(conn)) {
+    if (http_conn_may_go_on(conn)) {
         http_conn_read_requests(conn, NULL, 0);
     }
 }
 
-static void flush_conn(struct http_conn *conn)
+void http_conn_flush(struct http_conn *conn)
 {
     send_out(conn);
     if (!conn->dead) {
@@ -261,30 +190,6 @@ static void flush_conn(struct http_conn *conn)
         update_watch(conn);
     }
     http_conn_account(conn);
-}
-
-static bool flush_dirty(void *owner)
-{
-    struct http_service *service = owner;
-    struct http_conn *conn = service->dirty;
-    service->dirty = NULL;
-    service->flushing = true;
-    service->came_late = false;
-    while (conn) {
-        struct http_conn *next = conn->next_dirty;
-        if (!conn->dead) {
-            flush_conn(conn);
-        }
-        conn->dirty = false;
-        if (conn->dead) {
-            http_conn_destroy(conn);
-        } else if (may_go_on(conn)) {
-            http_conn_mark_dirty(conn); /* the peer took it all: on with the next turn */
-        }
-        conn = next;
-    }
-    service->flushing = false;
-    return service->dirty || service->came_late;
 }
 
 static void on_ready(struct loop_watch *watch, unsigned events)
@@ -347,21 +252,6 @@ static void link_conn(struct http_conn *conn)
     atomic_fetch_add_explicit(&service->conn_count, 1, memory_order_relaxed);
 }
 
-static bool is_idle(const struct http_conn *conn)
-{
-    return conn->phase == PHASE_IDLE || conn->phase == PHASE_FIRST;
-}
-
-/* What has arrived is still read and answered; who has nothing under way is let go. */
-static void let_go(struct http_conn *conn)
-{
-    if (is_idle(conn)) {
-        http_conn_on_readable(conn);
-        conn->closing = conn->closing || is_idle(conn);
-        http_conn_mark_dirty(conn);
-    }
-}
-
 void http_service_accept(struct http_service *service, int fd, const struct addr *peer)
 {
     if (!take_place(service)) {
@@ -377,35 +267,4 @@ void http_service_accept(struct http_service *service, int fd, const struct addr
     link_conn(conn);
     http_conn_account(conn);
     loop_timer_start(service->options.loop, &conn->timer, service->check_ms);
-}
-
-void http_service_drain(struct http_service *service)
-{
-    service->draining = true;
-    for (struct http_conn *conn = service->conns; conn;) {
-        struct http_conn *next = conn->next;
-        let_go(conn);
-        conn = next;
-    }
-}
-
-void http_service_destroy(struct http_service *service)
-{
-    if (!service) {
-        return;
-    }
-    for (struct http_conn *conn = service->dirty; conn;) {
-        struct http_conn *next = conn->next_dirty;
-        conn->dirty = false;
-        conn = next;
-    }
-    service->dirty = NULL;
-    while (service->conns) {
-        service->conns->in_handler = false;
-        http_conn_destroy(service->conns);
-    }
-    service->destroyed = true;
-    if (atomic_load(&service->exchange_count) == 0) {
-        http_service_free(service);
-    }
 }

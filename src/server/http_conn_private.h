@@ -1,5 +1,6 @@
 /* What the sources of http_conn share; nobody else includes it.
- *   http_conn.c         services and connections: their life, what is watched, what is sent
+ *   http_conn.c         connections: their life, what is watched, what is sent
+ *   http_conn_service.c all of a listener together
  *   http_conn_read.c    bytes in, requests out
  *   http_conn_answer.c  exchanges and their answers
  *   http_conn_timer.c   deadlines */
@@ -107,6 +108,14 @@ void http_conn_mark_dirty(struct http_conn *conn); /* it is looked at when the t
 
 /* Frees it; in a handler, or when it is dirty, whoever holds it frees it. */
 void http_conn_destroy(struct http_conn *conn);
+
+/* Sends what there is, reads on what waited, settles what is watched. */
+void http_conn_flush(struct http_conn *conn);
+
+/* Requests wait in `in` although nothing holds them back any more. */
+bool http_conn_may_go_on(const struct http_conn *conn);
+
+/* http_conn_service.c */
 void http_service_free(struct http_service *service);
 
 /* Before bytes are appended to out: a stall is measured from here. */

@@ -8,10 +8,11 @@
 #include "proto/ws_deflate.h"
 #include "server/connect.h"
 #include "server/stats.h"
+#include "server/worker_private.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session.h"
 
-enum { MAX_REPLAYS = 64, CLIENT_KEEP_FREE = 32, CORK_FROM = 2, TURN_ROUNDS = 3 };
+enum { MAX_REPLAYS = 64, CLIENT_KEEP_FREE = 32 };
 
 static _Thread_local struct worker *current_worker;
 
@@ -19,175 +20,6 @@ struct worker *worker_current(void)
 {
     return current_worker;
 }
-
-/* ---- to and from the bus thread ---- */
-
-void worker_post(struct worker *worker, struct mail *mail)
-{
-    mailbox_post(&worker->mailbox, mail);
-}
-
-void worker_send_to_hub(struct worker *worker, struct mail *mail)
-{
-    mail_chain_add(&worker->to_hub, mail);
-}
-
-static void on_ring(struct mail *mail)
-{
-    struct worker *worker = MAIL_OWNER(mail, struct worker, ring_mail);
-    atomic_store_explicit(&worker->ring_posted, false, memory_order_release);
-    worker->ring_ready = true;
-}
-
-void worker_wake(struct worker *worker)
-{
-    if (worker == current_worker) {
-        worker->ring_ready = true;
-        return;
-    }
-    if (!atomic_exchange_explicit(&worker->ring_posted, true, memory_order_acq_rel)) {
-        mailbox_post(&worker->mailbox, &worker->ring_mail);
-    }
-}
-
-void worker_give_back(struct worker *worker, struct mail_chain *done)
-{
-    if (worker != current_worker) {
-        mailbox_post_chain(&worker->mailbox, done->first, done->last);
-        return;
-    }
-    while (done->first) {
-        struct mail *mail = done->first;
-        done->first = mail->next;
-        mail_chain_add(&worker->done, mail);
-    }
-}
-
-static void run_interest(struct mail *mail)
-{
-    struct interest_batch *batch = MAIL_OWNER(mail, struct interest_batch, mail);
-    struct worker *worker = batch->owner;
-    hub_interest(worker->gateway->hub, batch);
-}
-
-static void send_interest(void *owner, struct interest_batch *batch)
-{
-    struct worker *worker = owner;
-    batch->owner = worker;
-    batch->mail.run = run_interest;
-    worker_send_to_hub(worker, &batch->mail);
-}
-
-static void run_catch_up(struct mail *mail)
-{
-    struct worker *worker = MAIL_OWNER(mail, struct worker, catch_up_mail);
-    hub_catch_up(worker->gateway->hub, worker->index);
-}
-
-/* One is under way at most: the shard asks again only after its answer. */
-static void ask_catch_up(void *owner)
-{
-    struct worker *worker = owner;
-    worker->catch_up_mail.run = run_catch_up;
-    worker_send_to_hub(worker, &worker->catch_up_mail);
-}
-
-static const struct shard_callbacks shard_callbacks = {.send_interest = send_interest,
-                                                       .ask_catch_up = ask_catch_up};
-
-static void run_publish(struct mail *mail)
-{
-    struct publish *publish = MAIL_OWNER(mail, struct publish, mail);
-    struct hub *hub = publish->hub;
-    hub_publish(hub, publish, clock_monotonic_ms());
-}
-
-void gateway_publish(struct worker *worker, struct publish *publish)
-{
-    publish->worker = worker->index;
-    publish->hub = worker->gateway->hub;
-    publish->mail.run = run_publish;
-    worker_send_to_hub(worker, &publish->mail);
-}
-
-/* ---- a turn ---- */
-
-static void tell_going(struct worker *worker)
-{
-    uint32_t limit = shard_slot_limit(worker->shard);
-    for (int told = 0; told < SHARD_SLICE && worker->drain_cursor < limit;) {
-        struct session *session = shard_session_at(worker->shard, worker->drain_cursor++);
-        if (session->state != SESSION_FREE && session->state != SESSION_ENDED) {
-            ws_protocol_send_goaway(worker, session);
-            told++;
-        }
-    }
-    if (worker->drain_cursor >= limit) {
-        worker->drain_cursor = 0;
-    }
-}
-
-static void run_done(struct worker *worker)
-{
-    while (worker->done.first) {
-        struct mail *mail = worker->done.first;
-        worker->done.first = mail->next;
-        if (!mail->next) {
-            worker->done.last = NULL;
-        }
-        mail->run(mail);
-    }
-}
-
-static void send_to_hub(struct worker *worker)
-{
-    shard_flush(worker->shard);
-    struct mail_chain chain = worker->to_hub;
-    worker->to_hub = (struct mail_chain){NULL, NULL};
-    if (chain.first) {
-        hub_gate_send(&worker->gateway->gate, &chain);
-    }
-}
-
-static void run_shard(struct worker *worker)
-{
-    if (worker->ring_ready) {
-        worker->corking = shard_backlog(worker->shard) >= CORK_FROM;
-        worker->ring_ready = shard_run(worker->shard, worker_now_ms(worker));
-    }
-}
-
-static bool has_mail(const struct worker *worker)
-{
-    return worker->to_hub.first || worker->done.first;
-}
-
-/* What the turn gathered goes to the hub; what comes back at once (this worker may have run the hub
- * itself) is answered and delivered in the same turn. */
-static bool end_turn(void *owner)
-{
-    struct worker *worker = owner;
-    for (int round = 0; round < TURN_ROUNDS; round++) {
-        send_to_hub(worker);
-        run_done(worker);
-        run_shard(worker);
-        if (!has_mail(worker)) {
-            break;
-        }
-    }
-    if (worker->drain_cursor) {
-        tell_going(worker);
-    }
-    ws_session_flush_turn(worker);
-    send_to_hub(worker);
-    run_done(worker);
-    if (!worker->ring_ready) {
-        frame_cache_clear(&worker->frames);
-    }
-    return worker->ring_ready || worker->drain_cursor || has_mail(worker);
-}
-
-/* ---- requests ---- */
 
 static void on_client_request(void *owner, struct http_exchange *exchange)
 {
@@ -276,7 +108,7 @@ static int create_shard(struct worker *worker)
                                     .window = hub_window(gateway->hub),
                                     .link = hub_link(gateway->hub, worker->index),
                                     .max_replays = MAX_REPLAYS};
-    int err = shard_create(&worker->shard, &options, &shard_callbacks, worker);
+    int err = shard_create(&worker->shard, &options, &worker_shard_callbacks, worker);
     if (!err) {
         shard_set_transport(worker->shard, WS_TRANSPORT, &ws_session_ops);
         loop_set_tag_handler(worker->loop, ws_session_on_event, worker);
@@ -290,7 +122,7 @@ bool worker_takes_app(struct worker *worker, const struct tenant *tenant)
            shard_add_app(worker->shard, tenant->id, str_of(tenant->name)) == 0;
 }
 
-static int add_apps(struct worker *worker)
+int worker_add_apps(struct worker *worker)
 {
     int err = 0;
     for (uint32_t i = 0; i < worker->tenants->count && !err; i++) {
@@ -305,19 +137,19 @@ int worker_init(struct worker *worker, struct gateway *gateway, uint32_t index,
     const struct settings *settings = gateway->options.settings;
     *worker = (struct worker){.gateway = gateway, .index = index, .tenants = tenants};
     worker->settings = settings_ref((struct settings *)settings);
-    worker->ring_mail.run = on_ring;
+    worker->ring_mail.run = worker_on_ring;
     worker->receive_buffer = mem_alloc(WORKER_RECEIVE_BYTES);
     int err = worker->receive_buffer ? 0 : ERR_NO_MEMORY;
     err = err ? err : loop_create(&worker->loop);
     err = err ? err : mailbox_init(&worker->mailbox, worker->loop);
     worker->has_mailbox = !err;
     err = err ? err : create_shard(worker);
-    err = err ? err : add_apps(worker);
+    err = err ? err : worker_add_apps(worker);
     err = err ? err
               : frame_cache_init(&worker->frames, (int)settings->compression.level,
                                  settings->compression.min_bytes);
     err = err ? err : ws_inflater_create(&worker->inflater);
-    err = err ? err : loop_add_turn_end(worker->loop, end_turn, worker);
+    err = err ? err : loop_add_turn_end(worker->loop, worker_end_turn, worker);
     err = err ? err : create_services(worker);
     return err;
 }
@@ -430,7 +262,7 @@ void worker_close(struct worker *worker)
 bool worker_run_mails(struct worker *worker)
 {
     bool any = worker->done.first != NULL;
-    run_done(worker);
+    worker_run_done(worker);
     return (worker->has_mailbox && mailbox_run(&worker->mailbox)) || any;
 }
 
@@ -479,79 +311,4 @@ void worker_fini(struct worker *worker)
     mem_free(worker->doomed);
     mem_free(worker->receive_buffer);
     settings_unref(worker->settings);
-}
-
-/* ---- what the main thread asks ---- */
-
-static void run_reload(struct mail *mail)
-{
-    struct worker_reload *reload = MAIL_OWNER(mail, struct worker_reload, mail);
-    struct worker *worker = reload->worker;
-    settings_unref(worker->settings);
-    worker->settings = reload->settings;
-    worker->tenants = reload->tenants;
-    worker->frames.min_compressed = worker->settings->compression.min_bytes;
-    http_service_set_settings(worker->client_http, worker->settings);
-    http_service_set_settings(worker->api_http, worker->settings);
-    if (add_apps(worker)) {
-        log_error("reload.short", "worker %u: no memory for a new app yet", worker->index);
-    }
-    mem_free(reload);
-    gateway_worker_reloaded(worker->gateway);
-}
-
-struct worker_reload *worker_reload_create(struct worker *worker, struct settings *settings,
-                                           const struct tenants *tenants)
-{
-    struct worker_reload *reload = mem_zalloc(sizeof(*reload));
-    if (reload) {
-        reload->mail.run = run_reload;
-        reload->worker = worker;
-        reload->settings = settings_ref(settings);
-        reload->tenants = tenants;
-    }
-    return reload;
-}
-
-void worker_reload_destroy(struct worker_reload *reload)
-{
-    settings_unref(reload->settings);
-    mem_free(reload);
-}
-
-static void run_drain(struct mail *mail)
-{
-    struct worker *worker = MAIL_OWNER(mail, struct worker, drain_mail);
-    worker->draining = true;
-    worker->drain_started_ms = worker_now_ms(worker);
-    worker->drain_window_ms = worker->gateway->drain_window_ms;
-    worker->drain_cursor = 1;
-    http_service_drain(worker->client_http);
-}
-
-void worker_drain(struct worker *worker)
-{
-    worker->drain_mail.run = run_drain;
-    worker_post(worker, &worker->drain_mail);
-}
-
-/* Nobody new is let in; who is in gets the answers that are owed. */
-static void run_drain_callers(struct mail *mail)
-{
-    struct worker *worker = MAIL_OWNER(mail, struct worker, callers_mail);
-    if (worker->api_listener) {
-        listener_pause(worker->api_listener);
-    }
-    if (worker->client_listener) {
-        listener_pause(worker->client_listener);
-    }
-    http_service_drain(worker->client_http);
-    http_service_drain(worker->api_http);
-    atomic_store_explicit(&worker->callers_told, true, memory_order_release);
-}
-
-void worker_drain_callers(struct worker *worker)
-{
-    worker->callers_mail.run = run_drain_callers;
-    worker_post(worker, &worker->callers_mail);
 }

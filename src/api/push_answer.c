@@ -1,0 +1,71 @@
+/* What a push is answered with. */
+#include "api/push.h"
+
+static void write_pos(struct buf *out, const struct publish_part *part)
+{
+    char pos[MESSAGE_POS_MAX];
+    size_t len = message_format_pos(pos, part->pos);
+    buf_append_char(out, '"');
+    buf_append_u64(out, part->queue);
+    buf_append_char(out, ':');
+    buf_append(out, pos, len);
+    buf_append_char(out, '"');
+}
+
+static void write_positions(struct buf *out, const struct publish *publish)
+{
+    json_write_key(out, STR("pos"));
+    if (publish->part_count == 1) {
+        write_pos(out, &publish->parts[0]);
+        return;
+    }
+    buf_append_char(out, '[');
+    for (uint32_t i = 0; i < publish->part_count; i++) {
+        json_write_comma(out);
+        write_pos(out, &publish->parts[i]);
+    }
+    buf_append_char(out, ']');
+}
+
+static void write_receipt(struct buf *out, const struct push_outcome *outcome)
+{
+    buf_printf(out,
+               ",\"receipt\":{\"complete\":%s,\"nodes\":{\"expected\":1,\"reported\":%d},"
+               "\"users_online\":%u,\"sessions\":{\"matched\":%u,\"written\":%u,\"acked\":0,"
+               "\"dropped\":%u}}",
+               outcome->is_complete ? "true" : "false", outcome->is_complete ? 1 : 0,
+               outcome->users_online, outcome->matched, outcome->written, outcome->dropped);
+}
+
+void push_write_answer(struct buf *out, const struct push_task *task,
+                       const struct push_outcome *outcome)
+{
+    json_write_string_field(out, STR("id"), task->id);
+    write_positions(out, task->publish);
+    if (outcome->verdict == PUBLISH_REPLAYED) {
+        json_write_bool_field(out, STR("replayed"), true);
+    } else if (outcome->has_receipt) {
+        write_receipt(out, outcome);
+    }
+}
+
+int push_status(const struct push_outcome *outcome, const char **out_code, const char **out_detail)
+{
+    *out_code = NULL;
+    *out_detail = NULL;
+    switch (outcome->verdict) {
+    case PUBLISH_ACCEPTED: return outcome->has_receipt && outcome->is_complete ? 200 : 202;
+    case PUBLISH_REPLAYED: return 202;
+    case PUBLISH_CONFLICT:
+        *out_code = "id_conflict";
+        *out_detail = "The same id came before with another body.";
+        return 422;
+    case PUBLISH_FAILED: break;
+    }
+    bool is_partial = outcome->accepted_parts > 0;
+    *out_code = is_partial ? "bus_partial" : "bus_unavailable";
+    *out_detail = is_partial ? "The bus has a part of the push: some targets may get it. Try again "
+                               "with the same id."
+                             : "The bus did not take the push. Try again.";
+    return 503;
+}

@@ -1,0 +1,78 @@
+/* What the main thread asks of a worker: mails that run on its thread. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/err.h"
+#include "server/worker_private.h"
+
+static void run_reload(struct mail *mail)
+{
+    struct worker_reload *reload = MAIL_OWNER(mail, struct worker_reload, mail);
+    struct worker *worker = reload->worker;
+    settings_unref(worker->settings);
+    worker->settings = reload->settings;
+    worker->tenants = reload->tenants;
+    worker->frames.min_compressed = worker->settings->compression.min_bytes;
+    http_service_set_settings(worker->client_http, worker->settings);
+    http_service_set_settings(worker->api_http, worker->settings);
+    if (worker_add_apps(worker)) {
+        log_error("reload.short", "worker %u: no memory for a new app yet", worker->index);
+    }
+    mem_free(reload);
+    gateway_worker_reloaded(worker->gateway);
+}
+
+struct worker_reload *worker_reload_create(struct worker *worker, struct settings *settings,
+                                           const struct tenants *tenants)
+{
+    struct worker_reload *reload = mem_zalloc(sizeof(*reload));
+    if (reload) {
+        reload->mail.run = run_reload;
+        reload->worker = worker;
+        reload->settings = settings_ref(settings);
+        reload->tenants = tenants;
+    }
+    return reload;
+}
+
+void worker_reload_destroy(struct worker_reload *reload)
+{
+    settings_unref(reload->settings);
+    mem_free(reload);
+}
+
+static void run_drain(struct mail *mail)
+{
+    struct worker *worker = MAIL_OWNER(mail, struct worker, drain_mail);
+    worker->draining = true;
+    worker->drain_started_ms = worker_now_ms(worker);
+    worker->drain_window_ms = worker->gateway->drain_window_ms;
+    worker->drain_cursor = 1;
+    http_service_drain(worker->client_http);
+}
+
+void worker_drain(struct worker *worker)
+{
+    worker->drain_mail.run = run_drain;
+    worker_post(worker, &worker->drain_mail);
+}
+
+/* Nobody new is let in; who is in gets the answers that are owed. */
+static void run_drain_callers(struct mail *mail)
+{
+    struct worker *worker = MAIL_OWNER(mail, struct worker, callers_mail);
+    if (worker->api_listener) {
+        listener_pause(worker->api_listener);
+    }
+    if (worker->client_listener) {
+        listener_pause(worker->client_listener);
+    }
+    http_service_drain(worker->client_http);
+    http_service_drain(worker->api_http);
+    atomic_store_explicit(&worker->callers_told, true, memory_order_release);
+}
+
+void worker_drain_callers(struct worker *worker)
+{
+    worker->callers_mail.run = run_drain_callers;
+    worker_post(worker, &worker->callers_mail);
+}
