@@ -38,3 +38,12 @@ def test_a_reload_that_is_not_done_at_the_end_is_no_trouble(make_gateway):
     caller.join()
     for session in sessions:
         session.close()
+
+
+def test_what_only_a_restart_can_change_is_refused_by_name(make_gateway):
+    gateway = make_gateway()
+    text = gateway.config_path.read_text()
+    gateway.config_path.write_text(text + "compression: {level: 9}\n")
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload.refused" in gateway.stderr(), 10, "the refusal")
+    assert "compression.level" in gateway.log()[-1]["msg"]

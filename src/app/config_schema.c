@@ -131,6 +131,7 @@ static const struct config_key compression_keys[] = {
     {"min_bytes", CONFIG_BYTES, FIELD(settings_compression, min_bytes), .max = 64 * MIB,
      .zero = "all", .help = "Smaller messages go as they are."},
     {"level", CONFIG_COUNT, FIELD(settings_compression, level), .min = 1, .max = 12,
+     .needs_restart = true,
      .help = "1 is fastest, 12 smallest. A message is compressed once for all its sessions."},
 };
 
