@@ -22,7 +22,6 @@ struct gather {
     void (*ask)(struct gather_part *part);
     /* On the asker, once all parts are filled; the gather is freed behind it. */
     void (*finish)(struct gather *gather);
-    void *user;
     uint32_t open;
     uint32_t part_count;
     struct gather_part parts[];

@@ -8,7 +8,7 @@
 #include "core/sid.h"
 #include "server/ws_session.h"
 
-enum { USERS_MAX = 1000, ACTION_WAIT_MS = 5000 };
+enum { USERS_MAX = 1000, SESSIONS_MAX = 1000, ACTION_WAIT_MS = 5000 };
 
 static void write_session(struct buf *out, struct worker *worker, struct session *session)
 {
@@ -19,7 +19,6 @@ static void write_session(struct buf *out, struct worker *worker, struct session
     shard_session_sid(worker->shard, session, &sid);
     sid_format(text, &worker->gateway->sid_key, &sid);
     uint64_t age_ms = worker_now_ms(worker) - (uint64_t)cold->opened_s * 1000;
-    json_write_comma(out);
     buf_append_char(out, '{');
     json_write_string_field(out, STR("sid"), str_make(text, SID_LEN));
     json_write_string_field(out, STR("transport"), STR("websocket"));
@@ -65,33 +64,42 @@ static void take_errors(struct buf *out, const struct gather *gather)
     }
 }
 
-static void write_parts(struct buf *out, const struct gather *gather)
-{
-    buf_append_char(out, '[');
-    for (uint32_t i = 0; i < gather->part_count; i++) {
-        const struct buf *text = &gather->parts[i].text;
-        if (text->len) {
-            json_write_comma(out);
-            buf_append(out, text->data, text->len);
-        }
-    }
-    buf_append_char(out, ']');
-    take_errors(out, gather);
-}
+/* ---- one user: a part is a list of objects, each ended by a NUL, which JSON never contains ----
+ */
 
-/* ---- one user ---- */
+enum { USER_SESSIONS, USER_LISTED }; /* counts of a part */
 
 static void visit_session(void *arg, struct session *session)
 {
     struct gather_part *part = arg;
-    write_session(&part->text, part->worker, session);
-    buf_append_char(&part->text, '}');
+    if (part->counts[USER_LISTED] < SESSIONS_MAX) {
+        part->counts[USER_LISTED]++;
+        write_session(&part->text, part->worker, session);
+        buf_append(&part->text, "}", 2);
+    }
 }
 
 static void ask_user(struct gather_part *part)
 {
-    part->counts[0] = shard_visit_user(part->worker->shard, part->gather->app, part->gather->name,
-                                       visit_session, part);
+    part->counts[USER_SESSIONS] = shard_visit_user(part->worker->shard, part->gather->app,
+                                                   part->gather->name, visit_session, part);
+}
+
+static void write_sessions(struct buf *out, const struct gather *gather)
+{
+    int listed = 0;
+    buf_append_char(out, '[');
+    for (uint32_t i = 0; i < gather->part_count; i++) {
+        struct str rest = buf_str(&gather->parts[i].text);
+        struct str session;
+        while (rest.len && listed < SESSIONS_MAX && str_split(&rest, '\0', &session)) {
+            json_write_comma(out);
+            buf_append_str(out, session);
+            listed++;
+        }
+    }
+    buf_append_char(out, ']');
+    take_errors(out, gather);
 }
 
 static void finish_user(struct gather *gather)
@@ -99,9 +107,10 @@ static void finish_user(struct gather *gather)
     struct buf out = {0};
     buf_append_char(&out, '{');
     json_write_string_field(&out, STR("user"), gather->name);
-    json_write_bool_field(&out, STR("online"), gather_sum(gather, 0) > 0);
+    json_write_bool_field(&out, STR("online"), gather_sum(gather, USER_SESSIONS) > 0);
+    json_write_u64_field(&out, STR("session_count"), gather_sum(gather, USER_SESSIONS));
     json_write_key(&out, STR("sessions"));
-    write_parts(&out, gather);
+    write_sessions(&out, gather);
     end_answer(&out, gather, 200);
 }
 
@@ -252,14 +261,7 @@ void query_handle_session(struct api_call *call)
     }
 }
 
-/* ---- groups ---- */
-
-static void ask_group(struct gather_part *part)
-{
-    part->counts[0] = shard_group_size(part->worker->shard, part->gather->app, part->gather->name);
-    part->counts[1] = shard_group_users(part->worker->shard, part->gather->app, part->gather->name,
-                                        &part->text);
-}
+/* ---- groups: a part is the sorted keys of the users, each once ---- */
 
 static int compare_keys(const void *a, const void *b)
 {
@@ -268,20 +270,63 @@ static int compare_keys(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* A user with sessions on two workers counts once. */
-static uint64_t distinct_users(const struct gather *gather, struct buf *keys)
+static void sort_keys(struct buf *buf)
 {
-    for (uint32_t i = 0; i < gather->part_count; i++) {
-        buf_append(keys, gather->parts[i].text.data, gather->parts[i].text.len);
-    }
-    uint64_t *all = (uint64_t *)(void *)keys->data;
-    size_t count = keys->len / sizeof(*all);
-    uint64_t distinct = 0;
+    uint64_t *keys = (uint64_t *)(void *)buf->data;
+    size_t count = buf->len / sizeof(*keys);
+    size_t distinct = 0;
     if (count) {
-        qsort(all, count, sizeof(*all), compare_keys);
+        qsort(keys, count, sizeof(*keys), compare_keys);
     }
     for (size_t i = 0; i < count; i++) {
-        distinct += i == 0 || all[i] != all[i - 1];
+        if (i == 0 || keys[i] != keys[distinct - 1]) {
+            keys[distinct++] = keys[i];
+        }
+    }
+    buf->len = distinct * sizeof(*keys);
+}
+
+/* The workers share the dear part, sorting; the asker only merges. */
+static void ask_group(struct gather_part *part)
+{
+    part->counts[0] = shard_group_size(part->worker->shard, part->gather->app, part->gather->name);
+    shard_group_users(part->worker->shard, part->gather->app, part->gather->name, &part->text);
+    sort_keys(&part->text);
+}
+
+static bool first_key(const struct gather_part *part, uint64_t *out_key)
+{
+    size_t at = part->counts[1] * sizeof(*out_key);
+    if (at >= part->text.len) {
+        return false;
+    }
+    memcpy(out_key, part->text.data + at, sizeof(*out_key));
+    return true;
+}
+
+static bool smallest_key(const struct gather *gather, uint64_t *out_key)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < gather->part_count; i++) {
+        uint64_t key;
+        if (first_key(&gather->parts[i], &key) && (!any || key < *out_key)) {
+            *out_key = key;
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* A user with sessions on two workers counts once. counts[1] of a part: keys that are merged. */
+static uint64_t distinct_users(struct gather *gather)
+{
+    uint64_t distinct = 0;
+    for (uint64_t smallest = 0; smallest_key(gather, &smallest); distinct++) {
+        for (uint32_t i = 0; i < gather->part_count; i++) {
+            uint64_t key;
+            bool is_same = first_key(&gather->parts[i], &key) && key == smallest;
+            gather->parts[i].counts[1] += is_same;
+        }
     }
     return distinct;
 }
@@ -289,14 +334,11 @@ static uint64_t distinct_users(const struct gather *gather, struct buf *keys)
 static void finish_group(struct gather *gather)
 {
     struct buf out = {0};
-    struct buf keys = {0};
     buf_append_char(&out, '{');
     json_write_string_field(&out, STR("group"), gather->name);
     json_write_u64_field(&out, STR("sessions"), gather_sum(gather, 0));
-    json_write_u64_field(&out, STR("users"), distinct_users(gather, &keys));
-    out.err = out.err ? out.err : keys.err;
+    json_write_u64_field(&out, STR("users"), distinct_users(gather));
     take_errors(&out, gather);
-    buf_fini(&keys);
     end_answer(&out, gather, 200);
 }
 
@@ -313,8 +355,12 @@ static void answer_count(struct push_task *task, const struct push_outcome *outc
     const char *code;
     const char *detail;
     int status = push_status(outcome, &code, &detail);
-    if (code) {
+    if (code && status == 503) {
         http_answer_retry(task->owner, status, code, detail, 1);
+        return;
+    }
+    if (code) {
+        http_answer_problem(task->owner, status, code, detail);
         return;
     }
     struct buf out = {0};

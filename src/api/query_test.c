@@ -36,7 +36,8 @@ static void a_user_is_online_with_the_sessions_of_all_workers(void **state)
     struct three three;
     open_three(test, &three);
     assert_int_equal(gateway_test_ask(test, KEY_READ, "GET /v1/users/42", NULL), 200);
-    gateway_test_says(test, "{\"user\":\"42\",\"online\":true,\"sessions\":[{\"sid\":\"");
+    gateway_test_says(
+        test, "{\"user\":\"42\",\"online\":true,\"session_count\":2,\"sessions\":[{\"sid\":\"");
     gateway_test_says(test, three.a.sid);
     gateway_test_says(test, three.b.sid);
     gateway_test_says(test, "\"transport\":\"websocket\",\"protocol\":\"tidegate.v1.json\"");
@@ -49,7 +50,8 @@ static void a_user_is_online_with_the_sessions_of_all_workers(void **state)
 static void a_user_that_nobody_has_seen_is_offline(void **state)
 {
     assert_int_equal(gateway_test_ask(*state, KEY_READ, "GET /v1/users/42", NULL), 200);
-    gateway_test_says(*state, "{\"user\":\"42\",\"online\":false,\"sessions\":[],\"as_of\":");
+    gateway_test_says(
+        *state, "{\"user\":\"42\",\"online\":false,\"session_count\":0,\"sessions\":[],\"as_of\":");
 }
 
 static void many_users_are_asked_at_once(void **state)
