@@ -18,6 +18,8 @@ int shard_create(struct shard **out_shard, const struct shard_options *options,
     shard->options = *options;
     shard->options.slice = options->slice ? options->slice : SHARD_SLICE;
     shard->options.lane_items = options->lane_items ? options->lane_items : SHARD_LANE_ITEMS;
+    shard->options.max_voids = options->max_voids ? options->max_voids : SHARD_VOIDS;
+    shard->max_groups = UINT16_MAX;
     shard->callbacks = callbacks;
     shard->owner = owner;
     slab_init(&shard->sessions, sizeof(struct session), MEM_SESSIONS);
@@ -63,6 +65,12 @@ const struct shard_options *shard_get_options(const struct shard *shard)
 struct shard_stats *shard_get_stats(struct shard *shard)
 {
     return &shard->stats;
+}
+
+void shard_set_max_groups(struct shard *shard, uint32_t max_groups)
+{
+    ASSERT(max_groups <= UINT16_MAX);
+    shard->max_groups = max_groups;
 }
 
 void shard_set_transport(struct shard *shard, uint8_t transport, const struct session_ops *ops)

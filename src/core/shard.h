@@ -16,7 +16,7 @@
 
 struct shard; /* shard_private.h */
 
-enum { SHARD_TRANSPORTS = 4, SHARD_SLICE = 512, SHARD_LANE_ITEMS = 4096 };
+enum { SHARD_TRANSPORTS = 4, SHARD_SLICE = 512, SHARD_LANE_ITEMS = 4096, SHARD_VOIDS = 65536 };
 
 /* A grant of group membership lives no longer, so a part need not be remembered longer. */
 #define SHARD_GRANT_LIFE_MS (24u * 3600u * 1000u)
@@ -33,6 +33,7 @@ struct shard_options {
     uint32_t slice;       /* steps of a message before others have their turn; 0: SHARD_SLICE */
     uint32_t
         lane_items; /* messages of one queue in line before the ring waits; 0: SHARD_LANE_ITEMS */
+    uint32_t max_voids; /* parts remembered by user and group; 0: SHARD_VOIDS */
 };
 
 struct shard_callbacks {
@@ -48,6 +49,7 @@ struct shard_stats {
     atomic_uint_fast64_t matched, written, queued, dropped;
     atomic_uint_fast64_t expired; /* messages past their ttl */
     atomic_uint_fast64_t replayed, gaps, catch_ups;
+    atomic_uint_fast64_t voids_folded; /* too many parts: all grants of before were made void */
 };
 
 int shard_create(struct shard **out_shard, const struct shard_options *options,
@@ -59,6 +61,10 @@ void shard_destroy(struct shard *shard);
 void *shard_owner(const struct shard *shard);
 const struct shard_options *shard_get_options(const struct shard *shard);
 struct shard_stats *shard_get_stats(struct shard *shard);
+/* How many groups a join by the API may bring a session to, below 65,536; sessions that have more
+ * keep them. At first 65,535. */
+void shard_set_max_groups(struct shard *shard, uint32_t max_groups);
+
 void shard_set_transport(struct shard *shard, uint8_t transport, const struct session_ops *ops);
 
 /* Apps are indices that the owner hands out, the same on every worker, below 65,536. Makes it known

@@ -55,6 +55,9 @@ static bool join_session(struct shard *shard, struct session *session, uint32_t 
     if (was_in_force(shard, session, group, ordinal)) {
         return true;
     }
+    if (session->group_count >= shard->max_groups && !member_find(shard, session, group)) {
+        return false;
+    }
     bool is_told = is_in_force(shard, session, group);
     uint32_t member = make_member(shard, session, group, ordinal);
     struct replay *replay = replay_of(shard, session);
@@ -139,6 +142,12 @@ static uint32_t part_user(struct shard *shard, const struct user *user, uint32_t
     return matched;
 }
 
+/* No grant that was issued until then is good. */
+void shard_void_all(struct shard *shard, uint64_t time_ms)
+{
+    shard->all_void_ms = time_ms > shard->all_void_ms ? time_ms : shard->all_void_ms;
+}
+
 /* Grants of before have expired by themselves, so their voids are of no use any more. */
 static void sweep_voids(struct shard *shard, uint64_t now_ms)
 {
@@ -167,10 +176,35 @@ static uint64_t void_key(const struct shard *shard, uint64_t user_key, uint64_t 
     return siphash(&shard->options.sid_key, both, sizeof(both));
 }
 
+/* A client whose grant is refused gets a new one, so to refuse too many is safe. */
+static void fold_voids(struct shard *shard)
+{
+    size_t at = 0;
+    for (struct u64map_entry *entry = u64map_next(&shard->voids, &at); entry;
+         entry = u64map_next(&shard->voids, &at)) {
+        shard_void_all(shard, entry->value);
+    }
+    u64map_fini(&shard->voids);
+    shard->voids_swept_at = 0;
+    shard_count(&shard->stats.voids_folded, 1);
+}
+
+/* At the limit; what a sweep leaves must be well below, or each further part would sweep. */
+static void make_room_for_void(struct shard *shard, uint64_t now_ms)
+{
+    sweep_voids(shard, now_ms);
+    if (shard->voids.count > shard->options.max_voids / 4 * 3) {
+        fold_voids(shard);
+    }
+}
+
 static void void_grants(struct shard *shard, uint64_t key, uint64_t time_ms)
 {
     if (shard->voids.count > 2 * shard->voids_swept_at + VOIDS_KEPT) {
         sweep_voids(shard, time_ms);
+    }
+    if (shard->voids.count >= shard->options.max_voids) {
+        make_room_for_void(shard, time_ms);
     }
     uint64_t *until = u64map_put(&shard->voids, key);
     until = until ? until : &shard->all_void_ms;
@@ -194,5 +228,6 @@ bool shard_grant_is_revoked(const struct shard *shard, uint16_t app, struct str 
     uint64_t key = void_key(shard, shard_key(shard, app, TARGET_USER, user),
                             shard_key(shard, app, TARGET_GROUP, group));
     const uint64_t *until = u64map_find(&shard->voids, key);
+    /* Of a grant and a part in the same ms nobody knows which was first: the grant is refused. */
     return (until && issued_ms <= *until) || issued_ms <= shard->all_void_ms;
 }

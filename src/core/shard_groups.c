@@ -137,6 +137,7 @@ uint32_t member_add(struct shard *shard, struct session *session, uint32_t group
                                                .index = group->name.count};
     group->members[group->name.count++] = index;
     session->first_member = index;
+    ASSERT(session->group_count < UINT16_MAX); /* callers keep to a limit */
     session->group_count++;
     shard_count(&shard->stats.members, 1);
     return index;

@@ -124,6 +124,7 @@ struct shard {
     uint64_t now_ms;
     struct interest_batch *batch; /* gathers in this turn */
     uint32_t generation;          /* of the last session made */
+    uint32_t max_groups;          /* of a session */
     uint64_t join_serial;
     uint32_t heads_cursor; /* next slot to be told the positions; 0: nobody */
     bool asked_catch_up;
@@ -132,7 +133,7 @@ struct shard {
     struct served *served_oldest;
     struct served *served_newest;
     struct u64map voids;  /* (user, group) → wall ms of a part by the API */
-    uint64_t all_void_ms; /* memory was out at that part: no grant of before is good */
+    uint64_t all_void_ms; /* no grant of before is good: a part then could not be remembered */
     uint32_t voids_swept_at;
     struct replay_list waiting_replays; /* for a place */
     struct replay_list running_replays; /* have one and may go on */
@@ -256,6 +257,7 @@ void member_forget(struct shard *shard, struct session *session, uint32_t index)
 /* shard_control.c */
 uint32_t control_join(struct shard *shard, struct message *message, uint64_t ordinal);
 uint32_t control_part(struct shard *shard, struct message *message);
+void shard_void_all(struct shard *shard, uint64_t time_ms);
 
 /* shard_ring.c */
 void shard_drain_ring(struct shard *shard);

@@ -291,6 +291,51 @@ static void a_part_makes_earlier_grants_void(void **state)
     assert_false(shard_grant_is_revoked(shard, 0, STR("a"), STR("hall"), 1));
 }
 
+static void part(const char *user, uint64_t time_ms)
+{
+    struct event event = event_test_make(0, "");
+    event.kind = EVENT_PART;
+    event.subject = str_of(user);
+    event.time_ms = time_ms;
+    shard_test_push_event(event, (const char *[]){"g:room"}, 1, NULL);
+    shard_test_run();
+}
+
+static void too_many_parts_make_all_earlier_grants_void(void **state)
+{
+    struct shard *shard = shard_test.shard;
+    shard->options.max_voids = 100;
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "u%d", i);
+        part(name, 5000 + (uint64_t)i);
+    }
+    assert_false(shard_grant_is_revoked(shard, 0, STR("b"), STR("room"), 1));
+    part("a", 6000);
+    assert_int_equal(shard->voids.count, 1);
+    assert_int_equal(atomic_load(&shard->stats.voids_folded), 1);
+    assert_true(shard_grant_is_revoked(shard, 0, STR("u99"), STR("room"), 5099));
+    assert_true(shard_grant_is_revoked(shard, 0, STR("b"), STR("room"), 5099));
+    assert_false(shard_grant_is_revoked(shard, 0, STR("b"), STR("room"), 5100));
+    assert_true(shard_grant_is_revoked(shard, 0, STR("a"), STR("room"), 6000));
+}
+
+static void a_join_of_the_api_keeps_to_the_limit_of_groups(void **state)
+{
+    struct session *full = shard_test_live("a", "room");
+    struct session *other = shard_test_live("a", NULL);
+    shard_set_max_groups(shard_test.shard, 1);
+    shard_test_control(EVENT_JOIN, "g:hall", "a");
+    shard_test_control(EVENT_JOIN, "g:room", "a");
+    shard_test_run();
+    shard_test_assert_told(full, "");
+    assert_int_equal(full->group_count, 1);
+    assert_int_equal(other->group_count, 1);
+    assert_int_equal(shard_group_size(shard_test.shard, 0, STR("hall")) +
+                         shard_group_size(shard_test.shard, 0, STR("room")),
+                     2);
+}
+
 static void voids_are_kept_no_longer_than_grants_live(void **state)
 {
     struct event event = event_test_make(0, "");
@@ -691,6 +736,8 @@ int main(void)
         WITH_SHARD(a_join_of_the_api_overtakes_one_of_the_clients_own),
         WITH_SHARD(a_session_that_began_after_a_join_is_not_in_the_group),
         WITH_SHARD(a_part_makes_earlier_grants_void),
+        WITH_SHARD(too_many_parts_make_all_earlier_grants_void),
+        WITH_SHARD(a_join_of_the_api_keeps_to_the_limit_of_groups),
         WITH_SHARD(voids_are_kept_no_longer_than_grants_live),
         WITH_SHARD(a_kick_reaches_a_user_or_a_session),
         WITH_SHARD(a_broadcast_goes_in_slices_between_which_others_are_served),
