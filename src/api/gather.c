@@ -5,6 +5,7 @@
 static void free_gather(struct gather *gather)
 {
     for (uint32_t i = 0; i < gather->part_count; i++) {
+        mem_account(MEM_HTTP, -(int64_t)gather->parts[i].accounted);
         buf_fini(&gather->parts[i].text);
     }
     mem_free((char *)gather->name.ptr);
@@ -25,6 +26,8 @@ static void run_ask(struct mail *mail)
 {
     struct gather_part *part = MAIL_OWNER(mail, struct gather_part, mail);
     part->gather->ask(part);
+    part->accounted = sizeof(*part) + part->text.cap;
+    mem_account(MEM_HTTP, (int64_t)part->accounted);
     part->mail.run = run_back;
     worker_post(part->gather->asker, &part->mail);
 }

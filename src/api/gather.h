@@ -11,6 +11,7 @@ struct gather_part {
     struct worker *worker; /* who fills it */
     uint64_t counts[4];
     struct buf text;
+    size_t accounted; /* bytes, as MEM_HTTP */
 };
 
 struct gather {

@@ -30,8 +30,23 @@ static void make_id(struct worker *worker, char out[ID_LEN])
 
 /* ---- the end ---- */
 
+static void account(struct push_task *task)
+{
+    const struct publish *publish = task->publish;
+    size_t bytes = sizeof(*task) + task->id.len;
+    if (publish) {
+        bytes += sizeof(*publish) + sizeof(publish->parts[0]) * publish->part_count;
+    }
+    for (uint32_t i = 0; publish && i < publish->part_count; i++) {
+        bytes += publish->parts[i].event.cap;
+    }
+    mem_account(MEM_BUS, (int64_t)bytes - (int64_t)task->accounted);
+    task->accounted = bytes;
+}
+
 static void free_task(struct push_task *task)
 {
+    mem_account(MEM_BUS, -(int64_t)task->accounted);
     worker_remove_pending(&task->pending);
     publish_destroy(task->publish);
     receipt_unref(task->receipt);
@@ -85,6 +100,10 @@ static void on_published(struct publish *publish)
 {
     struct push_task *task = publish->owner;
     task->is_published = true;
+    for (uint32_t i = 0; i < publish->part_count; i++) {
+        buf_fini(&publish->parts[i].event); /* the bus has it; what waits now is the caller alone */
+    }
+    account(task);
     stats_latency(STATS_API_TO_BUS, clock_monotonic_us() - task->started_us);
     finish_if_done(task);
 }
@@ -364,6 +383,7 @@ int push_start(struct worker *worker, const struct tenant *tenant, const struct 
         free_task(task);
         return err;
     }
+    account(task);
     task->on_done = on_done;
     task->owner = owner;
     task->index = index;

@@ -34,6 +34,7 @@ struct push_task {
     struct timer timer;
     struct worker_pending pending;
     uint64_t started_us;
+    size_t accounted; /* bytes, as MEM_BUS */
     uint16_t app;
     uint8_t target; /* enum stats_target: for counting */
     bool is_published;

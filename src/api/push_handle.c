@@ -163,10 +163,19 @@ struct batch {
         size_t len;
     } * items;          /* in order of the request */
     struct buf results; /* texts in order of completion */
+    size_t accounted;   /* bytes, as MEM_HTTP */
 };
+
+static void account_batch(struct batch *batch)
+{
+    size_t bytes = sizeof(*batch) + sizeof(*batch->items) * batch->count + batch->results.cap;
+    mem_account(MEM_HTTP, (int64_t)bytes - (int64_t)batch->accounted);
+    batch->accounted = bytes;
+}
 
 static void free_batch(struct batch *batch)
 {
+    mem_account(MEM_HTTP, -(int64_t)batch->accounted);
     mem_free(batch->items);
     buf_fini(&batch->results);
     mem_free(batch);
@@ -210,6 +219,7 @@ static void end_item(struct batch *batch, uint32_t index)
 {
     buf_append_char(&batch->results, '}');
     batch->items[index].len = batch->results.len - batch->items[index].at;
+    account_batch(batch);
 }
 
 static void refuse_item(struct batch *batch, uint32_t index, const struct tenant *tenant,

@@ -74,8 +74,12 @@ static bool keep_attrs(struct frame_reading *reading)
     bool bad = attrs.type != JSON_TYPE_NONE &&
                (attrs.type != JSON_TYPE_OBJECT || attrs.raw.len > ATTRS_MAX);
     struct ws_extra *extra = bad ? NULL : ws_session_extra(reading->worker, reading->session);
-    return extra && (!device.len || keep_text(&extra->device, device)) &&
-           (attrs.type == JSON_TYPE_NONE || keep_text(&extra->attrs, attrs.raw));
+    bool kept = extra && (!device.len || keep_text(&extra->device, device)) &&
+                (attrs.type == JSON_TYPE_NONE || keep_text(&extra->attrs, attrs.raw));
+    if (extra) {
+        ws_session_account_extra(extra);
+    }
+    return kept;
 }
 
 static bool keep_origin(struct frame_reading *reading)

@@ -7,25 +7,34 @@
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
 
+static void put_groups(struct ws_extra *extra, struct str *groups, size_t count, size_t bytes)
+{
+    mem_free(extra->groups);
+    extra->groups = groups;
+    extra->group_count = (uint32_t)count;
+    extra->group_bytes = (uint32_t)bytes;
+    ws_session_account_extra(extra);
+}
+
 static int keep_groups(struct ws_extra *extra, const struct credential *credential)
 {
-    size_t bytes = sizeof(struct str) * credential->group_count;
-    for (size_t i = 0; i < credential->group_count; i++) {
+    size_t count = credential->group_count;
+    count = count < WS_GROUPS_KEPT ? count : WS_GROUPS_KEPT;
+    size_t bytes = sizeof(struct str) * count;
+    for (size_t i = 0; i < count; i++) {
         bytes += credential->groups[i].len;
     }
     struct str *groups = mem_alloc(bytes);
     if (!groups) {
         return ERR_NO_MEMORY;
     }
-    char *text = (char *)(groups + credential->group_count);
-    for (size_t i = 0; i < credential->group_count; i++) {
+    char *text = (char *)(groups + count);
+    for (size_t i = 0; i < count; i++) {
         memcpy(text, credential->groups[i].ptr, credential->groups[i].len);
         groups[i] = str_make(text, credential->groups[i].len);
         text += groups[i].len;
     }
-    mem_free(extra->groups);
-    extra->groups = groups;
-    extra->group_count = credential->group_count;
+    put_groups(extra, groups, count, bytes);
     return 0;
 }
 
@@ -38,9 +47,7 @@ int ws_protocol_keep_rights(struct worker *worker, struct session *session,
         return extra ? keep_groups(extra, credential) : ERR_NO_MEMORY;
     }
     if (extra) {
-        mem_free(extra->groups);
-        extra->groups = NULL;
-        extra->group_count = 0;
+        put_groups(extra, NULL, 0, 0);
     }
     return 0;
 }

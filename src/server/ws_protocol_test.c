@@ -331,6 +331,35 @@ static void a_token_brings_groups_and_a_refresh_without_them_takes_them(void **s
     test_client_destroy(client);
 }
 
+static void a_session_remembers_64_patterns_of_its_token_and_accounts_for_them(void **state)
+{
+    enum { PATTERNS = WS_GROUPS_KEPT + 1 };
+    static char names[PATTERNS][32];
+    struct str groups[PATTERNS];
+    struct buf hello = {0};
+    for (int i = 0; i < PATTERNS; i++) {
+        snprintf(names[i], sizeof(names[i]), "team:%d", i);
+        groups[i] = str_of(names[i]);
+    }
+    struct token_claims claims = {.sub = STR("42"),
+                                  .exp_s = clock_wall_ms() / 1000 + 3600,
+                                  .groups = groups,
+                                  .group_count = PATTERNS};
+    buf_append_str(&hello, STR("{\"t\":\"hello\",\"v\":1,\"device\":\"d\",\"token\":\""));
+    assert_int_equal(token_mint(&hello, STR(TEST_SECRET), STR(""), &claims), 0);
+    buf_append_str(&hello, STR("\"}"));
+    int64_t before = mem_accounted(MEM_SESSIONS);
+    struct test_client *client = say_hello(buf_cstr(&hello));
+    assert_true(mem_accounted(MEM_SESSIONS) - before >
+                (int64_t)(sizeof(struct ws_extra) + WS_GROUPS_KEPT * sizeof(struct str)));
+    test_client_send(client, WS_TEXT, "{\"t\":\"join\",\"re\":1,\"g\":\"team:63\"}");
+    test_client_expect(client, "{\"t\":\"ok\",\"re\":1}");
+    test_client_send(client, WS_TEXT, "{\"t\":\"join\",\"re\":2,\"g\":\"team:64\"}");
+    test_client_expect(client, "\"code\":\"forbidden\"");
+    test_client_destroy(client);
+    buf_fini(&hello);
+}
+
 static void a_token_in_a_join_is_good_for_its_own_user_alone(void **state)
 {
     char frame[2048];
@@ -455,6 +484,7 @@ int main(void)
         TEST(a_join_that_may_not_be_says_why),
         TEST(one_group_over_the_limit_is_refused),
         TEST(a_token_brings_groups_and_a_refresh_without_them_takes_them),
+        TEST(a_session_remembers_64_patterns_of_its_token_and_accounts_for_them),
         TEST(a_token_in_a_join_is_good_for_its_own_user_alone),
         TEST(a_refresh_by_another_user_is_4003_and_a_bad_one_4004),
         TEST(a_grant_lets_its_user_in_again_and_nobody_else),

@@ -1,5 +1,6 @@
 #include "server/ws_session.h"
 
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,10 +27,23 @@ struct ws_extra *ws_session_extra(struct worker *worker, struct session *session
     if (!cold->extra) {
         cold->extra = mem_zalloc(sizeof(struct ws_extra));
         if (cold->extra) {
-            mem_account(MEM_SESSIONS, sizeof(struct ws_extra));
+            ws_session_account_extra(cold->extra);
         }
     }
     return cold->extra;
+}
+
+static size_t text_bytes(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
+}
+
+void ws_session_account_extra(struct ws_extra *extra)
+{
+    size_t bytes = sizeof(*extra) + extra->group_bytes + text_bytes(extra->device) +
+                   text_bytes(extra->attrs);
+    mem_account(MEM_SESSIONS, (int64_t)bytes - (int64_t)extra->accounted);
+    extra->accounted = (uint32_t)bytes;
 }
 
 static void destroy_extra(struct worker *worker, struct ws_extra *extra)
@@ -46,7 +60,7 @@ static void destroy_extra(struct worker *worker, struct ws_extra *extra)
     mem_free(extra->groups);
     mem_free(extra->device);
     mem_free(extra->attrs);
-    mem_account(MEM_SESSIONS, -(int64_t)sizeof(*extra));
+    mem_account(MEM_SESSIONS, -(int64_t)extra->accounted);
     mem_free(extra);
 }
 

@@ -43,12 +43,16 @@ enum ws_flag {
     WS_IS_DOOMED = 128, /* in worker->doomed */
 };
 
+enum { WS_GROUPS_KEPT = 64 }; /* patterns of a token that a session remembers; more are not */
+
 /* What only some sessions have. */
 struct ws_extra {
     uint64_t user_key; /* counted in admission; 0: not */
     uint64_t ip_key;
-    struct str *groups; /* patterns of the token; owned */
-    size_t group_count;
+    struct str *groups; /* patterns of the token, their texts behind them; owned */
+    uint32_t group_count;
+    uint32_t group_bytes;  /* of groups, with the texts */
+    uint32_t accounted;    /* bytes */
     char *device;          /* owned, or NULL */
     char *attrs;           /* JSON text as sent; owned, or NULL */
     uint64_t tokens_milli; /* frames it may send now */
@@ -109,6 +113,9 @@ void ws_session_touch(struct worker *worker, struct session *session);
 /* Its extra part, made when absent. NULL when memory is out. */
 struct ws_extra *ws_session_extra(struct worker *worker, struct session *session);
 struct ws_extra *ws_session_peek_extra(const struct worker *worker, const struct session *session);
+
+/* What hangs on it has changed: tells mem_account how large it is now. */
+void ws_session_account_extra(struct ws_extra *extra);
 
 /* Shutdown: closes the socket and frees the slot. */
 void ws_session_destroy(struct worker *worker, struct session *session);
