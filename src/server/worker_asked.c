@@ -12,6 +12,7 @@ static void run_reload(struct mail *mail)
     worker->settings = reload->settings;
     worker->tenants = reload->tenants;
     worker->frames.min_compressed = worker->settings->compression.min_bytes;
+    shard_set_max_groups(worker->shard, (uint32_t)worker->settings->limits.groups_per_session);
     http_service_set_settings(worker->client_http, worker->settings);
     http_service_set_settings(worker->api_http, worker->settings);
     if (worker_add_apps(worker)) {
