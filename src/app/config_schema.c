@@ -112,7 +112,7 @@ static const struct config_key limits_keys[] = {
      .max = 64 * MIB, .help = "Unsent answers after which no further request is read."},
     {"batch", CONFIG_COUNT, FIELD(settings_limits, batch), .min = 1, .max = 10000,
      .help = "Messages of one batch request. Over it: status 422."},
-    {"targets", CONFIG_COUNT, FIELD(settings_limits, targets), .min = 1, .max = 10000,
+    {"targets", CONFIG_COUNT, FIELD(settings_limits, targets), .min = 1, .max = 4095,
      .help = "Users, groups, sessions and tickets that one message names. Over it: status 422."},
     {"wait", CONFIG_TIME, FIELD(settings_limits, wait_ms), .min = 1, .max = 5 * MINUTE,
      .help = "The longest wait_ms that a push may ask for."},
