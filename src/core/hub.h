@@ -95,7 +95,8 @@ struct hub_catch_up {
     struct hub_span span;
     struct message **controls; /* references, in the order of their queues */
     uint32_t control_count;
-    bool controls_lost; /* there were too many: sessions that meet a gap must start anew */
+    bool controls_lost;     /* there were too many: sessions that meet a gap must start anew */
+    uint64_t lost_until_ms; /* and no grant issued until then (wall) is good: of the newest lost */
 };
 
 void hub_catch_up_destroy(struct hub_catch_up *catch_up);

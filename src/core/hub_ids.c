@@ -109,12 +109,29 @@ enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, ui
     return PUBLISH_REPLAYED;
 }
 
-void hub_forget_id(struct hub *hub, const struct event *event)
+/* The event may be another than the one whose part is known: then memory was out at its time. */
+static void id_remove_part(struct hub_id *id, uint32_t queue, struct bus_pos pos)
+{
+    for (uint32_t i = 0; i < id->part_count; i++) {
+        if (id->parts[i].queue == queue && bus_pos_compare(id->parts[i].pos, pos) == 0) {
+            id->parts[i] = id->parts[--id->part_count];
+            return;
+        }
+    }
+}
+
+/* The event at pos is gone; the id is known as long as one of its parts is here. */
+void hub_forget_id(struct hub *hub, const struct event *event, uint32_t queue, struct bus_pos pos)
 {
     uint64_t *place = event->header.flags & EVENT_HAS_ID ? u64map_find(&hub->ids, event->id_hash)
                                                          : NULL;
-    if (place) {
-        id_destroy((struct hub_id *)(uintptr_t)*place);
+    struct hub_id *id = place ? (struct hub_id *)(uintptr_t)*place : NULL;
+    if (!id) {
+        return;
+    }
+    id_remove_part(id, queue, pos);
+    if (id->part_count == 0) {
+        id_destroy(id);
         u64map_remove(&hub->ids, event->id_hash);
         u64map_shrink(&hub->ids);
     }

@@ -42,6 +42,7 @@ struct hub_worker {
     struct message **controls;    /* handed over while behind */
     uint32_t control_count, control_cap;
     bool controls_lost;
+    uint64_t lost_until_ms;       /* wall, of the newest that was lost */
     struct hub_batches unapplied; /* wait for memory */
     struct hub_batches held;      /* fences that wait until it has caught up */
     struct mail_chain done;
@@ -77,6 +78,7 @@ bool hub_worker_is_behind(const struct hub_worker *worker);
 bool hub_worker_push(struct hub *hub, struct hub_worker *worker, enum ring_kind kind, void *ptr);
 void hub_offer(struct hub *hub, uint32_t worker, struct message *message);
 void hub_mark_all_behind(struct hub *hub);
+void hub_lose_control(struct hub *hub, const struct event *event);
 void hub_return_fence(struct hub *hub, struct hub_worker *worker, struct interest_batch *batch);
 void hub_retry_catch_up(struct hub *hub);
 
@@ -103,7 +105,7 @@ void hub_on_evict(void *owner, struct message *message);
 bool hub_event_is_new(struct hub *hub, uint32_t queue, const struct event_header *header);
 enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, uint32_t queue,
                                   struct bus_pos pos, struct publish_part *own);
-void hub_forget_id(struct hub *hub, const struct event *event);
+void hub_forget_id(struct hub *hub, const struct event *event, uint32_t queue, struct bus_pos pos);
 void hub_forget_ids(struct hub *hub);
 
 static inline void hub_count(atomic_uint_fast64_t *counter, uint64_t n)

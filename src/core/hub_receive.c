@@ -20,7 +20,7 @@ void hub_on_evict(void *owner, struct message *message)
 {
     struct hub *hub = owner;
     hub_count(&hub->stats.evicted, 1);
-    hub_forget_id(hub, &message->event);
+    hub_forget_id(hub, &message->event, message->queue, message->pos);
     close_owed(message);
 }
 
@@ -144,7 +144,10 @@ static void take_new(struct hub *hub, uint32_t queue, struct bus_pos pos, struct
         message->receipt = receipt_ref(own->publish->receipt);
     }
     if (!message || accept_event(hub, message)) {
-        hub_forget_id(hub, event);
+        hub_forget_id(hub, event, queue, pos);
+        if (event->kind != EVENT_MESSAGE) {
+            hub_lose_control(hub, event);
+        }
         lose(hub, queue, pos);
     }
     message_unref(message);

@@ -62,10 +62,11 @@ void hub_part_acknowledge(struct hub *hub, struct publish_part *part, struct bus
     finish_if_complete(hub, part);
 }
 
+/* The worst verdict of all parts is the push's; the enum is in that order. */
 void hub_part_return(struct hub *hub, struct publish_part *part, enum publish_verdict verdict)
 {
     part->returned = true;
-    if (verdict != PUBLISH_ACCEPTED && part->publish->verdict != PUBLISH_FAILED) {
+    if (verdict > part->publish->verdict) {
         part->publish->verdict = verdict;
     }
     finish_if_complete(hub, part);

@@ -359,6 +359,36 @@ static void an_id_is_forgotten_with_the_window(void **state)
     publish_destroy(later);
 }
 
+static void an_id_is_known_as_long_as_one_of_its_parts_is_here(void **state)
+{
+    struct publish *first = make_push_with_id(2, 1, 1);
+    struct publish *other = make_push_with_id(1, 1, 2);
+    push(first);
+    hub_test_flush(1);
+    accept(0);
+    hub_test_flush(4000);
+    accept(1);
+    hub_test_flush(5000); /* the first part is over age */
+    assert_int_equal(window_messages(hub_window(hub_test.hub)), 1);
+    push(other);
+    hub_test_flush(5001);
+    accept(0);
+    hub_test_flush(5002);
+    assert_int_equal(other->verdict, PUBLISH_CONFLICT);
+    publish_destroy(first);
+    publish_destroy(other);
+}
+
+static void the_worst_verdict_of_the_parts_is_the_pushs(void **state)
+{
+    struct publish *publish = make_push(3);
+    hub_part_return(hub_test.hub, &publish->parts[0], PUBLISH_ACCEPTED);
+    hub_part_return(hub_test.hub, &publish->parts[1], PUBLISH_CONFLICT);
+    hub_part_return(hub_test.hub, &publish->parts[2], PUBLISH_REPLAYED);
+    assert_int_equal(publish->verdict, PUBLISH_CONFLICT);
+    publish_destroy(publish);
+}
+
 static struct publish *make_push_with_receipt(uint32_t part_count)
 {
     struct publish *publish = make_push(part_count);
@@ -525,6 +555,8 @@ int main(void)
         WITH_HUB(the_same_id_with_another_body_is_a_conflict),
         WITH_HUB(all_parts_of_an_id_pass_and_its_repeat_on_none),
         WITH_HUB(an_id_is_forgotten_with_the_window),
+        WITH_HUB(an_id_is_known_as_long_as_one_of_its_parts_is_here),
+        WITH_HUB(the_worst_verdict_of_the_parts_is_the_pushs),
         WITH_HUB(a_receipt_is_complete_when_nobody_has_the_target),
         WITH_HUB(a_receipt_waits_for_the_workers),
         WITH_HUB(a_receipt_does_not_wait_for_what_was_evicted_first),

@@ -114,6 +114,22 @@ static bool has_room_for_control(struct hub_worker *worker)
     return true;
 }
 
+static void note_lost(struct hub_worker *worker, const struct event *event)
+{
+    worker->controls_lost = true;
+    if (event->time_ms > worker->lost_until_ms) {
+        worker->lost_until_ms = event->time_ms;
+    }
+}
+
+/* No worker will get it; each is told when it catches up, and is behind or will be. */
+void hub_lose_control(struct hub *hub, const struct event *event)
+{
+    for (uint32_t i = 0; i < hub->options.workers; i++) {
+        note_lost(&hub->workers[i], event);
+    }
+}
+
 /* A join that is lost leaves its pin: the worker gets messages of a group that it has not, which is
  * harmless; to lift it could be a loss if the worker finds the join after all. */
 static void keep_control(struct hub_worker *worker, struct message *message)
@@ -121,7 +137,7 @@ static void keep_control(struct hub_worker *worker, struct message *message)
     if (has_room_for_control(worker)) {
         worker->controls[worker->control_count++] = message_ref(message);
     } else {
-        worker->controls_lost = true;
+        note_lost(worker, &message->event);
     }
 }
 
@@ -170,10 +186,12 @@ static struct hub_catch_up *make_catch_up(struct hub *hub, struct hub_worker *wo
         *catch_up = (struct hub_catch_up){.span = {worker->behind_from, hub->heads},
                                           .controls = worker->controls,
                                           .control_count = worker->control_count,
-                                          .controls_lost = worker->controls_lost};
+                                          .controls_lost = worker->controls_lost,
+                                          .lost_until_ms = worker->lost_until_ms};
         worker->controls = NULL;
         worker->control_count = worker->control_cap = 0;
         worker->controls_lost = false;
+        worker->lost_until_ms = 0;
     }
     return catch_up;
 }

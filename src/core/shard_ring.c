@@ -115,6 +115,9 @@ void shard_tell_heads(struct shard *shard)
 
 static void tell_gap(struct shard *shard, uint32_t queue, struct bus_pos from, struct bus_pos to)
 {
+    if (shard->catch_up->controls_lost) {
+        shard_void_all(shard, shard->catch_up->lost_until_ms); /* there may be parts among them */
+    }
     for (uint32_t slot = 1; slot < slab_limit(&shard->sessions); slot++) {
         struct session *session = session_at(shard, slot);
         bool concerned = session->state == SESSION_LIVE || session->state == SESSION_REPLAYING;

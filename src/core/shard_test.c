@@ -301,6 +301,30 @@ static void part(const char *user, uint64_t time_ms)
     shard_test_run();
 }
 
+static void a_part_that_is_lost_for_want_of_memory_makes_all_earlier_grants_void(void **state)
+{
+    struct event event = event_test_make(0, "");
+    event.kind = EVENT_PART;
+    event.subject = STR("a");
+    event.time_ms = 5000;
+    struct buf record = {0};
+    event_test_encode(&record, &event, (const char *[]){"g:room"}, 1);
+    uint32_t queue = target_queue(event_test_key_of(TARGET_GROUP, "room"), SHARD_TEST_QUEUES);
+    for (int nth = 1; nth < 10; nth++) {
+        shard_test_teardown(state);
+        shard_test_open(1024, 1 << 20, 0);
+        mem_fail_nth(nth);
+        hub_bus_callbacks.on_record(shard_test.hub, queue, (struct bus_pos){1, 0},
+                                    buf_str(&record));
+        mem_fail_nth(0);
+        shard_test_run();
+        struct shard *shard = shard_test.shard;
+        assert_true(shard_grant_is_revoked(shard, 0, STR("a"), STR("room"), 5000));
+        assert_false(shard_grant_is_revoked(shard, 0, STR("a"), STR("room"), 5001));
+    }
+    buf_fini(&record);
+}
+
 static void too_many_parts_make_all_earlier_grants_void(void **state)
 {
     struct shard *shard = shard_test.shard;
@@ -736,6 +760,7 @@ int main(void)
         WITH_SHARD(a_join_of_the_api_overtakes_one_of_the_clients_own),
         WITH_SHARD(a_session_that_began_after_a_join_is_not_in_the_group),
         WITH_SHARD(a_part_makes_earlier_grants_void),
+        WITH_SHARD(a_part_that_is_lost_for_want_of_memory_makes_all_earlier_grants_void),
         WITH_SHARD(too_many_parts_make_all_earlier_grants_void),
         WITH_SHARD(a_join_of_the_api_keeps_to_the_limit_of_groups),
         WITH_SHARD(voids_are_kept_no_longer_than_grants_live),
