@@ -22,7 +22,9 @@ def test_a_push_that_waits_holds_no_event_and_is_accounted(gateway):
                 break
         before = held(gateway, "bus")
         waiting = threading.Thread(
-            target=gateway.push, args=({"users": ["deaf"]}, LARGE), kwargs={"wait": "written", "wait_ms": 2000}
+            target=gateway.push,
+            args=({"users": ["deaf"]}, LARGE),
+            kwargs={"wait": "written", "wait_ms": 2000},
         )
         waiting.start()
         wait_for(lambda: held(gateway, "bus") > before, 5, "the account of the push")
