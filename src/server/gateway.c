@@ -297,7 +297,18 @@ static void end_workers(struct gateway *gateway)
 }
 
 /* Threads are gone, so everything runs here: sessions end, what they tell the hub is heard, then
- * the hub gives back what it still has, and the workers hear that. */
+ * the hub gives back what it still has, and the workers hear that.
+ *
+ * The order keeps receipts and gathers safe, which point to workers and to exchanges:
+ *   - All threads stop before anything is freed: a receipt may be closed by any worker, and a part
+ *     of a gather is filled by one worker and read by another.
+ *   - The hub goes before the workers' mails are run: from then on each publish has come back, and
+ *     nobody else can post a receipt.
+ *   - The mails of all workers run until none is left before any worker is freed: a gather goes
+ *     from its asker to the others and back, and finds both ends.
+ *   - Then alone a push that still waits is cancelled: it answers its exchange and lets go of its
+ *     receipt, so that a report which its cancelling sets free finds nobody; the mails run again.
+ *   - Exchanges go last, with the workers' HTTP services: each was answered by then. */
 void gateway_destroy(struct gateway *gateway)
 {
     if (!gateway) {
