@@ -61,7 +61,6 @@ struct gateway {
     uint8_t grant_key[32];             /* signs grants of group membership */
     struct admission admission;
     atomic_bool draining;
-    atomic_uint_fast64_t drain_started_ms;
     uint64_t drain_window_ms;
     struct addr client_addr; /* bound */
     struct addr api_addr;
@@ -88,7 +87,8 @@ void gateway_destroy(struct gateway *gateway);
 int gateway_reload(struct gateway *gateway, struct settings *settings,
                    const struct tenants *tenants, void (*on_done)(void *owner), void *owner);
 
-/* Main thread: sessions are told to go, spread over window_ms; see gateway_is_empty. */
+/* Main thread: sessions are told to go, spread over window_ms; see gateway_is_empty. Once: a second
+ * call changes nothing. */
 void gateway_drain(struct gateway *gateway, uint64_t window_ms);
 
 /* No session is left. */

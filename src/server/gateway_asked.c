@@ -1,5 +1,4 @@
 /* What the main thread asks of a running gateway. */
-#include "base/clock.h"
 #include "base/err.h"
 #include "server/gateway.h"
 #include "server/worker.h"
@@ -46,12 +45,12 @@ int gateway_reload(struct gateway *gateway, struct settings *settings,
 
 void gateway_drain(struct gateway *gateway, uint64_t window_ms)
 {
+    if (atomic_exchange_explicit(&gateway->draining, true, memory_order_acq_rel)) {
+        return; /* workers read the window of the first call */
+    }
     gateway->drain_window_ms = window_ms;
-    atomic_store_explicit(&gateway->drain_started_ms, clock_monotonic_ms(), memory_order_relaxed);
-    if (!atomic_exchange_explicit(&gateway->draining, true, memory_order_acq_rel)) {
-        for (uint32_t i = 0; i < gateway->worker_count; i++) {
-            worker_drain(&gateway->workers[i]);
-        }
+    for (uint32_t i = 0; i < gateway->worker_count; i++) {
+        worker_drain(&gateway->workers[i]);
     }
 }
 
