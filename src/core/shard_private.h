@@ -154,7 +154,6 @@ struct replay {
     bool cut;       /* there are more after them: list again from there */
     uint32_t queue; /* whose turn it is */
 
-    uint64_t has;   /* bit q: the client named queue q */
     uint64_t since; /* the ordinal of its fence */
     uint64_t *seqs; /* ascending */
     uint32_t seq_count, seq_at, seq_cap;

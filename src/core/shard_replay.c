@@ -32,8 +32,7 @@ struct replay *replay_create(struct shard *shard, struct session *session,
     replay->slot = slot_of(shard, session);
     replay->same_epoch = resume->same_epoch;
     for (uint32_t q = 0; q < queues; q++) {
-        replay->has = with_bit(replay->has, q, resume->has[q]);
-        replay->queues[q].seen = resume->seen.pos[q];
+        replay->queues[q].seen = resume->has[q] ? resume->seen.pos[q] : (struct bus_pos){0, 0};
     }
     mem_account(MEM_SESSIONS, (int64_t)size_of(queues));
     return replay;
@@ -82,8 +81,7 @@ static bool is_of_this_history(const struct replay *replay, const struct hub_hea
                                uint32_t queues)
 {
     for (uint32_t q = 0; q < queues; q++) {
-        if (bit_is_set(replay->has, q) &&
-            bus_pos_compare(replay->queues[q].seen, heads->pos[q]) > 0) {
+        if (bus_pos_compare(replay->queues[q].seen, heads->pos[q]) > 0) {
             return false;
         }
     }
@@ -96,12 +94,8 @@ static bool find_start(struct shard *shard, struct replay *replay, uint32_t queu
 {
     struct bus_pos *cursor = &replay->queues[queue].cursor;
     struct window_span span;
-    if (!bit_is_set(replay->has, queue)) {
-        *cursor = heads->pos[queue];
-        return false;
-    }
     window_span(shard->options.window, queue, &span);
-    struct bus_pos seen = replay->queues[queue].seen;
+    struct bus_pos seen = replay->queues[queue].seen; /* of a queue that was not named: nothing */
     struct bus_pos tail = bus_pos_min(span.tail, heads->pos[queue]);
     *cursor = bus_pos_max(seen, tail);
     return bus_pos_compare(seen, tail) >= 0;
