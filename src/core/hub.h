@@ -1,8 +1,9 @@
 /* The bus thread's part of a node: packs pushes into records, takes records back in queue order
  * into the window, and hands each event to the workers that have its target. It owns the interest
  * table (target key → bit mask of workers), never waits and never drops: a worker whose ring is
- * full is marked behind and reads the window itself. No socket and no clock in here; one thread
- * calls everything but what says "any thread". */
+ * full is marked behind and reads the window itself. No socket and no clock in here; one thread at
+ * a time calls everything but what says "any thread": whoever is inside the gate
+ * (docs/decisions/0010), which is what "the bus thread" means here and in the files beside. */
 #ifndef TIDEGATE_CORE_HUB_H
 #define TIDEGATE_CORE_HUB_H
 

@@ -1,4 +1,5 @@
-/* The interest table: which workers have which key. It belongs to the bus thread alone. */
+/* The interest table: which workers have which key. It belongs to whoever is inside the
+ * hub's gate (docs/decisions/0010). */
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/hub_private.h"

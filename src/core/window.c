@@ -239,7 +239,7 @@ static bool is_over(const struct window *window, const struct lane *lane, uint64
            (window->max_age_us && oldest->received_us + window->max_age_us < now_us);
 }
 
-/* The bus thread alone changes lanes, so looking without the lock is safe for it. */
+/* Only who is inside the hub's gate changes lanes, so looking without the lock is safe here. */
 void window_evict(struct window *window, uint64_t now_ms)
 {
     for (;;) {

@@ -1,6 +1,7 @@
 /* Each node's bounded memory of the queues: what a session that comes back has missed is read from
- * here. The bus thread appends and evicts; any worker reads. One short lock a queue; a reader keeps
- * what it reads by a reference, so eviction never waits for it.
+ * here. Whoever is inside the hub's gate (docs/decisions/0010; here: the hub) appends and evicts;
+ * any worker reads. One short lock a queue; a reader keeps what it reads by a reference, so
+ * eviction never waits for it.
  *
  * A message gets a seq: 1, 2, 3 … in its queue, without holes. Messages of one target key in one
  * queue are linked from the newest to the oldest, so a replay touches only what it needs. Bytes
@@ -25,7 +26,7 @@ struct window_span {
     uint64_t head_seq;
 };
 
-/* on_evict runs on the bus thread for each message that leaves, but for those that the end of the
+/* on_evict runs in the hub for each message that leaves, but for those that the end of the
  * window takes along; NULL is fine. It runs before the window's reference goes and may not call the
  * window. */
 int window_create(struct window **out_window, uint32_t queues, uint64_t max_bytes,
@@ -33,18 +34,18 @@ int window_create(struct window **out_window, uint32_t queues, uint64_t max_byte
                   void *owner);
 void window_destroy(struct window *window);
 
-/* Bus thread. Sets seq and links and takes a reference of its own. On failure (memory) the queue's
+/* The hub. Sets seq and links and takes a reference of its own. On failure (memory) the queue's
  * window is emptied and its tail moves behind the message, so that the loss is a gap for who comes
  * later. */
 int window_append(struct window *window, struct message *message, uint64_t now_ms);
 
-/* Bus thread: a position passed without a message to keep (repeats). */
+/* The hub: a position passed without a message to keep (repeats). */
 void window_advance(struct window *window, uint32_t queue, struct bus_pos pos);
 
-/* Bus thread: what is before and at pos is lost; the queue's window starts anew behind it. */
+/* The hub: what is before and at pos is lost; the queue's window starts anew behind it. */
 void window_lose(struct window *window, uint32_t queue, struct bus_pos pos);
 
-/* Bus thread: drops what is over age or bytes. */
+/* The hub: drops what is over age or bytes. */
 void window_evict(struct window *window, uint64_t now_ms);
 
 /* Any thread. */

@@ -25,7 +25,7 @@ struct hub_thread {
     bool has_mailbox;
 };
 
-/* ---- the hub's callbacks, on the bus thread ---- */
+/* ---- the hub's callbacks, inside its gate ---- */
 
 static void wake(void *owner, uint32_t index)
 {
