@@ -32,8 +32,10 @@ void http_conn_mark_dirty(struct http_conn *conn)
 void http_conn_account(struct http_conn *conn)
 {
     size_t bytes = sizeof(*conn) + conn->in.cap + conn->out.cap + conn->held;
-    mem_account(MEM_HTTP, (int64_t)bytes - (int64_t)conn->accounted);
-    conn->accounted = bytes;
+    if (bytes != conn->accounted) { /* the sum is shared by all threads */
+        mem_account(MEM_HTTP, (int64_t)bytes - (int64_t)conn->accounted);
+        conn->accounted = bytes;
+    }
 }
 
 static bool take_place(struct http_service *service)
