@@ -17,9 +17,9 @@ typedef void (*listener_accept_cb)(void *owner, int fd, const struct addr *peer)
 /* Port 0 picks a free one; see listener_addr. backlog 0 means 4,096. */
 int listener_create(struct listener **out_listener, struct loop *loop, const struct addr *addr,
                     int backlog, listener_accept_cb on_accept, void *owner);
-/* 0 when nobody listens there: SO_REUSEPORT would let a second process of the same user in without a
- * word, and the kernel would deal connections out to both. Ask before the first listener_create of an
- * address. Port 0 is always free. -EADDRINUSE, or another -errno. */
+/* 0 when nobody listens there: SO_REUSEPORT would let a second process of the same user in without
+ * a word, and the kernel would deal connections out to both. Ask before the first listener_create
+ * of an address. Port 0 is always free. -EADDRINUSE, or another -errno. */
 int listener_check_free(const struct addr *addr);
 
 void listener_destroy(struct listener *listener);
