@@ -323,7 +323,7 @@ static uint64_t distinct_users(struct gather *gather)
     uint64_t distinct = 0;
     for (uint64_t smallest = 0; smallest_key(gather, &smallest); distinct++) {
         for (uint32_t i = 0; i < gather->part_count; i++) {
-            uint64_t key;
+            uint64_t key = 0;
             bool is_same = first_key(&gather->parts[i], &key) && key == smallest;
             gather->parts[i].counts[1] += is_same;
         }
