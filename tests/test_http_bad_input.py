@@ -140,11 +140,9 @@ def test_h5_a_head_in_single_bytes_costs_linear_time(make_gateway):
             assert wire.read_response().status == 404
         return gateway.cpu_seconds() - before
 
-    cost(7000)
-    small, large = min(cost(7000) for _ in range(3)), min(cost(14000) for _ in range(3))
-    assert large < 3 * small + 0.005, f"{small * 1000:.1f} ms for 7 KB, {large * 1000:.1f} ms for 14 KB"
-    # Nearly all of it is the system calls of 14,000 wake-ups; a parser that starts over would take seconds.
-    assert large < 0.3
+    # A parser that starts over with each byte would read a hundred megabytes for this head; one that goes on
+    # from where it was costs little more than the wake-ups, of which a busy machine saves some.
+    assert min(cost(14000) for _ in range(3)) < 0.06
 
 
 # H7: frames that don't wait for the 101
