@@ -71,7 +71,8 @@ void stats_init(void)
     }
 }
 
-static void make_app_series(struct app_series *series, const char *app)
+/* Fills in all but `written`, which it returns: who sees that one set may read the rest. */
+static struct metric *make_app_series(struct app_series *series, const char *app)
 {
     for (int i = 0; i < 2; i++) {
         series->opened[i] = stats_labelled(metric_counter, "tidegate_sessions_opened_total",
@@ -95,9 +96,8 @@ static void make_app_series(struct app_series *series, const char *app)
                                    "Messages that clients confirmed.", "app", app, NULL, NULL);
     series->gaps = stats_labelled(metric_counter, "tidegate_gaps_total",
                                   "Losses announced to sessions.", "app", app, NULL, NULL);
-    series->written = stats_labelled(metric_counter, "tidegate_messages_written_total",
-                                     "Frames that the kernel took, one a session.", "app", app,
-                                     NULL, NULL);
+    return stats_labelled(metric_counter, "tidegate_messages_written_total",
+                          "Frames that the kernel took, one a session.", "app", app, NULL, NULL);
 }
 
 static struct app_series *series_of(uint16_t app)
@@ -116,11 +116,8 @@ static struct app_series *series_of_tenant(const struct tenant *tenant)
     }
     pthread_mutex_lock(&making);
     if (!__atomic_load_n(&series->written, __ATOMIC_RELAXED)) {
-        struct app_series made;
-        make_app_series(&made, tenant->id < MAX_APPS - 1 ? tenant->name : "other");
-        struct metric *written = made.written;
-        made.written = NULL;
-        *series = made;
+        struct metric *written = make_app_series(series, tenant->id < MAX_APPS - 1 ? tenant->name
+                                                                                   : "other");
         __atomic_store_n(&series->written, written, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&making);
