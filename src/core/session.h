@@ -55,7 +55,6 @@ struct session_cold {
     uint32_t slot;         /* back to the hot slot */
     uint32_t opened_s;     /* monotonic */
     uint32_t expires_s;    /* wall clock, of the token; 0: never */
-    uint32_t address;      /* the transport's: slab index or 0 */
     struct replay *replay; /* while REPLAYING or STARTING with a resume */
     void *extra;           /* the transport's: what few sessions have; NULL mostly */
 };
