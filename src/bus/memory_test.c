@@ -20,16 +20,36 @@ struct fixture {
 
 static struct fixture fixture;
 
-static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record)
+static void on_epoch(void *owner, struct str epoch)
+{
+    assert_int_equal(epoch.len, 16);
+    snprintf(fixture.log[fixture.count++], sizeof(fixture.log[0]), "epoch");
+}
+
+static void on_start(void *owner, uint32_t queue, struct bus_pos from)
+{
+    assert_int_equal(from.hi | from.lo, 0);
+    snprintf(fixture.log[fixture.count++], sizeof(fixture.log[0]), "start %u", queue);
+}
+
+static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record,
+                      uint64_t wall_ms)
 {
     assert_ptr_equal(owner, &fixture);
     snprintf(fixture.log[fixture.count++], sizeof(fixture.log[0]), "record %u %llu.%llu %.*s",
              queue, (unsigned long long)pos.hi, (unsigned long long)pos.lo, STR_ARG(record));
 }
 
-static void on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus_pos to)
+static void on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus_pos to,
+                    enum bus_hole why)
 {
     fail_msg("this bus loses nothing");
+}
+
+static void on_queue_state(void *owner, uint32_t queue, bool up)
+{
+    snprintf(fixture.log[fixture.count++], sizeof(fixture.log[0]), "queue %u %s", queue,
+             up ? "up" : "down");
 }
 
 static void on_state(void *owner, bool up, const char *reason)
@@ -43,7 +63,12 @@ static void on_done(struct bus_publish *publish, int err, struct bus_pos pos)
              STR_ARG(publish->record), err, (unsigned long long)pos.hi);
 }
 
-static const struct bus_callbacks callbacks = {on_record, on_hole, on_state};
+static const struct bus_callbacks callbacks = {.on_epoch = on_epoch,
+                                               .on_start = on_start,
+                                               .on_record = on_record,
+                                               .on_hole = on_hole,
+                                               .on_queue_state = on_queue_state,
+                                               .on_state = on_state};
 static const struct bus_options options = {.queues = QUEUES};
 
 static int setup(void **state)
@@ -75,7 +100,8 @@ static void it_is_up_from_the_first_flush(void **state)
 {
     assert_int_equal(fixture.count, 0);
     bus_flush(fixture.bus);
-    ASSERT_LOG("up");
+    ASSERT_LOG("epoch", "start 0", "queue 0 up", "start 1", "queue 1 up", "start 2", "queue 2 up",
+               "up");
     bus_flush(fixture.bus);
     assert_int_equal(fixture.count, 0);
 }
@@ -86,7 +112,8 @@ static void nothing_comes_back_before_the_flush(void **state)
     assert_int_equal(bus_publish(fixture.bus, &publish), 0);
     assert_int_equal(fixture.count, 0);
     bus_flush(fixture.bus);
-    ASSERT_LOG("up", "record 0 1.0 a", "done a 0 1");
+    ASSERT_LOG("epoch", "start 0", "queue 0 up", "start 1", "queue 1 up", "start 2", "queue 2 up",
+               "up", "record 0 1.0 a", "done a 0 1");
 }
 
 static void records_come_back_in_order_and_each_queue_counts_for_itself(void **state)
@@ -122,7 +149,8 @@ static void what_is_published_from_a_callback_waits_for_the_next_flush(void **st
     again_left = 1;
     assert_int_equal(bus_publish(fixture.bus, &publish), 0);
     bus_flush(fixture.bus);
-    ASSERT_LOG("up", "record 0 1.0 a", "done a 0 1");
+    ASSERT_LOG("epoch", "start 0", "queue 0 up", "start 1", "queue 1 up", "start 2", "queue 2 up",
+               "up", "record 0 1.0 a", "done a 0 1");
     bus_flush(fixture.bus);
     ASSERT_LOG("record 0 2.0 a", "done a 0 2");
 }

@@ -2,7 +2,7 @@
 #ifndef TIDEGATE_CLI_TAIL_SESSION_H
 #define TIDEGATE_CLI_TAIL_SESSION_H
 
-#include "cli/backoff.h"
+#include "base/backoff.h"
 #include "cli/secret.h"
 #include "cli/tail_options.h"
 #include "cli/tail_state.h"

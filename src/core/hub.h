@@ -113,6 +113,8 @@ struct hub_callbacks {
     void (*wake)(void *owner, uint32_t worker);
     /* Publishes that are done, for publish_run_done on the worker. */
     void (*give_back)(void *owner, uint32_t worker, struct mail_chain *done);
+    /* Which history the bus has; before it is up for the first time. NULL is fine. */
+    void (*on_epoch)(void *owner, struct str epoch);
     /* The bus became usable or not. */
     void (*on_bus_state)(void *owner, bool up, const char *reason);
 };

@@ -194,7 +194,27 @@ static size_t take_event(struct hub *hub, uint32_t queue, struct bus_pos pos, st
     return (size_t)len;
 }
 
-static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record)
+static void on_epoch(void *owner, struct str epoch)
+{
+    struct hub *hub = owner;
+    if (hub->callbacks->on_epoch) {
+        hub->callbacks->on_epoch(hub->owner, epoch);
+    }
+}
+
+/* What came before is not known here. */
+static void on_start(void *owner, uint32_t queue, struct bus_pos from)
+{
+    struct hub *hub = owner;
+    if (bus_pos_compare(hub->heads.pos[queue], from) == 0) {
+        return;
+    }
+    lose(hub, queue, from);
+    hub->heads.pos[queue] = from;
+}
+
+static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record,
+                      uint64_t wall_ms)
 {
     struct hub *hub = owner;
     hub_count(&hub->stats.records_in, 1);
@@ -215,13 +235,18 @@ static struct bus_pos pos_before(struct bus_pos pos)
     return pos.lo ? (struct bus_pos){pos.hi, pos.lo - 1} : (struct bus_pos){pos.hi - 1, UINT64_MAX};
 }
 
-static void on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus_pos to)
+static void on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus_pos to,
+                    enum bus_hole why)
 {
     struct hub *hub = owner;
     struct bus_pos last = pos_before(to); /* what is at to is not lost */
     hub_count(&hub->stats.holes, 1);
     lose(hub, queue, last);
     hub->heads.pos[queue] = last;
+}
+
+static void on_queue_state(void *owner, uint32_t queue, bool up)
+{
 }
 
 static void on_state(void *owner, bool up, const char *reason)
@@ -232,7 +257,10 @@ static void on_state(void *owner, bool up, const char *reason)
 }
 
 const struct bus_callbacks hub_bus_callbacks = {
+    .on_epoch = on_epoch,
+    .on_start = on_start,
     .on_record = on_record,
     .on_hole = on_hole,
+    .on_queue_state = on_queue_state,
     .on_state = on_state,
 };

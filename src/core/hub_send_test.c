@@ -54,7 +54,7 @@ static void push(struct publish *publish)
 static struct bus_pos hand_back(uint32_t queue)
 {
     struct bus_pos pos = {++hub_test.hi[queue], 0};
-    hub_bus_callbacks.on_record(hub_test.hub, queue, pos, hub_test.under_way[queue]->record);
+    hub_bus_callbacks.on_record(hub_test.hub, queue, pos, hub_test.under_way[queue]->record, 0);
     return pos;
 }
 

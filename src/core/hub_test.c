@@ -344,7 +344,8 @@ static void a_hole_sends_all_workers_to_the_window(void **state)
     hub_test_tell(0, USER("a"), INTEREST_ADD);
     hub_test_receive_to(0, "u:a");
     drain(0);
-    hub_bus_callbacks.on_hole(hub_test.hub, 0, (struct bus_pos){1, 0}, (struct bus_pos){5, 0});
+    hub_bus_callbacks.on_hole(hub_test.hub, 0, (struct bus_pos){1, 0}, (struct bus_pos){5, 0},
+                              BUS_HOLE_LOST);
     assert_true(hub_test_is_behind(0));
     assert_true(hub_test_is_behind(1));
     hub_catch_up(hub_test.hub, 0);

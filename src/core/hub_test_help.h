@@ -72,8 +72,8 @@ static inline void hub_test_on_state(void *owner, bool up, const char *reason)
     hub_test.is_up = up;
 }
 
-static const struct hub_callbacks hub_test_callbacks = {hub_test_wake, hub_test_give_back,
-                                                        hub_test_on_state};
+static const struct hub_callbacks hub_test_callbacks = {
+    .wake = hub_test_wake, .give_back = hub_test_give_back, .on_bus_state = hub_test_on_state};
 
 static inline void hub_test_open(uint32_t ring_slots)
 {
@@ -89,8 +89,12 @@ static inline void hub_test_open(uint32_t ring_slots)
                                   .cluster_key = event_test_key,
                                   .sid_key = {7, 8}};
     assert_int_equal(hub_create(&hub_test.hub, &options, &hub_test_callbacks, &hub_test), 0);
-    hub_test.bus = (struct bus){&hub_test_engine, &hub_bus_callbacks, hub_test.hub,
-                                HUB_TEST_QUEUES};
+    hub_test.bus = (struct bus){.engine = &hub_test_engine,
+                                .callbacks = &hub_bus_callbacks,
+                                .owner = hub_test.hub,
+                                .queues = HUB_TEST_QUEUES,
+                                .max_record = UINT32_MAX,
+                                .failover_after_ms = UINT64_MAX};
     hub_set_bus(hub_test.hub, &hub_test.bus);
 }
 
@@ -116,7 +120,7 @@ static inline bool hub_test_flush(uint64_t now_ms)
 static inline struct bus_pos hub_test_receive(uint32_t queue, const struct buf *record)
 {
     struct bus_pos pos = {++hub_test.hi[queue], 0};
-    hub_bus_callbacks.on_record(hub_test.hub, queue, pos, buf_str(record));
+    hub_bus_callbacks.on_record(hub_test.hub, queue, pos, buf_str(record), 0);
     return pos;
 }
 

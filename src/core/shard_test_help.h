@@ -127,8 +127,9 @@ static inline void shard_test_on_state(void *owner, bool up, const char *reason)
 {
 }
 
-static const struct hub_callbacks shard_test_hub_callbacks = {shard_test_wake, shard_test_give_back,
-                                                              shard_test_on_state};
+static const struct hub_callbacks shard_test_hub_callbacks = {.wake = shard_test_wake,
+                                                              .give_back = shard_test_give_back,
+                                                              .on_bus_state = shard_test_on_state};
 static const struct shard_callbacks shard_test_callbacks = {shard_test_send_interest,
                                                             shard_test_ask_catch_up};
 

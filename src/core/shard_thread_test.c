@@ -182,7 +182,8 @@ static void on_bus_state(void *owner, bool up, const char *reason)
 {
 }
 
-static const struct hub_callbacks hub_callbacks = {wake, give_back, on_bus_state};
+static const struct hub_callbacks hub_callbacks = {
+    .wake = wake, .give_back = give_back, .on_bus_state = on_bus_state};
 
 static void on_done(struct publish *publish)
 {

@@ -240,7 +240,7 @@ static inline void sim_bus_hand_over(struct sim_bus *bus, uint32_t queue)
     }
     sim_note_record(bus->sim, queue, record->pos, bytes);
     sim_arm(bus->sim);
-    bus->bus.callbacks->on_record(bus->bus.owner, queue, record->pos, bytes);
+    bus->bus.callbacks->on_record(bus->bus.owner, queue, record->pos, bytes, 0);
     sim_disarm();
     sim_bus_acknowledge(record);
     free(record);
@@ -253,7 +253,7 @@ static inline void sim_bus_lose(struct sim_bus *bus, uint32_t queue)
     struct bus_pos lost = {bus->hi[queue], 0};
     struct bus_pos to = {bus->hi[queue] + 1, 0};
     sim_note_event(bus->sim, queue, lost, -1);
-    bus->bus.callbacks->on_hole(bus->bus.owner, queue, from, to);
+    bus->bus.callbacks->on_hole(bus->bus.owner, queue, from, to, BUS_HOLE_LOST);
 }
 
 static inline void sim_bus_step(struct sim_bus *bus, uint32_t queue)
@@ -317,7 +317,12 @@ static const struct bus_engine sim_engine = {
 static inline struct bus *sim_bus_create(struct sim *sim)
 {
     struct sim_bus *bus = calloc(1, sizeof(*bus));
-    bus->bus = (struct bus){&sim_engine, &hub_bus_callbacks, sim->hub, sim->queues};
+    bus->bus = (struct bus){.engine = &sim_engine,
+                            .callbacks = &hub_bus_callbacks,
+                            .owner = sim->hub,
+                            .queues = sim->queues,
+                            .max_record = UINT32_MAX,
+                            .failover_after_ms = UINT64_MAX};
     bus->sim = sim;
     return &bus->bus;
 }
@@ -396,7 +401,8 @@ static inline void sim_on_bus_state(void *owner, bool up, const char *reason)
 {
 }
 
-static const struct hub_callbacks sim_hub_callbacks = {sim_wake, sim_give_back, sim_on_bus_state};
+static const struct hub_callbacks sim_hub_callbacks = {
+    .wake = sim_wake, .give_back = sim_give_back, .on_bus_state = sim_on_bus_state};
 static const struct shard_callbacks sim_shard_callbacks = {sim_send_interest, sim_ask_catch_up};
 
 static inline void sim_create_hub(struct sim *sim)

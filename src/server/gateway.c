@@ -39,6 +39,12 @@ static void give_back(void *owner, uint32_t index, struct mail_chain *done)
     worker_give_back(&gateway->workers[index], done);
 }
 
+static void on_epoch(void *owner, struct str epoch)
+{
+    struct gateway *gateway = owner;
+    snprintf(gateway->epoch, sizeof(gateway->epoch), "%.*s", STR_ARG(epoch));
+}
+
 static void on_bus_state(void *owner, bool up, const char *reason)
 {
     if (up) {
@@ -49,7 +55,7 @@ static void on_bus_state(void *owner, bool up, const char *reason)
 }
 
 static const struct hub_callbacks hub_callbacks = {
-    .wake = wake, .give_back = give_back, .on_bus_state = on_bus_state};
+    .wake = wake, .give_back = give_back, .on_epoch = on_epoch, .on_bus_state = on_bus_state};
 
 static bool end_hub_turn(void *owner)
 {
@@ -102,7 +108,6 @@ static int make_keys(struct gateway *gateway)
     int err = siphash_key_random(&gateway->cluster_key);
     err = err ? err : siphash_key_random(&gateway->sid_key);
     gateway->boot = (uint32_t)boot[0] | 1;
-    snprintf(gateway->epoch, sizeof(gateway->epoch), "%016llx", (unsigned long long)boot[1]);
     struct siphash_key admission_key = {boot[0], ~boot[1]};
     admission_init(&gateway->admission, &admission_key);
     return err;

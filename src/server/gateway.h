@@ -20,8 +20,6 @@ struct bus_engine;
 struct http_exchange;
 struct worker;
 
-enum { GATEWAY_BOOT_TEXT = 16 };
-
 /* What the layers above plug in; all run on workers. */
 struct gateway_hooks {
     /* A request on the API listener; on_api_head may refuse before the body is read. */
@@ -57,8 +55,8 @@ struct gateway {
     struct siphash_key cluster_key;
     struct siphash_key sid_key;
     uint32_t boot;
-    char epoch[GATEWAY_BOOT_TEXT + 1]; /* identity of the bus's history, shown to clients */
-    uint8_t grant_key[32];             /* signs grants of group membership */
+    char epoch[BUS_EPOCH_MAX + 1]; /* identity of the bus's history, shown to clients */
+    uint8_t grant_key[32];         /* signs grants of group membership */
     struct admission admission;
     atomic_bool draining;
     uint64_t drain_window_ms;

@@ -1,4 +1,4 @@
-#include "cli/backoff.h"
+#include "base/backoff.h"
 
 uint64_t backoff_next_ms(struct backoff *backoff, uint64_t random)
 {

@@ -1,7 +1,7 @@
 /* How long to wait before the next try: doubling, with jitter, so that many clients that lost the
  * same gateway don't come back in step. Pure: randomness comes from the caller. */
-#ifndef TIDEGATE_CLI_BACKOFF_H
-#define TIDEGATE_CLI_BACKOFF_H
+#ifndef TIDEGATE_BASE_BACKOFF_H
+#define TIDEGATE_BASE_BACKOFF_H
 
 #include <stdint.h>
 
