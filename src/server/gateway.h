@@ -55,7 +55,7 @@ struct gateway {
     struct hub_thread *hub_thread; /* private */
     struct cluster_keys keys;
     uint32_t boot;
-    char epoch[BUS_EPOCH_MAX + 1]; /* identity of the bus's history, shown to clients */
+    struct bus_callbacks bus_callbacks; /* the hub's, with the time */
     struct admission admission;
     atomic_bool draining;
     uint64_t drain_window_ms;
