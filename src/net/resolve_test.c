@@ -1,94 +1,20 @@
 #include "net/resolve.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <arpa/inet.h>
-#include <pthread.h>
 #include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/resolve_test_help.h"
 
 enum { PATIENCE_MS = 20000 };
-
-/* The system's resolver, played by the test: the program's own getaddrinfo is taken before libc's.
- * Names are answered from here, and while it is held, not at all. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t released;
-    bool is_held;
-} names = {.lock = PTHREAD_MUTEX_INITIALIZER, .released = PTHREAD_COND_INITIALIZER};
-
-static void names_hold(bool is_held)
-{
-    pthread_mutex_lock(&names.lock);
-    names.is_held = is_held;
-    pthread_cond_broadcast(&names.released);
-    pthread_mutex_unlock(&names.lock);
-}
-
-static struct addrinfo *make_addr(const char *ip, struct addrinfo *next)
-{
-    struct addrinfo *info = calloc(1, sizeof(*info));
-    struct sockaddr_in *name = calloc(1, sizeof(*name));
-    name->sin_family = AF_INET;
-    inet_pton(AF_INET, ip, &name->sin_addr);
-    info->ai_family = AF_INET;
-    info->ai_addr = (struct sockaddr *)name;
-    info->ai_next = next;
-    return info;
-}
-
-int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
-                struct addrinfo **out_found)
-{
-    struct in_addr ignored;
-    if (inet_pton(AF_INET, host, &ignored) == 1) {
-        *out_found = make_addr(host, NULL);
-        return 0;
-    }
-    if (hints->ai_flags & AI_NUMERICHOST) {
-        return EAI_NONAME;
-    }
-    pthread_mutex_lock(&names.lock);
-    while (names.is_held) {
-        pthread_cond_wait(&names.released, &names.lock);
-    }
-    pthread_mutex_unlock(&names.lock);
-    if (strcmp(host, "two.test") == 0) {
-        *out_found = make_addr("192.0.2.1", make_addr("192.0.2.2", NULL));
-        return 0;
-    }
-    if (strcmp(host, "many.test") == 0) {
-        *out_found = NULL;
-        for (int i = 0; i < RESOLVE_MAX_ADDRS * 2; i++) {
-            *out_found = make_addr("192.0.2.3", *out_found);
-        }
-        return 0;
-    }
-    if (strcmp(host, "none.test") == 0) {
-        *out_found = NULL;
-        return 0;
-    }
-    return strcmp(host, "later.test") == 0 ? EAI_AGAIN : EAI_NONAME;
-}
-
-void freeaddrinfo(struct addrinfo *found)
-{
-    while (found) {
-        struct addrinfo *next = found->ai_next;
-        free(found->ai_addr);
-        free(found);
-        found = next;
-    }
-}
 
 struct answer {
     struct loop *loop;
@@ -130,15 +56,6 @@ static void await(struct answer *answer)
     assert_int_equal(answer->calls, 1);
 }
 
-static void await_no_threads(void)
-{
-    uint64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
-    while (resolve_thread_count() > 0 && clock_monotonic_ms() < end_ms) {
-        sched_yield();
-    }
-    assert_int_equal(resolve_thread_count(), 0);
-}
-
 static int setup(void **state)
 {
     return loop_create((struct loop **)state);
@@ -146,7 +63,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    await_no_threads();
+    assert_true(names_all_quiet());
     loop_destroy(*state);
     return 0;
 }
@@ -215,7 +132,7 @@ static void a_canceled_look_up_may_outlive_its_loop(void **state)
     loop_destroy(loop);
     assert_int_equal(resolve_thread_count(), 1);
     names_hold(false);
-    await_no_threads();
+    assert_true(names_all_quiet());
     assert_int_equal(answer.calls, 0);
 }
 
@@ -223,7 +140,7 @@ static void a_look_up_canceled_with_its_answer_waiting_stays_silent(void **state
 {
     struct answer answer;
     ask(&answer, *state, "two.test");
-    await_no_threads();
+    assert_true(names_all_quiet());
     resolve_cancel(answer.resolve);
     loop_turn(*state, 0);
     assert_int_equal(answer.calls, 0);
