@@ -133,7 +133,8 @@ int hub_create(struct hub **out_hub, const struct hub_options *options,
  * or afterwards by ring_drain. */
 void hub_destroy(struct hub *hub);
 
-/* For engine->create(…, &hub_bus_callbacks, hub); the hub then owns the bus. */
+/* For engine->create(…, &hub_bus_callbacks, hub); the hub then owns the bus, and its queues are the
+ * hub's (no more than its options said). Before the first turn. */
 extern const struct bus_callbacks hub_bus_callbacks;
 void hub_set_bus(struct hub *hub, struct bus *bus);
 

@@ -131,12 +131,16 @@ static int create_hub(struct gateway *gateway)
 
 static int create_bus(struct gateway *gateway)
 {
-    struct bus_options options = {.queues = (uint32_t)gateway->options.settings->bus.queues};
-    struct bus *bus;
-    int err = gateway->options.engine->create(&bus, gateway->hub_loop, &options, &hub_bus_callbacks,
-                                              gateway->hub);
+    const struct settings *settings = gateway->options.settings;
+    struct bus_options options = {.queues = (uint32_t)settings->bus.queues,
+                                  .values = settings->bus.values,
+                                  .window_age_ms = settings->window.max_age_ms,
+                                  .boot = gateway->boot,
+                                  .node = str_of(gateway->node)};
+    int err = gateway->options.engine->create(&gateway->bus, gateway->hub_loop, &options,
+                                              &hub_bus_callbacks, gateway->hub);
     if (!err) {
-        hub_set_bus(gateway->hub, bus);
+        hub_set_bus(gateway->hub, gateway->bus);
     }
     return err;
 }
@@ -225,6 +229,7 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
     }
     gateway->options = *options;
     settings_ref(options->settings);
+    settings_node_name(options->settings, gateway->node);
     gateway->workers = workers;
     gateway->worker_count = count;
     gateway->started_ms = clock_wall_ms();
