@@ -15,6 +15,7 @@
 #include "base/siphash.h"
 #include "bus/bus.h"
 #include "core/ring.h"
+#include "core/target.h"
 #include "core/window.h"
 
 struct hub; /* hub.c */
@@ -31,8 +32,8 @@ struct hub_options {
     uint32_t record_bytes;  /* a record is closed when it reaches this; one event may exceed it */
     uint32_t ring_slots;    /* a power of two */
     uint32_t boot;          /* this run of this node, as events carry it */
-    struct siphash_key cluster_key; /* target keys */
-    struct siphash_key sid_key;     /* session ids */
+    struct target_space space;
+    struct siphash_key sid_key; /* session ids */
 };
 
 /* How far each queue is: what positions a node has passed. */
