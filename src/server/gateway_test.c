@@ -223,7 +223,8 @@ static void threads_start_and_end(void **state)
     swap(settings, tenants);
     gateway_drain(t.gateway, 10);
     gateway_drain(t.gateway, 10);
-    assert_string_equal(gateway_not_ready(t.gateway), "draining");
+    char why[GATEWAY_WHY_BYTES];
+    assert_string_equal(gateway_not_ready(t.gateway, why), "draining");
     assert_true(gateway_is_empty(t.gateway));
 }
 
