@@ -230,6 +230,9 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
     gateway->started_ms = clock_wall_ms();
     int err = make_keys(gateway);
     err = err ? err : create_hub_thread(gateway);
+    if (err && err != ERR_NO_MEMORY) {
+        *out_problem = "the bus can't be made (bus.engine)";
+    }
     err = err ? err : create_workers(gateway, tenants);
     err = err ? err : listen_all(gateway, out_problem);
     if (err) {
