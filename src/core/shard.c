@@ -62,6 +62,16 @@ const struct shard_options *shard_get_options(const struct shard *shard)
     return &shard->options;
 }
 
+struct str shard_epoch(const struct shard *shard)
+{
+    return str_of(shard->epoch);
+}
+
+bool shard_queue_is_known(const struct shard *shard, uint32_t queue)
+{
+    return bit_is_set(shard->started, queue);
+}
+
 struct shard_stats *shard_get_stats(struct shard *shard)
 {
     return &shard->stats;
