@@ -142,8 +142,10 @@ struct hub_callbacks {
     void (*give_back)(void *owner, uint32_t worker, struct mail_chain *done);
     /* The bus became usable or not. */
     void (*on_bus_state)(void *owner, bool up, const char *reason);
-    /* NULL is fine, also of the next one. */
+    /* NULL is fine, also of the next ones. */
     void (*on_queue_state)(void *owner, uint32_t queue, enum hub_queue_state state);
+    /* A record was acknowledged that was sent at sent_us, as hub_flush said the time. */
+    void (*on_published)(void *owner, uint64_t sent_us);
     /* Messages of a queue are lost to this node. */
     void (*on_loss)(void *owner, uint32_t queue, enum session_gap_why why);
 };

@@ -95,6 +95,25 @@ static void what_waits_leaves_in_one_record(void **state)
     }
 }
 
+static void an_acknowledged_record_tells_when_it_was_sent(void **state)
+{
+    struct publish *first = make_push(1);
+    struct publish *second = make_push(1);
+    push(first);
+    hub_flush(hub_test.hub, 1, 1111);
+    hub_flush(hub_test.hub, 2, 2222);
+    accept(0);
+    assert_int_equal(hub_test.published, 1);
+    assert_int_equal(hub_test.published_sent_us, 1111);
+    push(second);
+    hub_flush(hub_test.hub, 3, 3333);
+    finish(0, ERR_TIMEOUT, (struct bus_pos){0, 0});
+    assert_int_equal(hub_test.published, 1);
+    hub_test_flush(4);
+    publish_destroy(first);
+    publish_destroy(second);
+}
+
 static void one_record_is_under_way_in_a_queue(void **state)
 {
     struct publish *first = make_push(1);
@@ -541,6 +560,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_HUB(what_waits_leaves_in_one_record),
+        WITH_HUB(an_acknowledged_record_tells_when_it_was_sent),
         WITH_HUB(one_record_is_under_way_in_a_queue),
         WITH_HUB(a_full_record_leaves_the_rest_for_the_next),
         WITH_HUB(an_event_over_the_records_size_goes_alone),

@@ -58,6 +58,11 @@ static void on_queue_state(void *owner, uint32_t queue, enum hub_queue_state sta
     }
 }
 
+static void on_published(void *owner, uint64_t sent_us)
+{
+    stats_bus_published(clock_monotonic_us() - sent_us);
+}
+
 static void on_loss(void *owner, uint32_t queue, enum session_gap_why why)
 {
     static const char *const reasons[] = {[SESSION_GAP_EXPIRED] = "the bus has dropped them",
@@ -72,6 +77,7 @@ static const struct hub_callbacks hub_callbacks = {.wake = wake,
                                                    .give_back = give_back,
                                                    .on_bus_state = on_bus_state,
                                                    .on_queue_state = on_queue_state,
+                                                   .on_published = on_published,
                                                    .on_loss = on_loss};
 
 /* Records come during the bus thread's turn; the hub has no clock. */
