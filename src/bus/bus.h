@@ -91,6 +91,8 @@ struct bus_callbacks {
 enum bus_option_type {
     BUS_OPTION_TEXT,
     BUS_OPTION_SECRET, /* a text that is never shown */
+    BUS_OPTION_FILE,   /* a text: the name of a file, which the engine reads; in the configuration
+                        * relative to its folder, here to where the process runs */
     BUS_OPTION_TEXTS,  /* a list */
     BUS_OPTION_COUNT,
     BUS_OPTION_BYTES,
