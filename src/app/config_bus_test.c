@@ -24,7 +24,7 @@ static const struct bus_option options[OPTIONS] = {
     [FAILOVER] = {"failover_after", BUS_OPTION_TIME, .initial = "5s", .min = 1000, .max = 60000,
                   .zero = "never", .help = "What."},
     [TLS] = {"tls", BUS_OPTION_BOOL, .initial = "false", .help = "What."},
-    [CA] = {"ca", BUS_OPTION_FILE, .initial = "", .help = "whom to trust"},
+    [CA] = {"ca", BUS_OPTION_FILE, .initial = "", .help = "Whom to trust"},
     [MODE] = {"mode", BUS_OPTION_CHOICE, .initial = "streams", .choices = modes, .help = "What."},
 };
 

@@ -1,5 +1,4 @@
 /* The walk over the schema, and the reference page, which is one such walk. */
-#include <ctype.h>
 #include <stdio.h>
 
 #include "app/config_bus.h"
@@ -106,8 +105,7 @@ static void append_section(struct buf *out, const struct config_visit *visit)
 static void append_sentence(struct buf *out, struct str text)
 {
     bool has_end = str_ends_with(text, STR("."));
-    buf_printf(out, " | %c%.*s%s", toupper((unsigned char)text.ptr[0]), (int)text.len - 1,
-               text.ptr + 1, has_end ? "" : ".");
+    buf_printf(out, " | %.*s%s", STR_ARG(text), has_end ? "" : ".");
 }
 
 static void append_option(struct buf *out, const struct bus_option *option)
