@@ -4,6 +4,7 @@
 
 #include "bus/bus.h"
 
-extern const struct bus_engine bus_memory_engine; /* memory.c */
+extern const struct bus_engine bus_memory_engine;   /* memory.c */
+extern const struct bus_engine bus_rocketmq_engine; /* rocketmq.c */
 
 #endif

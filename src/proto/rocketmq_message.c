@@ -60,20 +60,23 @@ static enum rocketmq_message_state judge(const struct rocketmq_message *message,
                                                             : ROCKETMQ_MESSAGE_OK;
 }
 
-ssize_t rocketmq_message_read(struct rocketmq_message *out_message, struct str data)
+size_t rocketmq_message_size(struct str data)
 {
     struct rocketmq_bytes bytes = rocketmq_bytes_of(data);
     uint64_t size = rocketmq_bytes_uint(&bytes, 4);
-    if (bytes.bad) {
+    return size >= SMALLEST && size <= INT32_MAX ? (size_t)size : 0;
+}
+
+ssize_t rocketmq_message_read(struct rocketmq_message *out_message, struct str data)
+{
+    size_t size = rocketmq_message_size(data);
+    if (data.len < 4 || size > data.len) {
         return 0;
     }
-    if (size < SMALLEST || size > INT32_MAX) {
+    if (size == 0) {
         return ERR_PROTOCOL;
     }
-    if (size > data.len) {
-        return 0;
-    }
-    bytes.left = (size_t)size - 4;
+    struct rocketmq_bytes bytes = rocketmq_bytes_of(str_make(data.ptr + 4, size - 4));
     struct rocketmq_message message = {0};
     uint32_t crc;
     if (read_parts(&message, &bytes, &crc)) {

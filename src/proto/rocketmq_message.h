@@ -30,6 +30,10 @@ struct rocketmq_message {
     struct str properties; /* name 0x01 value 0x02, repeated */
 };
 
+/* The bytes of the record at the front of data, by its own word; 0 when it can't be a record's or
+ * data ends before it is told. */
+size_t rocketmq_message_size(struct str data);
+
 /* Takes one record from the front of data. Returns its bytes, whatever the state; 0 when data ends
  * inside of it, or is empty; ERR_PROTOCOL when its size can't be one, so that the next one can't be
  * found. */
