@@ -22,7 +22,7 @@ static const struct bus_option options[OPTIONS] = {
     [CHUNK] = {"chunk", BUS_OPTION_BYTES, .initial = "4KiB", .min = 1024, .max = 65536,
                .help = "What."},
     [FAILOVER] = {"failover_after", BUS_OPTION_TIME, .initial = "5s", .min = 1000, .max = 60000,
-                  .zero = "never", .help = "What."},
+                  .zero = "never: for good", .help = "What."},
     [TLS] = {"tls", BUS_OPTION_BOOL, .initial = "false", .help = "What."},
     [CA] = {"ca", BUS_OPTION_FILE, .initial = "", .help = "Whom to trust"},
     [MODE] = {"mode", BUS_OPTION_CHOICE, .initial = "streams", .choices = modes, .help = "What."},
@@ -155,7 +155,7 @@ static void a_mistake_names_its_place_and_what_is_expected(void **state)
                                           "\"64KiB\" from 1KiB to 64KiB, got \"1\"\n");
     config_must_say(FULL ", failover_after: 1ms}\n",
                     "t.yaml:1:51: bus.failover_after: expected a time such as \"10s\" from 1s to "
-                    "1m, or 0 (never), got \"1ms\"\n");
+                    "1m, or 0 (never: for good), got \"1ms\"\n");
     config_must_say(FULL ", mode: x}\n",
                     "t.yaml:1:41: bus.mode: expected one of streams, pubsub, got \"x\"\n");
     config_must_say(FULL ", tls: [1]}\n",
@@ -429,7 +429,7 @@ static void the_reference_page_has_a_table_for_each_engine(void **state)
         "| `bus.servers` | like `[a, b]` | a list; each: a text",
         "| `bus.password` | | a text of 1 to 1024 bytes without control characters | Shown to "
         "nobody. Or `bus.password_file`: a file that holds it. *Needs a restart.* |\n",
-        "| `bus.failover_after` | `5s` | a time such as \"10s\" from 1s to 1m, or 0 (never) |",
+        "| `bus.failover_after` | `5s` | a time such as \"10s\" from 1s to 1m, or 0 (never: for good) |",
         "| `bus.ca` | `\"\"` | the name of a file | Whom to trust. *Needs a restart.* |\n",
         "### With `engine: other`\n",
     };

@@ -111,7 +111,7 @@ struct bus_option {
                                  * only texts and lists can be */
     uint64_t min, max;          /* of a number; of the items of a list */
     const char *zero;           /* what 0 means when it is below min ("never", which may be written
-                                 * too); NULL: it is not allowed */
+                                 * too, and ": " with more of it); NULL: it is not allowed */
     const char *const *choices; /* ends with NULL */
     const char *help;           /* one line for the reference page */
     const char *example;        /* for a key without initial */

@@ -79,8 +79,8 @@ static void cut(struct zk_link *link)
 static void end_link(struct zk_link *link)
 {
     struct zk_bus *zk = link->bus;
-    char reason[ZK_REASON_MAX];
-    memcpy(reason, link->broken, sizeof(reason));
+    char reason[ADDR_TEXT_MAX + sizeof(": ") + ZK_REASON_MAX];
+    snprintf(reason, sizeof(reason), "%s%s%s", link->peer, link->peer[0] ? ": " : "", link->broken);
     bool was_established = link->established;
     bool was_steady = was_established && loop_now_ms(zk->loop) - link->established_ms >= STEADY_MS;
     zk_lost(zk, reason); /* first: what the calls still say is not heard any more */
@@ -89,9 +89,9 @@ static void end_link(struct zk_link *link)
     zk_calls_end(link, ZCONNECTIONLOSS, false);
     link->broken[0] = '\0';
     if (was_established) {
-        log_warn("bus.link_lost", "zookeeper: the link to %s is lost: %s", link->peer, reason);
+        log_warn("bus.link_lost", "zookeeper: the link is lost: %s", reason);
     } else {
-        log_info("bus.link_failed", "zookeeper: %s: %s", link->peer, reason);
+        log_info("bus.link_failed", "zookeeper: %s", reason);
     }
     if (was_steady) {
         link->backoff.tries = 0;
