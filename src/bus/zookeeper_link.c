@@ -415,11 +415,6 @@ void zk_link_start(struct zk_link *link)
     try_next(link);
 }
 
-void zk_link_opened(struct zk_link *link)
-{
-    link->backoff.tries = 0;
-}
-
 void zk_link_fini(struct zk_link *link)
 {
     link->is_silent = true;
