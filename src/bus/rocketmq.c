@@ -13,6 +13,7 @@
 
 enum {
     TICK_MS = 500,
+    TELL_AFTER_MS = 1000,               /* why it is not up yet: a start mostly takes less */
     REASON_GAP_MS = 5000,               /* between two reasons while it stays down */
     MAX_RECORD = (4 << 20) - (4 << 10), /* brokers take 4 MiB, some with the names counted in */
     PATIENCE_MS = 5000,                 /* with failover_after: never */
@@ -317,7 +318,6 @@ static int init_dial(struct rocketmq_bus *rocketmq, struct loop *loop,
                      const struct bus_value *values)
 {
     const char *problem = "";
-    rocketmq->dial.loop = loop;
     rocketmq->dial.access_key = values[ACCESS_KEY].text;
     rocketmq->dial.secret_key = values[SECRET_KEY].text;
     rocketmq->dial.stats = &rocketmq->bus.stats;
@@ -354,6 +354,7 @@ static void init_bus(struct rocketmq_bus *rocketmq, const struct bus_options *op
     rocketmq->bus.max_record = MAX_RECORD;
     rocketmq->bus.failover_after_ms = failover_ms ? failover_ms : UINT64_MAX;
     rocketmq->patience_ms = failover_ms ? failover_ms : PATIENCE_MS;
+    rocketmq->tell_ms = loop_now_ms(rocketmq->dial.loop) + TELL_AFTER_MS;
     rocketmq->window_age_ms = options->window_age_ms;
     rocketmq->topic = options->values[TOPIC].text;
 }
@@ -403,6 +404,7 @@ static int create(struct bus **out_bus, struct loop *loop, const struct bus_opti
         return ERR_NO_MEMORY;
     }
     mem_account(MEM_BUS, sizeof(*rocketmq));
+    rocketmq->dial.loop = loop;
     init_bus(rocketmq, options, callbacks, owner);
     int err = init_dial(rocketmq, loop, options->values);
     if (!err) {

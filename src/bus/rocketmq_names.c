@@ -103,7 +103,7 @@ static void on_cluster(struct rocketmq_request *request, int err,
     for (uint32_t i = 0; i < names->rocketmq->broker_count; i++) {
         struct rocketmq_broker *broker = &names->rocketmq->brokers[i];
         struct rocketmq_route_broker found;
-        if (!broker->has_topic &&
+        if (!broker->has_route &&
             !rocketmq_route_find_in_cluster(&found, buf_str(&names->body), broker->name)) {
             rocketmq_broker_set_route(broker, &found);
         }
@@ -128,12 +128,12 @@ static bool apply_route(struct rocketmq_names *names)
     for (uint32_t i = 0; i < names->rocketmq->broker_count; i++) {
         struct rocketmq_broker *broker = &names->rocketmq->brokers[i];
         struct rocketmq_route_broker found;
-        broker->has_topic = false;
+        broker->has_route = false;
         int err = rocketmq_route_find(&found, buf_str(&names->body), broker->name);
         if (!err) {
             rocketmq_broker_set_route(broker, &found);
         }
-        all_found = all_found && broker->has_topic;
+        all_found = all_found && broker->has_route;
     }
     return all_found;
 }

@@ -94,9 +94,10 @@ struct rocketmq_broker {
     bool is_lost_logged;
     uint64_t away_since_ms; /* meaningful while it is not up */
     uint64_t heartbeat_due_ms;
-    /* as the last route said */
-    bool has_topic;
-    uint32_t route_queues; /* that can be both read and written */
+    bool has_route; /* the last route has it among the topic's brokers */
+    /* of the topic there, as last heard: a broker that comes back is believed to have what it had,
+     * and says so if it has not */
+    uint32_t topic_queues; /* that can be both read and written */
     uint32_t perm;
     char problem[ROCKETMQ_PROBLEM_MAX]; /* "": none */
 };
@@ -179,7 +180,7 @@ void rocketmq_broker_note(struct rocketmq_broker *broker, const char *what, int 
 
 static inline bool rocketmq_broker_takes_writes(const struct rocketmq_broker *broker)
 {
-    return broker->is_up && (!broker->has_topic || broker->perm & ROCKETMQ_PERM_WRITE);
+    return broker->is_up && broker->perm & ROCKETMQ_PERM_WRITE;
 }
 
 /* --- rocketmq_start.c --- */
