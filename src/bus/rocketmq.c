@@ -12,6 +12,7 @@
 #include "proto/json.h"
 
 enum {
+    REQUEST_TIMEOUT_MS = 3000,
     TICK_MS = 500,
     TELL_AFTER_MS = 1000,               /* why it is not up yet: a start mostly takes less */
     REASON_GAP_MS = 5000,               /* between two reasons while it stays down */
@@ -186,7 +187,7 @@ static int check(const struct bus_options *options, size_t *out_option, const ch
 static void report_queue(struct rocketmq_queue *queue)
 {
     struct bus *bus = &queue->rocketmq->bus;
-    bool up = queue->is_started && !queue->is_refused &&
+    bool up = rocketmq_queue_is_settled(queue) && !queue->is_refused &&
               rocketmq_broker_takes_writes(queue->broker);
     if (up != queue->is_up) {
         queue->is_up = up;
@@ -321,6 +322,7 @@ static int init_dial(struct rocketmq_bus *rocketmq, struct loop *loop,
     rocketmq->dial.access_key = values[ACCESS_KEY].text;
     rocketmq->dial.secret_key = values[SECRET_KEY].text;
     rocketmq->dial.stats = &rocketmq->bus.stats;
+    rocketmq->dial.request_timeout_ms = REQUEST_TIMEOUT_MS;
     if (!values[TLS].number) {
         return 0;
     }

@@ -134,7 +134,7 @@ static void create_topic(struct rocketmq_broker *broker)
         {STR("topicSysFlag"), STR("0")},
         {STR("order"), STR("false")}};
     rocketmq_link_send(&broker->link, &broker->create, ROCKETMQ_CREATE_TOPIC, fields, 8, STR(""),
-                       ROCKETMQ_REQUEST_TIMEOUT_MS);
+                       0);
 }
 
 static void on_create_timer(struct timer *timer)
@@ -213,7 +213,7 @@ static void prove(struct rocketmq_broker *broker)
     broker->heartbeat_due_ms = rocketmq_now_ms(broker->rocketmq) + HEARTBEAT_MS;
     if (!rocketmq_request_is_open(&broker->heartbeat)) {
         rocketmq_link_send(&broker->link, &broker->heartbeat, ROCKETMQ_HEART_BEAT, fields, 0,
-                           buf_str(&broker->rocketmq->heartbeat), ROCKETMQ_REQUEST_TIMEOUT_MS);
+                           buf_str(&broker->rocketmq->heartbeat), 0);
     }
 }
 
@@ -234,7 +234,7 @@ static void ping(struct rocketmq_broker *broker)
     struct rocketmq_field fields[4] = {{STR("topic"), broker->rocketmq->topic},
                                        {STR("queueId"), STR("0")}};
     rocketmq_link_send(&broker->link, &broker->ping, ROCKETMQ_GET_MAX_OFFSET, fields, 2, STR(""),
-                       ROCKETMQ_REQUEST_TIMEOUT_MS);
+                       0);
 }
 
 void rocketmq_broker_tick(struct rocketmq_broker *broker)

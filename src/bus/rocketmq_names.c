@@ -40,8 +40,7 @@ static void ask_route(struct rocketmq_names *names)
     }
     names->asked_ms = rocketmq_now_ms(names->rocketmq);
     names->ask.on_answer = on_route;
-    if (rocketmq_link_send(&names->link, &names->ask, ROCKETMQ_GET_ROUTE, fields, 2, STR(""),
-                           ROCKETMQ_REQUEST_TIMEOUT_MS)) {
+    if (rocketmq_link_send(&names->link, &names->ask, ROCKETMQ_GET_ROUTE, fields, 2, STR(""), 0)) {
         schedule(names);
     }
 }
@@ -116,7 +115,7 @@ static void ask_cluster(struct rocketmq_names *names)
     struct rocketmq_field fields[2];
     names->ask.on_answer = on_cluster;
     if (rocketmq_link_send(&names->link, &names->ask, ROCKETMQ_GET_CLUSTER, fields, 0, STR(""),
-                           ROCKETMQ_REQUEST_TIMEOUT_MS)) {
+                           0)) {
         end_of_question(names);
     }
 }

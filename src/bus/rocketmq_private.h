@@ -214,6 +214,14 @@ void rocketmq_queue_skip_to(struct rocketmq_queue *queue, uint64_t to, enum bus_
 void rocketmq_send_init(struct rocketmq_queue *queue);
 void rocketmq_send_fini(struct rocketmq_queue *queue);
 
+/* Whether our place in it is known and was not put in doubt: before, nothing is sent, since a
+ * position would be one of another history. */
+static inline bool rocketmq_queue_is_settled(const struct rocketmq_queue *queue)
+{
+    return queue->is_started && !queue->is_verifying && !queue->is_other_history &&
+           queue->asks_left == 0;
+}
+
 /* Sends what waits, if it can be sent now. */
 void rocketmq_queue_send(struct rocketmq_queue *queue);
 
