@@ -55,7 +55,7 @@ def is_free(port):
 
 
 def ask(address, data, enough, seconds=2):
-    """Sends data to (host, port) and returns what comes back until enough(bytes) or the end; b"" on failure."""
+    """Sends data to (host, port) and returns what comes back until enough(bytes) or the end; b"": none."""
     got = b""
     with contextlib.suppress(OSError), socket.create_connection(address, seconds) as sock:
         sock.settimeout(seconds)
@@ -251,7 +251,7 @@ class Instance:
     def locked(self):
         """Two commands on one instance take turns; `clean` removes the folder, so the lock is beside it."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.folder.with_suffix(".lock"), "w") as lock:
+        with open(f"{self.folder}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

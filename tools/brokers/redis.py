@@ -103,7 +103,9 @@ class Redis(Instance):
         if (folder / "cert.pem").exists():
             return
         folder.mkdir(parents=True, exist_ok=True)
-        words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost"
+        words = (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
+        )
         subprocess.run(
             words.split()
             + ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:127.0.0.2"]

@@ -82,8 +82,10 @@ class RocketMQ(Instance):
     def install(self):
         if self.options["apart"] and self._is_old():
             raise BrokerError("RocketMQ 4 listens on every address: it can't be told to listen apart")
+        if self.options["auth"] and self._is_old():
+            raise BrokerError("RocketMQ 4.9.7 ends with a ClassCastException when its ACL is on")
         self.cache.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.cache.with_suffix(".lock"), "w") as lock:
+        with open(f"{self.cache}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self.cache.exists():
                 self._fetch()

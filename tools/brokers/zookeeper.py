@@ -7,8 +7,9 @@ a client that shows a digest owns what it creates with it.
 from brokers.instance import Instance, ask
 
 # Debian's package has no list of what its jar needs.
-JARS = "zookeeper zookeeper-jute slf4j-api slf4j-simple metrics-core snappy-java netty-all commons-cli commons-io"
-CLASS_PATH = ":".join(f"/usr/share/java/{name}.jar" for name in JARS.split())
+JARS = ["zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple", "metrics-core", "snappy-java"]
+JARS += ["netty-all", "commons-cli", "commons-io"]
+CLASS_PATH = ":".join(f"/usr/share/java/{name}.jar" for name in JARS)
 
 
 class ZooKeeper(Instance):
