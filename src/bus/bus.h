@@ -164,8 +164,9 @@ struct bus {
     const struct bus_engine *engine;
     const struct bus_callbacks *callbacks;
     void *owner;
-    uint32_t queues;     /* in use: create may make it fewer than the options say */
-    uint32_t max_record; /* bytes; a longer one is ERR_TOO_LARGE */
+    bool replay, lossless; /* as of the engine, or less where its mode can't */
+    uint32_t queues;       /* in use: create may make it fewer than the options say */
+    uint32_t max_record;   /* bytes; a longer one is ERR_TOO_LARGE */
     /* A queue that is away for so long hands its keys to others; UINT64_MAX: never. */
     uint64_t failover_after_ms;
     uint64_t layout; /* a hash of what all nodes must have alike: name of the topic, brokers, … */
