@@ -13,10 +13,10 @@
 
 enum fate { FATE_MISSING, FATE_SEEN, FATE_BEFORE_START, FATE_IN_HOLE };
 
-/* Positions ascend inside one history; cases with a second one look for themselves. */
+/* Positions ascend inside one history: only the last one is looked at. */
 static const struct seen *find_at(const struct node_queue *queue, struct bus_pos pos)
 {
-    size_t low = 0, high = queue->seen_count;
+    size_t low = queue->since, high = queue->seen_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         int order = bus_pos_compare(queue->seen[middle].pos, pos);
@@ -36,7 +36,7 @@ static enum fate fate_of(const struct node_queue *queue, struct bus_pos pos)
     if (bus_pos_compare(pos, queue->from) <= 0) {
         return FATE_BEFORE_START;
     }
-    for (size_t i = 0; i < queue->hole_count; i++) {
+    for (size_t i = queue->holes_since; i < queue->hole_count; i++) {
         if (bus_pos_compare(queue->holes[i].from, pos) < 0 &&
             bus_pos_compare(pos, queue->holes[i].to) < 0) {
             return FATE_IN_HOLE;
@@ -97,7 +97,7 @@ static void assert_order(const struct node *node, const struct writer *writer)
 {
     const struct node_queue *queue = &node->queues[writer->queue];
     size_t next = 0; /* what has a lower number was seen, or can't follow any more */
-    for (size_t i = 0; i < queue->seen_count; i++) {
+    for (size_t i = queue->since; i < queue->seen_count; i++) {
         const struct seen *seen = &queue->seen[i];
         if (seen->writer != writer->id || seen->number < next) {
             continue;
@@ -134,7 +134,7 @@ static void assert_writer(const struct audit *audit, const struct writer *writer
 static void assert_same(const struct node *one, const struct node *other, uint32_t index)
 {
     const struct node_queue *queue = &one->queues[index];
-    for (size_t i = 0; i < queue->seen_count; i++) {
+    for (size_t i = queue->since; i < queue->seen_count; i++) {
         const struct seen *seen = &queue->seen[i];
         const struct seen *twin = find_at(&other->queues[index], seen->pos);
         if (!twin && fate_of(&other->queues[index], seen->pos) == FATE_MISSING &&

@@ -116,6 +116,8 @@ static void on_start(void *owner, uint32_t index, struct bus_pos from)
     CHECK(node, !queue->started, "queue %u started twice", index);
     queue->started = true;
     queue->from = queue->last = from;
+    queue->since = queue->seen_count;
+    queue->holes_since = queue->hole_count;
 }
 
 static struct seen *append_seen(struct node_queue *queue)
@@ -157,7 +159,9 @@ static void on_hole(void *owner, uint32_t index, struct bus_pos from, struct bus
         queue->holes[queue->hole_count++] = (struct hole){from, to, why, queue->seen_count};
     }
     if (why == BUS_HOLE_EPOCH) {
-        queue->last = (struct bus_pos){0, 0};
+        queue->from = queue->last = (struct bus_pos){0, 0};
+        queue->since = queue->seen_count;
+        queue->holes_since = queue->hole_count;
         return;
     }
     CHECK(node, bus_pos_compare(from, to) < 0, "queue %u: a hole from " POS " to " POS, index,
@@ -297,7 +301,7 @@ uint32_t node_queues_up(const struct node *node)
 const struct seen *node_find(const struct node *node, uint32_t queue, uint32_t writer,
                              uint32_t number)
 {
-    for (size_t k = 0; k < node->queues[queue].seen_count; k++) {
+    for (size_t k = node->queues[queue].since; k < node->queues[queue].seen_count; k++) {
         const struct seen *seen = &node->queues[queue].seen[k];
         if (seen->writer == writer && seen->number == number) {
             return seen;

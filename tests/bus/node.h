@@ -33,6 +33,7 @@ struct node_queue {
     struct bus_pos from, last;
     struct seen *seen;
     size_t seen_count, seen_room;
+    size_t since, holes_since; /* what is before them belongs to another history */
     struct hole holes[NODE_MAX_HOLES];
     size_t hole_count;
 };

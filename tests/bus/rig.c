@@ -81,12 +81,43 @@ struct node *rig_node_up(const char *name)
     return node;
 }
 
+/* ---- nodes ---- */
+
+static bool all_up(void)
+{
+    bool is_up = true;
+    for (size_t i = 0; i < rig.node_count; i++) {
+        const struct node *node = rig.nodes[i];
+        is_up &= node->is_ended || (node->up && node_queues_up(node) == node->queue_count);
+    }
+    return is_up;
+}
+
+static bool all_down(void)
+{
+    bool is_down = true;
+    for (size_t i = 0; i < rig.node_count; i++) {
+        is_down &= !rig.nodes[i]->up;
+    }
+    return is_down;
+}
+
+void rig_until_up(uint64_t patience_ms)
+{
+    RIG_UNTIL_WITHIN(patience_ms, all_up());
+}
+
+void rig_until_down(uint64_t patience_ms)
+{
+    RIG_UNTIL_WITHIN(patience_ms, all_down());
+}
+
 struct writer *rig_writer(struct node *node, uint32_t queue)
 {
     assert_true(rig.writer_count < RIG_MAX_WRITERS);
     struct writer *writer = malloc(sizeof(*writer));
     assert_non_null(writer);
-    writer_init(writer, node, (uint32_t)rig.writer_count, queue);
+    writer_init(writer, node, rig.next_writer_id++, queue);
     rig.writers[rig.writer_count++] = writer;
     return writer;
 }
@@ -163,6 +194,66 @@ bool rig_writers_are_done(void)
 void rig_write(struct writer *writer, size_t more)
 {
     writer->wanted = writer->acknowledged + more;
+}
+
+/* ---- streams ---- */
+
+void rig_stream(struct node *node, uint64_t deadline_ms)
+{
+    for (uint32_t i = 0; i < node->queue_count; i++) {
+        struct writer *writer = rig_writer(node, i);
+        writer->deadline_ms = deadline_ms;
+        writer->wanted = SIZE_MAX;
+    }
+}
+
+static void mark_all(void)
+{
+    for (size_t i = 0; i < rig.writer_count; i++) {
+        rig.writers[i]->mark_acknowledged = rig.writers[i]->acknowledged;
+        rig.writers[i]->mark_failed = rig.writers[i]->failed + rig.writers[i]->refused;
+    }
+}
+
+static bool has_each(size_t acknowledged, size_t failed)
+{
+    bool has = true;
+    for (size_t i = 0; i < rig.writer_count; i++) {
+        const struct writer *writer = rig.writers[i];
+        has &= writer->acknowledged - writer->mark_acknowledged >= acknowledged;
+        has &= writer->failed + writer->refused - writer->mark_failed >= failed;
+    }
+    return has;
+}
+
+void rig_stream_until_acknowledged(size_t more)
+{
+    mark_all();
+    RIG_UNTIL(has_each(more, 0));
+}
+
+void rig_stream_until_failed(size_t more)
+{
+    mark_all();
+    RIG_UNTIL(has_each(0, more));
+}
+
+void rig_stream_stop(void)
+{
+    for (size_t i = 0; i < rig.writer_count; i++) {
+        rig.writers[i]->is_stopped = true;
+    }
+    RIG_UNTIL(rig_writers_are_done());
+}
+
+void rig_forget_writers(void)
+{
+    rig_stream_stop();
+    for (size_t i = 0; i < rig.writer_count; i++) {
+        writer_fini(rig.writers[i]);
+        free(rig.writers[i]);
+    }
+    rig.writer_count = 0;
 }
 
 struct audit rig_whole(void)

@@ -23,6 +23,7 @@ struct rig {
     size_t node_count;
     struct writer *writers[RIG_MAX_WRITERS];
     size_t writer_count;
+    uint32_t next_writer_id;
     bool broker_is_hurt; /* killed or paused, and not yet back */
 };
 
@@ -33,7 +34,9 @@ int rig_open(void **state);
 int rig_close(void **state);
 
 struct node *rig_node(const struct node_setup *setup);
-struct node *rig_node_up(const char *name); /* and turns until it is up */
+struct node *rig_node_up(const char *name); /* and turns until it is up with all its queues */
+void rig_until_up(uint64_t patience_ms);    /* all nodes, with all their queues */
+void rig_until_down(uint64_t patience_ms);  /* all nodes */
 struct writer *rig_writer(struct node *node, uint32_t queue);
 
 /* One turn of everything: writers publish, buses flush, the loop waits for at most 20 ms. */
@@ -53,6 +56,16 @@ uint64_t rig_now_ms(void);
 /* Every writer has what it wanted. */
 bool rig_writers_are_done(void);
 void rig_write(struct writer *writer, size_t more); /* it wants so many more */
+
+/* ---- a stream: on all queues of a node, one record after the other until it is told to stop ----
+ */
+
+void rig_stream(struct node *node, uint64_t deadline_ms);
+/* Turns until each writer has so many more of what is asked, counted from now. */
+void rig_stream_until_acknowledged(size_t more);
+void rig_stream_until_failed(size_t more);
+void rig_stream_stop(void);    /* and turns until nothing is under way */
+void rig_forget_writers(void); /* ended; what they wrote is not audited any more */
 
 /* Over all nodes and writers of the case: turns until it is settled, then the audit. */
 void rig_audit(bool may_have_holes);

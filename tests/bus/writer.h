@@ -29,6 +29,7 @@ struct writer {
     struct sent *sent; /* by number */
     size_t sent_count, sent_room;
     size_t acknowledged, failed, refused;
+    size_t mark_acknowledged, mark_failed; /* the rig's */
 };
 
 void writer_init(struct writer *writer, struct node *node, uint32_t id, uint32_t queue);

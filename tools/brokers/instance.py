@@ -186,6 +186,8 @@ class Instance:
         wanted = set(self.chosen(names))
         for node in self.nodes():
             self.port(node)
+            if node in wanted and self.pid(node):
+                os.kill(self.pid(node), signal.SIGCONT)
         for wave in self.waves():
             begun = [node for node in wave if node in wanted and not self.pid(node)]
             for node in begun:
@@ -241,6 +243,11 @@ class Instance:
             os.kill(pid, signal.SIGKILL)
         for node in names or []:
             wait_for(f"{node} ends", STOP_SECONDS, lambda each=node: not self.pid(each))
+
+    def wipe(self, names):
+        self.kill([node for node in names if self.pid(node)])
+        for node in names:
+            shutil.rmtree(self.folder / node, ignore_errors=True)
 
     def clean(self):
         if self.file.exists():
