@@ -164,9 +164,9 @@ struct bus {
     const struct bus_engine *engine;
     const struct bus_callbacks *callbacks;
     void *owner;
-    bool replay, lossless; /* as of the engine, or less where its mode can't */
-    uint32_t queues;       /* in use: create may make it fewer than the options say */
-    uint32_t max_record;   /* bytes; a longer one is ERR_TOO_LARGE */
+    uint32_t queues;     /* in use: create may make it fewer than the options say */
+    uint32_t max_record; /* bytes; a longer one is ERR_TOO_LARGE */
+    bool is_lossy;       /* the mode chosen keeps neither the engine's replay nor its lossless */
     /* A queue that is away for so long hands its keys to others; UINT64_MAX: never. */
     uint64_t failover_after_ms;
     uint64_t layout; /* a hash of what all nodes must have alike: name of the topic, brokers, … */
@@ -178,6 +178,18 @@ const struct bus_engine *bus_engine_find(struct str name);
 
 /* The engines' names, comma-separated, for messages. */
 const char *bus_engine_names(void);
+
+/* Whether records of before the start can be read, on this bus as it is configured. */
+static inline bool bus_can_replay(const struct bus *bus)
+{
+    return bus->engine->replay && !bus->is_lossy;
+}
+
+/* Whether an acknowledged record reaches every node, if late. */
+static inline bool bus_is_lossless(const struct bus *bus)
+{
+    return bus->engine->lossless && !bus->is_lossy;
+}
 
 static inline int bus_publish(struct bus *bus, struct bus_publish *publish)
 {

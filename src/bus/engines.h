@@ -5,5 +5,6 @@
 #include "bus/bus.h"
 
 extern const struct bus_engine bus_memory_engine; /* memory.c */
+extern const struct bus_engine bus_redis_engine;  /* redis.c */
 
 #endif

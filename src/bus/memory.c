@@ -32,7 +32,6 @@ static int memory_create(struct bus **out_bus, struct loop *loop, const struct b
     memory->bus.engine = &bus_memory_engine;
     memory->bus.callbacks = callbacks;
     memory->bus.owner = owner;
-    memory->bus.lossless = true;
     memory->bus.queues = options->queues;
     memory->bus.max_record = UINT32_MAX;
     memory->bus.failover_after_ms = UINT64_MAX;

@@ -38,8 +38,8 @@ static unsigned abilities(void)
     }
     const struct bus *bus = rig_node(&(struct node_setup){.name = "probe"})->bus;
     unsigned can = bus->engine->nodes ? NEEDS_NODES : 0;
-    can |= bus->replay ? NEEDS_REPLAY : 0;
-    can |= bus->lossless ? NEEDS_LOSSLESS : NEEDS_LOSSY;
+    can |= bus_can_replay(bus) ? NEEDS_REPLAY : 0;
+    can |= bus_is_lossless(bus) ? NEEDS_LOSSLESS : NEEDS_LOSSY;
     can |= bus->max_record != UINT32_MAX ? NEEDS_LIMIT : 0;
     if (bus->engine->broker) {
         can |= NEEDS_BROKER | (rig_has_links() ? NEEDS_LINK : 0);

@@ -8,7 +8,7 @@ enum { PATIENT_MS = 15000, HASTY_MS = 600, RECONNECT_MS = 8000, NOTICE_MS = 1500
 
 static bool may_lose(void)
 {
-    return !rig.nodes[0]->bus->lossless;
+    return !bus_is_lossless(rig.nodes[0]->bus);
 }
 
 static void stream_of_two(uint64_t deadline_ms)
