@@ -6,5 +6,6 @@
 
 extern const struct bus_engine bus_memory_engine; /* memory.c */
 extern const struct bus_engine bus_redis_engine;  /* redis.c */
+extern const struct bus_engine bus_zookeeper_engine; /* zookeeper.c */
 
 #endif
