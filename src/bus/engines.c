@@ -4,6 +4,7 @@ static const struct bus_engine *const engines[] = {
     &bus_memory_engine,
     &bus_redis_engine,
     &bus_zookeeper_engine,
+    &bus_rocketmq_engine,
 };
 
 enum { ENGINE_COUNT = sizeof(engines) / sizeof(engines[0]) };
@@ -20,5 +21,5 @@ const struct bus_engine *bus_engine_find(struct str name)
 
 const char *bus_engine_names(void)
 {
-    return "memory, redis, zookeeper";
+    return "memory, redis, zookeeper, rocketmq";
 }
