@@ -154,10 +154,10 @@ static void assert_no_holes(const struct node *node)
 {
     for (uint32_t i = 0; i < node->queue_count; i++) {
         const struct node_queue *queue = &node->queues[i];
-        if (queue->hole_count > 0) {
+        if (queue->hole_count > queue->holes_since) {
+            const struct hole *hole = &queue->holes[queue->holes_since];
             fail_msg("%s, queue %u: a hole (%s) from " POS " to " POS, node->name, i,
-                     name_of(queue->holes[0].why), POS_ARG(queue->holes[0].from),
-                     POS_ARG(queue->holes[0].to));
+                     name_of(hole->why), POS_ARG(hole->from), POS_ARG(hole->to));
         }
     }
 }

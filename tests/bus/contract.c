@@ -23,10 +23,10 @@ static const struct {
     unsigned need;
     const char *what;
 } words[] = {
-    {NEEDS_NODES, "several nodes"},     {NEEDS_REPLAY, "replay"},
-    {NEEDS_LOSSLESS, "losing nothing"}, {NEEDS_LOSSY, "losing something"},
-    {NEEDS_BROKER, "a broker"},         {NEEDS_LINK, "a link to its servers"},
-    {NEEDS_SERVERS, "two servers"},     {NEEDS_LIMIT, "a limit"},
+    {NEEDS_NODES, "is one node alone"},    {NEEDS_REPLAY, "keeps nothing to replay"},
+    {NEEDS_LOSSLESS, "may lose records"},  {NEEDS_LOSSY, "loses nothing"},
+    {NEEDS_BROKER, "has no server"},       {NEEDS_LINK, "has no server that listens apart"},
+    {NEEDS_SERVERS, "has no two servers"}, {NEEDS_LIMIT, "takes any record"},
 };
 
 /* What this bus says of itself. */
@@ -53,7 +53,7 @@ static void tell_left_out(const struct contract_case *left_out, unsigned lacking
 {
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (lacking & words[i].need) {
-            printf("not asked: %s (declares no %s)\n", left_out->name, words[i].what);
+            printf("not asked: %s (this bus %s)\n", left_out->name, words[i].what);
             return;
         }
     }

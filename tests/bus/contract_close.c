@@ -34,7 +34,7 @@ static void a_thousand_pending_publishes_are_answered_once(void **state)
         rig.writers[i]->wanted = 1;
         pending += writer_advance(rig.writers[i]);
     }
-    assert_true(pending >= 1000);
+    assert_int_equal(pending, rig.writer_count); /* 1,024, where a bus has so many queues */
     for (int i = 0; i < NODES / 2; i++) {
         bus_flush(rig.nodes[i]->bus); /* the others end with theirs unsent */
     }
@@ -70,7 +70,7 @@ static void a_node_may_end_before_it_is_up(void **state)
 static void what_is_published_before_it_is_up_is_answered_too(void **state)
 {
     struct node *node = rig_node(&(struct node_setup){.name = "a"});
-    struct writer *writer = rig_writer(node, 1);
+    struct writer *writer = rig_writer(node, node->queue_count - 1);
     writer->wanted = 5;
     RIG_UNTIL(rig_writers_are_done());
     RIG_UNTIL(node->up);

@@ -40,7 +40,7 @@ static void one_byte_more_is_refused_and_nothing_else_suffers(void **state)
 static void small_and_large_records_keep_their_order(void **state)
 {
     struct node *node = rig_node_up("a");
-    struct writer *writer = rig_writer(node, 3);
+    struct writer *writer = rig_writer(node, node->queue_count - 1);
     for (size_t i = 0; i < 12; i++) {
         writer->record_bytes = i % 3 == 0 ? 200000 : NODE_RECORD_MIN + i * i * 37;
         rig_write(writer, 1);

@@ -2,8 +2,6 @@
  * handed over as it is, for those above to refuse. Either way the next record arrives. */
 #include "contract.h"
 
-enum { QUEUES = 4 };
-
 static uint64_t foreign(const struct node *node)
 {
     return atomic_load(&node->bus->stats.skipped) + node->seen_foreign;
@@ -12,11 +10,11 @@ static uint64_t foreign(const struct node *node)
 static void poison_is_skipped_and_counted(void **state)
 {
     struct node *a = rig_node_up("a"), *b = rig_node_up("b");
-    for (uint32_t i = 0; i < QUEUES; i++) {
+    for (uint32_t i = 0; i < a->queue_count; i++) {
         rig_writer(a, i)->wanted = 3;
     }
     RIG_UNTIL(rig_writers_are_done());
-    rig_meddle("poison", "4");
+    rig_meddle("poison");
     for (size_t i = 0; i < rig.writer_count; i++) {
         rig_write(rig.writers[i], 3);
     }
@@ -28,14 +26,14 @@ static void poison_is_skipped_and_counted(void **state)
 static void a_node_that_starts_reads_past_poison(void **state)
 {
     struct node *a = rig_node_up("a");
-    for (uint32_t i = 0; i < QUEUES; i++) {
+    for (uint32_t i = 0; i < a->queue_count; i++) {
         rig_writer(a, i)->wanted = 3;
     }
     RIG_UNTIL(rig_writers_are_done());
-    rig_meddle("poison", "4");
+    rig_meddle("poison");
     struct node *b = rig_node_up("b");
     rig_audit(false);
-    assert_int_equal(b->seen_ours, 3 * QUEUES);
+    assert_int_equal(b->seen_ours, 3 * b->queue_count);
 }
 
 const struct contract_case contract_poison[] = {

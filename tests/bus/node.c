@@ -114,7 +114,7 @@ static void on_start(void *owner, uint32_t index, struct bus_pos from)
     struct node_queue *queue = queue_of(node, index, "on_start");
     CHECK(node, node->epochs > 0, "queue %u started before on_epoch", index);
     CHECK(node, !queue->started, "queue %u started twice", index);
-    queue->started = true;
+    queue->started = queue->was_started = true;
     queue->from = queue->last = from;
     queue->since = queue->seen_count;
     queue->holes_since = queue->hole_count;
@@ -153,7 +153,8 @@ static void on_hole(void *owner, uint32_t index, struct bus_pos from, struct bus
 {
     struct node *node = owner;
     struct node_queue *queue = queue_of(node, index, "on_hole");
-    CHECK(node, queue->started, "a hole in queue %u before its start", index);
+    CHECK(node, queue->started || (why == BUS_HOLE_EPOCH && queue->was_started),
+          "a hole in queue %u before its start", index);
     CHECK(node, queue->hole_count < NODE_MAX_HOLES, "over %d holes", NODE_MAX_HOLES);
     if (queue->hole_count < NODE_MAX_HOLES) {
         queue->holes[queue->hole_count++] = (struct hole){from, to, why, queue->seen_count};
@@ -166,9 +167,8 @@ static void on_hole(void *owner, uint32_t index, struct bus_pos from, struct bus
     }
     CHECK(node, bus_pos_compare(from, to) < 0, "queue %u: a hole from " POS " to " POS, index,
           POS_ARG(from), POS_ARG(to));
-    CHECK(node, bus_pos_compare(from, queue->last) >= 0,
-          "queue %u: a hole from " POS ", though " POS " was seen", index, POS_ARG(from),
-          POS_ARG(queue->last));
+    CHECK(node, from.hi >= queue->last.hi, "queue %u: a hole from " POS ", though " POS " was seen",
+          index, POS_ARG(from), POS_ARG(queue->last));
 }
 
 static void on_queue_state(void *owner, uint32_t index, bool up)

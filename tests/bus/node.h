@@ -29,7 +29,7 @@ struct hole {
 enum { NODE_MAX_HOLES = 256 };
 
 struct node_queue {
-    bool started, up;
+    bool started, was_started, up; /* was: in whichever epoch */
     struct bus_pos from, last;
     struct seen *seen;
     size_t seen_count, seen_room;

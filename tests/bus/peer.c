@@ -14,7 +14,7 @@
 
 #include "base/err.h"
 
-enum { PEER_ARGUMENTS = 5, MAX_ARGV = 96, FIRST_WRITER = 1000, PEER_QUEUES = 4 };
+enum { PEER_ARGUMENTS = 5, MAX_ARGV = 96, FIRST_WRITER = 1000 };
 
 struct peer {
     struct loop_watch watch; /* of its stdout; first */
@@ -46,12 +46,12 @@ static void on_said(struct loop_watch *watch, unsigned events)
     }
 }
 
-static void become_peer(const int *in, const int *out, size_t each, size_t all)
+static void become_peer(const int *in, const int *out, size_t each, size_t all_each)
 {
     char each_text[24], all_text[24];
     char *argv[MAX_ARGV] = {"/proc/self/exe", "--peer", rig.fresh_name, each_text, all_text};
     snprintf(each_text, sizeof(each_text), "%zu", each);
-    snprintf(all_text, sizeof(all_text), "%zu", all);
+    snprintf(all_text, sizeof(all_text), "%zu", all_each);
     for (int i = 0; i < rig.argc && i < MAX_ARGV - PEER_ARGUMENTS - 1; i++) {
         argv[PEER_ARGUMENTS + i] = rig.argv[i];
     }
@@ -61,7 +61,7 @@ static void become_peer(const int *in, const int *out, size_t each, size_t all)
     _exit(127);
 }
 
-struct peer *peer_start(size_t each, size_t all)
+struct peer *peer_start(size_t each, size_t all_each)
 {
     int in[2], out[2];
     struct peer *peer = calloc(1, sizeof(*peer));
@@ -71,7 +71,7 @@ struct peer *peer_start(size_t each, size_t all)
     peer->pid = fork();
     assert_true(peer->pid >= 0);
     if (peer->pid == 0) {
-        become_peer(in, out, each, all);
+        become_peer(in, out, each, all_each);
     }
     close(in[0]);
     close(out[1]);
@@ -137,7 +137,7 @@ void peer_join(struct peer *peer)
     for (uint32_t i = 0; i < BUS_MAX_QUEUES; i++) {
         take_queue(peer, &at, &node->queues[i]);
     }
-    for (uint32_t i = 0; i < PEER_QUEUES; i++) {
+    for (uint32_t i = 0; i < node->queue_count; i++) {
         take_writer(peer, &at, node, i);
     }
     close(peer->to_it);
@@ -149,7 +149,7 @@ void peer_join(struct peer *peer)
 
 static bool put(const void *data, size_t len)
 {
-    return fwrite(data, 1, len, stdout) == len;
+    return len == 0 || fwrite(data, 1, len, stdout) == len;
 }
 
 static bool hand_over(const struct node *node)
@@ -195,12 +195,13 @@ int peer_main(int argc, char **argv)
         read(STDIN_FILENO, &word, 1) != 1) {
         return 1;
     }
-    for (uint32_t i = 0; i < PEER_QUEUES; i++) {
+    for (uint32_t i = 0; i < node->queue_count; i++) {
         struct writer *writer = rig_writer(node, i);
         writer->id = FIRST_WRITER + i;
         writer->wanted = strtoul(argv[2], NULL, 10);
     }
-    bool is_done = turn_until(node, strtoul(argv[3], NULL, 10)) && hand_over(node);
+    bool is_done = turn_until(node, strtoul(argv[3], NULL, 10) * node->queue_count) &&
+                   hand_over(node);
     rig_close(NULL);
     return is_done ? 0 : 1;
 }

@@ -7,9 +7,9 @@
 
 struct peer; /* peer.c */
 
-/* It writes `each` records on each of the usual queues, once it was told to begin, and ends when it
- * has seen `all` records. */
-struct peer *peer_start(size_t each, size_t all);
+/* It writes `each` records on each queue, once it was told to begin, and ends when it has seen
+ * `all_each` times as many as there are queues. */
+struct peer *peer_start(size_t each, size_t all_each);
 bool peer_is_up(const struct peer *peer); /* its node is, and waits for the word */
 void peer_begin(struct peer *peer);
 bool peer_has_ended(struct peer *peer);

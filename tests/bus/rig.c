@@ -31,6 +31,7 @@ int rig_open(void **state)
 {
     static unsigned cases;
     rig.node_count = rig.writer_count = 0;
+    rig.opened_ms = rig_now_ms();
     snprintf(rig.fresh_name, sizeof(rig.fresh_name), "contract-%d-%u", (int)getpid(), ++cases);
     assert_int_equal(loop_create(&rig.loop), 0);
     for (size_t i = 0; rig_has_links() && i < rig.settings.link_count; i++) {
@@ -63,6 +64,7 @@ int rig_close(void **state)
     }
     loop_destroy(rig.loop);
     rig.loop = NULL;
+    print_message("             %.1f s\n", (double)(rig_now_ms() - rig.opened_ms) / 1000);
     return 0;
 }
 
@@ -343,10 +345,12 @@ void rig_broker(const char *verb, const char *node)
     }
 }
 
-void rig_meddle(const char *what, const char *more)
+void rig_meddle(const char *what)
 {
+    char queues[12];
+    snprintf(queues, sizeof(queues), "%u", rig.nodes[0]->queue_count);
     run_command((char *[]){"tests/bus/meddle", (char *)rig.settings.engine->name, (char *)what,
-                           rig.fresh_name, (char *)more, NULL});
+                           rig.fresh_name, queues, NULL});
 }
 
 static bool holds_messages(const struct settings_link *link)

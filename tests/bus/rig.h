@@ -24,6 +24,7 @@ struct rig {
     struct writer *writers[RIG_MAX_WRITERS];
     size_t writer_count;
     uint32_t next_writer_id;
+    uint64_t opened_ms;
     bool broker_is_hurt; /* killed or paused, and not yet back */
 };
 
@@ -83,8 +84,8 @@ uint64_t rig_link_accepted(void); /* connections ever, of all links */
 
 /* tools/broker VERB ENGINE NODE, while the loop turns. NULL: every server that holds messages. */
 void rig_broker(const char *verb, const char *node);
-/* tests/bus/meddle ENGINE WHAT and the rest: what another client of the server would do. */
-void rig_meddle(const char *what, const char *more);
+/* tests/bus/meddle WHAT, on all queues: what another client of the server would do. */
+void rig_meddle(const char *what);
 size_t rig_data_servers(void); /* how many hold messages */
 const char *rig_data_server(size_t index);
 
