@@ -109,7 +109,7 @@ bool redis_facts_read(struct redis_facts *out_facts, const struct redis_reply *r
 static struct bus_pos behind(struct redis_id id)
 {
     struct bus_pos pos = redis_id_pos(id);
-    pos.lo = UINT64_MAX;
+    pos.lo = pos.hi ? UINT64_MAX : 0;
     return pos;
 }
 

@@ -108,7 +108,7 @@ static void restart_queue(struct redis_bus *redis, uint32_t index, const struct 
     struct bus_pos from = redis_id_pos(queue->read);
     redis->bus.callbacks->on_hole(redis->bus.owner, index, seen, (struct bus_pos){from.hi + 1, 0},
                                   BUS_HOLE_EPOCH);
-    from.lo = UINT64_MAX;
+    from.lo = from.hi ? UINT64_MAX : 0;
     redis->bus.callbacks->on_start(redis->bus.owner, index, from);
 }
 
