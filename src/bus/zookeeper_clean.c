@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "bus/zookeeper_private.h"
 
-enum { PAUSE_MIN_MS = 1000, PAUSE_MAX_MS = 30000, MARGIN_MIN_MS = 30000 };
+enum { PAUSE_MIN_MS = 100, PAUSE_MAX_MS = 30000, MARGIN_MS = 30000 };
 
 static void next_bucket(struct zk_bus *zk);
 static void remove_some(struct zk_bus *zk);
@@ -27,8 +27,9 @@ static bool is_heard(struct zk_bus *zk, uint64_t tag, int rc)
 /* A node that begins late, or whose clock is behind, still finds what its window covers. */
 static uint64_t keep_ms(const struct zk_bus *zk)
 {
-    uint64_t margin_ms = zk->window_age_ms / 10;
-    return zk->window_age_ms + (margin_ms > MARGIN_MIN_MS ? margin_ms : MARGIN_MIN_MS);
+    uint64_t age_ms = zk->window_age_ms;
+    uint64_t margin_ms = age_ms < MARGIN_MS ? age_ms : MARGIN_MS;
+    return age_ms + (age_ms / 10 > margin_ms ? age_ms / 10 : margin_ms);
 }
 
 static uint64_t pause_ms(const struct zk_bus *zk)

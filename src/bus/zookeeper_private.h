@@ -109,8 +109,9 @@ void zk_addrs_fini(struct zk_addrs *addrs);
 
 struct zk_link {
     struct zk_bus *bus;
-    zhandle_t *handle; /* NULL between two connections */
-    struct loop_watch watch;
+    zhandle_t *handle;          /* NULL between two connections */
+    int fd;                     /* the handle's */
+    struct loop_watch watch;    /* of a copy of it */
     unsigned wants;             /* what the watch waits for */
     struct timer timer;         /* the library's next deadline, or the next try */
     struct timer connect_timer; /* how long a server may take to give us a session */

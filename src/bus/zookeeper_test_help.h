@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <ftw.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -267,6 +268,12 @@ static inline void zk_test_node_destroy(struct zk_test_node *node)
         }                                                                                       \
     } while (0)
 
+/* It has read all that there is, and waits to be told of more. */
+static inline bool zk_test_is_quiet(const struct zk_test_node *node, uint32_t queue)
+{
+    return ((struct zk_bus *)node->bus)->queues[queue].reader.state == ZK_READ_AWAIT;
+}
+
 /* ---- publishing ---- */
 
 struct zk_test_publish {
@@ -315,8 +322,150 @@ static inline const struct zk_test_entry *zk_test_entry(const struct zk_test_nod
             return &node->log[i];
         }
     }
+    for (int i = 0; i < node->count; i++) {
+        print_error("%c queue %u %llx %s\n", node->log[i].kind, node->log[i].queue,
+                    (unsigned long long)node->log[i].pos.hi, node->log[i].text);
+    }
     fail_msg("there is no such entry");
     return NULL;
+}
+
+/* ---- somebody with a client of his own ---- */
+
+struct zk_test_hand {
+    zhandle_t *handle;
+    bool done;
+    int rc;
+    struct Stat stat;
+    char created[ZK_NODE_MAX];
+};
+
+static inline void zk_test_hand_turn(struct zk_test_hand *hand)
+{
+    int fd = -1;
+    int interest = 0;
+    struct timeval wait = {0};
+    zookeeper_interest(hand->handle, &fd, &interest, &wait);
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    poll_fd.events |= interest & ZOOKEEPER_WRITE ? POLLOUT : 0;
+    poll(&poll_fd, 1, 10);
+    int events = (poll_fd.revents & (POLLIN | POLLHUP) ? ZOOKEEPER_READ : 0) |
+                 (poll_fd.revents & POLLOUT ? ZOOKEEPER_WRITE : 0);
+    zookeeper_process(hand->handle, events);
+}
+
+static inline void zk_test_hand_open(struct zk_test_hand *hand, int port)
+{
+    char host[64];
+    snprintf(host, sizeof(host), "127.0.0.1:%d", port);
+    *hand = (struct zk_test_hand){0};
+    hand->handle = zookeeper_init2(host, NULL, 30000, NULL, NULL, ZOO_NO_LOG_CLIENTENV, NULL);
+    assert_non_null(hand->handle);
+    uint64_t end = clock_monotonic_ms() + ZK_TEST_PATIENCE_MS;
+    while (zoo_state(hand->handle) != ZOO_CONNECTED_STATE) {
+        assert_true(clock_monotonic_ms() < end);
+        zk_test_hand_turn(hand);
+    }
+}
+
+static inline void zk_test_hand_close(struct zk_test_hand *hand)
+{
+    zookeeper_close(hand->handle);
+}
+
+static inline int zk_test_hand_wait(struct zk_test_hand *hand)
+{
+    uint64_t end = clock_monotonic_ms() + ZK_TEST_PATIENCE_MS;
+    while (!hand->done) {
+        assert_true(clock_monotonic_ms() < end);
+        zk_test_hand_turn(hand);
+    }
+    hand->done = false;
+    return hand->rc;
+}
+
+static inline void zk_test_hand_done(int rc, const void *data)
+{
+    struct zk_test_hand *hand = (struct zk_test_hand *)data;
+    hand->rc = rc;
+    hand->done = true;
+}
+
+static inline void zk_test_hand_string(int rc, const char *value, const void *data)
+{
+    zk_test_hand_done(rc, data);
+}
+
+static inline void zk_test_hand_stat(int rc, const struct Stat *stat, const void *data)
+{
+    if (rc == ZOK) {
+        ((struct zk_test_hand *)data)->stat = *stat;
+    }
+    zk_test_hand_done(rc, data);
+}
+
+static inline int zk_test_hand_create(struct zk_test_hand *hand, const char *path, const char *data,
+                                      int len)
+{
+    zoo_acreate(hand->handle, path, data, len, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT,
+                zk_test_hand_string, hand);
+    return zk_test_hand_wait(hand);
+}
+
+static inline int zk_test_hand_append(struct zk_test_hand *hand, const char *path, const char *data,
+                                      int len)
+{
+    zoo_acreate(hand->handle, path, data, len, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT_SEQUENTIAL,
+                zk_test_hand_string, hand);
+    return zk_test_hand_wait(hand);
+}
+
+static inline int zk_test_hand_delete(struct zk_test_hand *hand, const char *path)
+{
+    zoo_adelete(hand->handle, path, -1, zk_test_hand_done, hand);
+    return zk_test_hand_wait(hand);
+}
+
+static inline int zk_test_hand_exists(struct zk_test_hand *hand, const char *path)
+{
+    zoo_aexists(hand->handle, path, 0, zk_test_hand_stat, hand);
+    return zk_test_hand_wait(hand);
+}
+
+static char zk_test_names[512][64];
+static int zk_test_name_count;
+
+static inline void zk_test_hand_names(int rc, const struct String_vector *names, const void *data)
+{
+    zk_test_name_count = 0;
+    for (int i = 0; rc == ZOK && i < names->count && i < 512; i++) {
+        snprintf(zk_test_names[zk_test_name_count++], 64, "%s", names->data[i]);
+    }
+    zk_test_hand_done(rc, data);
+}
+
+/* How many children there are; -1 when the node is not there. */
+static inline int zk_test_hand_children(struct zk_test_hand *hand, const char *path)
+{
+    zoo_aget_children(hand->handle, path, 0, zk_test_hand_names, hand);
+    return zk_test_hand_wait(hand) == ZOK ? zk_test_name_count : -1;
+}
+
+/* The node and all below it. */
+static inline void zk_test_hand_delete_tree(struct zk_test_hand *hand, const char *path)
+{
+    while (zk_test_hand_children(hand, path) > 0) {
+        int count = zk_test_name_count;
+        char(*names)[64] = malloc(sizeof(zk_test_names));
+        memcpy(names, zk_test_names, sizeof(zk_test_names));
+        for (int i = 0; i < count; i++) {
+            char child[ZK_NODE_MAX];
+            snprintf(child, sizeof(child), "%s/%s", path, names[i]);
+            zk_test_hand_delete_tree(hand, child);
+        }
+        free(names);
+    }
+    zk_test_hand_delete(hand, path);
 }
 
 #endif
