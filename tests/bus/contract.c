@@ -15,8 +15,8 @@
 enum { MAX_CASES = 96 };
 
 static const struct contract_case *const tables[] = {
-    contract_order,  contract_start, contract_close, contract_limits,
-    contract_faults, contract_links, contract_holes, contract_poison,
+    contract_age_begin, contract_order, contract_start,   contract_close,  contract_limits,
+    contract_faults,    contract_links, contract_age_end, contract_poison, contract_holes,
 };
 
 static const struct {

@@ -40,7 +40,8 @@ struct contract_case {
 #run, run, needs, true         \
     }
 
-extern const struct contract_case contract_order[], contract_start[], contract_close[],
-    contract_limits[], contract_faults[], contract_links[], contract_holes[], contract_poison[];
+extern const struct contract_case contract_age_begin[], contract_age_end[], contract_order[],
+    contract_start[], contract_close[], contract_limits[], contract_faults[], contract_links[],
+    contract_holes[], contract_poison[];
 
 #endif

@@ -70,11 +70,47 @@ static void history_that_was_dropped_is_a_hole(void **state)
     assert_int_equal(node_holes(rig.nodes[0]), 0);
 }
 
+/* ---- an empty server under the same address ---- */
+
+static bool knows_another_history(const struct node *node)
+{
+    bool knows = true;
+    for (uint32_t i = 0; i < node->queue_count; i++) {
+        const struct node_queue *queue = &node->queues[i];
+        bool is_told = queue->hole_count > 0 &&
+                       queue->holes[queue->hole_count - 1].why == BUS_HOLE_EPOCH;
+        knows &= is_told || node->epochs > 1;
+    }
+    return knows;
+}
+
+static void a_server_that_comes_back_empty_has_another_history(void **state)
+{
+    struct node *a = rig_node_up("a"), *b = rig_node_up("b");
+    rig_stream(a, PATIENT_MS);
+    rig_stream_until_acknowledged(10);
+    rig_stream_stop();
+    rig_audit(false);
+    rig_forget_writers();
+    rig_broker("wipe", NULL);
+    rig_broker("start", NULL);
+    RIG_UNTIL(knows_another_history(a) && knows_another_history(b));
+    rig_until_up(RECONNECT_MS);
+    rig_stream(a, PATIENT_MS);
+    rig_stream(b, PATIENT_MS);
+    rig_stream_until_acknowledged(5);
+    rig_stream_stop();
+    rig_audit(!bus_is_lossless(a->bus));
+}
+
 const struct contract_case contract_holes[] = {
     CONTRACT_SLOW_CASE(what_passed_while_the_link_was_down_is_a_hole,
                        NEEDS_NODES | NEEDS_LOSSY | NEEDS_LINK),
     CONTRACT_SLOW_CASE(a_hole_at_the_end_is_reported_without_another_record,
                        NEEDS_NODES | NEEDS_LOSSY | NEEDS_LINK),
     CONTRACT_SLOW_CASE(history_that_was_dropped_is_a_hole, NEEDS_NODES | NEEDS_REPLAY | NEEDS_LINK),
+    /* The last one: what other cases wrote is gone. */
+    CONTRACT_SLOW_CASE(a_server_that_comes_back_empty_has_another_history,
+                       NEEDS_NODES | NEEDS_BROKER),
     {0},
 };

@@ -33,7 +33,7 @@ static void one_byte_more_is_refused_and_nothing_else_suffers(void **state)
     writer->record_bytes = 64;
     RIG_UNTIL(rig_writers_are_done());
     rig_audit(false);
-    assert_int_equal(node->downs, 0);
+    assert_int_equal(node->falls, 0);
     assert_int_equal(node->seen_ours, 1);
 }
 

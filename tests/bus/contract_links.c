@@ -103,7 +103,7 @@ static void a_node_that_was_cut_off_catches_up(void **state)
     RIG_UNTIL_WITHIN(NOTICE_MS, !b->up);
     rig_stream_until_acknowledged(25);
     heal_and_audit();
-    assert_int_equal(a->downs, 0);
+    assert_int_equal(a->falls, 0);
 }
 
 /* ---- somebody else at the address, from the start ---- */

@@ -57,29 +57,6 @@ static void what_was_published_before_all_nodes_ended_is_there(void **state)
     assert_int_equal(b->seen_when_up, 10 * b->queue_count);
 }
 
-static void a_start_goes_back_by_age(void **state)
-{
-    enum { OLD = 20, YOUNG = 10, AGE_MS = 800 };
-    struct node *a = rig_node_up("a");
-    struct writer *writer = rig_writer(a, 0);
-    writer->wanted = OLD;
-    RIG_UNTIL(rig_writers_are_done());
-    /* Nothing can make a broker's clock run faster. */
-    uint64_t later_ms = rig_now_ms() + 3 * AGE_MS;
-    RIG_UNTIL(rig_now_ms() >= later_ms);
-    uint64_t young_ms = rig_now_ms();
-    rig_write(writer, YOUNG);
-    RIG_UNTIL(rig_writers_are_done());
-
-    struct node *b = rig_node(&(struct node_setup){.name = "b", .window_age_ms = AGE_MS});
-    RIG_UNTIL(b->up);
-    rig_audit(false);
-    if (rig_now_ms() - young_ms < AGE_MS) { /* else the machine is too slow to tell */
-        /* One too many costs nothing, one too few would be lost. */
-        assert_in_range(b->queues[0].seen_count, YOUNG, YOUNG + 1);
-    }
-}
-
 static void without_replay_a_start_is_behind_what_was_there(void **state)
 {
     struct node *a = rig_node_up("a");
@@ -99,7 +76,6 @@ const struct contract_case contract_start[] = {
     CONTRACT_CASE(a_new_bus_starts_at_its_very_beginning, NEEDS_LOSSLESS),
     CONTRACT_CASE(a_new_node_has_read_the_window_when_it_is_up, NEEDS_NODES | NEEDS_REPLAY),
     CONTRACT_CASE(what_was_published_before_all_nodes_ended_is_there, NEEDS_REPLAY),
-    CONTRACT_CASE(a_start_goes_back_by_age, NEEDS_NODES | NEEDS_REPLAY),
     CONTRACT_CASE(without_replay_a_start_is_behind_what_was_there, NEEDS_NODES | NEEDS_LOSSY),
     {0},
 };

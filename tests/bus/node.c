@@ -191,6 +191,7 @@ static void on_state(void *owner, bool up, const char *reason)
     if (up && node->ups == 0) {
         node->seen_when_up = node->seen_ours;
     }
+    node->falls += node->up && !up;
     node->up = up;
     node->ups += up;
     node->downs += !up;

@@ -47,6 +47,7 @@ struct node {
     unsigned epochs;
     bool up;
     unsigned ups, downs; /* how often it was said */
+    unsigned falls;      /* downs behind an up */
     char reason[256];    /* of the last down */
     size_t seen_when_up; /* records of all queues, when it was up for the first time */
     struct node_queue queues[BUS_MAX_QUEUES];
