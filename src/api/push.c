@@ -153,6 +153,7 @@ static enum stats_target target_of(const struct push *push)
     case TARGET_GROUP: return STATS_GROUP;
     case TARGET_SESSION: return STATS_SESSION;
     case TARGET_TICKET:
+    case TARGET_NODE:
     case TARGET_ALL: break;
     }
     return STATS_ALL;

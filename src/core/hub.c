@@ -47,6 +47,21 @@ void hub_set_bus(struct hub *hub, struct bus *bus)
     hub->bus = bus;
 }
 
+void hub_set_cluster(struct hub *hub, struct cluster *cluster)
+{
+    hub->cluster = cluster;
+}
+
+struct bus *hub_bus(const struct hub *hub)
+{
+    return hub->bus;
+}
+
+void hub_give_back(struct hub *hub, uint32_t worker, struct mail *mail)
+{
+    mail_chain_add(&hub->workers[worker].done, mail);
+}
+
 static void give_back_done(struct hub *hub)
 {
     for (uint32_t i = 0; i < hub->options.workers; i++) {
@@ -65,6 +80,7 @@ void hub_destroy(struct hub *hub)
     }
     bus_destroy(hub->bus);
     hub_fail_all(hub, ERR_CANCELED);
+    cluster_destroy(hub->cluster);
     give_back_done(hub);
     for (uint32_t i = 0; i < hub->options.workers; i++) {
         hub_worker_fini(&hub->workers[i]);
@@ -94,6 +110,9 @@ bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us)
 {
     hub->now_ms = now_ms;
     hub->now_us = now_us;
+    if (hub->cluster) {
+        cluster_flush(hub->cluster, now_ms, now_us);
+    }
     bool more = hub_send_waiting(hub);
     if (hub->bus) {
         bus_flush(hub->bus);
@@ -124,6 +143,9 @@ void hub_send_heads(struct hub *hub)
 void hub_tick(struct hub *hub, uint64_t now_ms)
 {
     hub->now_ms = now_ms;
+    if (hub->cluster) {
+        cluster_tick(hub->cluster, now_ms);
+    }
     hub_fail_late(hub);
     hub_retry_interest(hub);
     hub_retry_catch_up(hub);

@@ -17,6 +17,7 @@
 #include "core/ring.h"
 #include "core/window.h"
 
+struct cluster;
 struct hub; /* hub.c */
 struct publish;
 
@@ -136,6 +137,14 @@ void hub_destroy(struct hub *hub);
 /* For engine->create(…, &hub_bus_callbacks, hub); the hub then owns the bus. */
 extern const struct bus_callbacks hub_bus_callbacks;
 void hub_set_bus(struct hub *hub, struct bus *bus);
+
+/* Who hears what nodes tell each other, and is told of pushes that ask what became of them. The hub
+ * then owns it. NULL, as at first: nobody. */
+void hub_set_cluster(struct hub *hub, struct cluster *cluster);
+struct bus *hub_bus(const struct hub *hub);
+
+/* The mail runs on the worker, after this turn. */
+void hub_give_back(struct hub *hub, uint32_t worker, struct mail *mail);
 
 /* Takes a push (it comes back by give_back, done, exactly once). Its receipt, if any, is told of
  * each part, also of those that fail; it delivers once, before or after the push is done. */

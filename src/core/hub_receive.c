@@ -41,6 +41,16 @@ static uint64_t workers_of_subject(const struct hub *hub, const struct event *ev
         hub, target_key(&hub->options.cluster_key, event->header.app, TARGET_USER, event->subject));
 }
 
+/* A user who has sessions on several nodes counts once. */
+static void note_online(const struct hub *hub, const struct message *message, size_t index)
+{
+    if (hub->cluster) {
+        cluster_note_online(hub->cluster, message->queue, &message->event, message->receipt, index);
+    } else {
+        atomic_fetch_add_explicit(&message->receipt->users_online, 1, memory_order_relaxed);
+    }
+}
+
 static uint64_t workers_of_targets(const struct hub *hub, struct message *message)
 {
     const struct event *event = &message->event;
@@ -52,7 +62,7 @@ static uint64_t workers_of_targets(const struct hub *hub, struct message *messag
                             ? workers_of_sid(hub, target.name)
                             : hub_workers_of_key(hub, event_key(event, i));
         if (mask && target.kind == TARGET_USER && message->receipt) {
-            atomic_fetch_add_explicit(&message->receipt->users_online, 1, memory_order_relaxed);
+            note_online(hub, message, i);
         }
         all |= mask;
     }
@@ -127,6 +137,9 @@ static struct publish_part *own_part(struct hub *hub, uint32_t queue, const stru
 static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *own,
                           enum publish_verdict verdict)
 {
+    if (own->expected) {
+        cluster_on_returned(hub->cluster, own, verdict == PUBLISH_ACCEPTED);
+    }
     if (own->publish->receipt) {
         receipt_close(own->publish->receipt);
     }
@@ -136,21 +149,48 @@ static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *
     hub_part_return(hub, own, verdict);
 }
 
+/* Of an event whose publisher counts who got it. */
+static struct receipt *receipt_of(struct hub *hub, uint32_t queue, const struct event *event,
+                                  const struct publish_part *own)
+{
+    if (own) {
+        return own->publish->receipt ? receipt_ref(own->publish->receipt) : NULL;
+    }
+    bool is_foreign = event->header.origin != hub->options.boot;
+    return is_foreign && hub->cluster && (event->header.flags & EVENT_WANTS_RECEIPT)
+               ? cluster_count(hub->cluster, queue, event)
+               : NULL;
+}
+
 static void take_new(struct hub *hub, uint32_t queue, struct bus_pos pos, struct str encoded,
                      const struct event *event, struct publish_part *own)
 {
     struct message *message = message_create(encoded, queue, pos);
-    if (message && own && own->publish->receipt) {
-        message->receipt = receipt_ref(own->publish->receipt);
+    if (message) {
+        message->receipt = receipt_of(hub, queue, event, own);
     }
-    if (!message || accept_event(hub, message)) {
+    bool is_lost = !message || accept_event(hub, message);
+    if (is_lost) {
         hub_forget_id(hub, event, queue, pos);
         if (event->kind != EVENT_MESSAGE) {
             hub_lose_control(hub, event);
         }
         lose(hub, queue, pos);
     }
+    if (message && message->receipt && !own) {
+        cluster_close_count(hub->cluster, message->receipt, is_lost);
+    }
     message_unref(message);
+}
+
+/* Its id came before. */
+static void drop_repeat(struct hub *hub, uint32_t queue, struct bus_pos pos,
+                        const struct event *event)
+{
+    if (hub->cluster && (event->header.flags & EVENT_WANTS_RECEIPT)) {
+        cluster_count_nothing(hub->cluster, queue, event);
+    }
+    window_advance(hub->window, queue, pos);
 }
 
 static void on_event(struct hub *hub, uint32_t queue, struct bus_pos pos, struct str encoded,
@@ -158,6 +198,13 @@ static void on_event(struct hub *hub, uint32_t queue, struct bus_pos pos, struct
 {
     if (!hub_event_is_new(hub, queue, &event->header)) {
         hub_count(&hub->stats.events_repeated, 1);
+        window_advance(hub->window, queue, pos);
+        return;
+    }
+    if (event_kind_is_of_nodes(event->kind)) {
+        if (hub->cluster) {
+            cluster_on_event(hub->cluster, queue, event);
+        }
         window_advance(hub->window, queue, pos);
         return;
     }
@@ -172,7 +219,7 @@ static void on_event(struct hub *hub, uint32_t queue, struct bus_pos pos, struct
     if (verdict == PUBLISH_ACCEPTED) {
         take_new(hub, queue, pos, encoded, event, own);
     } else {
-        window_advance(hub->window, queue, pos);
+        drop_repeat(hub, queue, pos, event);
     }
     if (own) {
         finish_return(hub, queue, own, verdict);
@@ -241,12 +288,19 @@ static void on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus
     struct hub *hub = owner;
     struct bus_pos last = pos_before(to); /* what is at to is not lost */
     hub_count(&hub->stats.holes, 1);
+    if (hub->cluster) {
+        cluster_on_hole(hub->cluster, queue);
+    }
     lose(hub, queue, last);
     hub->heads.pos[queue] = last;
 }
 
 static void on_queue_state(void *owner, uint32_t queue, bool up)
 {
+    struct hub *hub = owner;
+    if (hub->cluster) {
+        cluster_on_queue_state(hub->cluster, queue, up);
+    }
 }
 
 static void on_state(void *owner, bool up, const char *reason)
