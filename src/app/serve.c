@@ -49,6 +49,7 @@ struct server {
     bool has_mailbox;
     bool is_draining;
     bool callers_told; /* no session is left; HTTP connections are being closed */
+    bool nodes_told;   /* none is left; the other nodes are being told */
 };
 
 /* ---- reload ---- */
@@ -185,7 +186,11 @@ static void continue_drain(struct server *server)
         server->callers_told = true;
         gateway_drain_callers(server->gateway);
     }
-    bool is_done = server->callers_told && !gateway_has_callers(server->gateway);
+    if (server->callers_told && !server->nodes_told && !gateway_has_callers(server->gateway)) {
+        server->nodes_told = true;
+        gateway_leave(server->gateway);
+    }
+    bool is_done = server->nodes_told && gateway_has_left(server->gateway);
     if (is_done || loop_now_ms(server->loop) >= server->drain_ends_ms) {
         loop_stop(server->loop);
     } else {

@@ -187,6 +187,8 @@ bool cluster_has_left(const struct cluster *cluster); /* cluster_leave was calle
 /* This node first. *out_is_known: whether that is all, as far as beacons tell. */
 uint32_t cluster_nodes(struct cluster *cluster, struct cluster_node out[CLUSTER_MAX_NODES],
                        bool *out_is_known);
+/* How many are in each state; returns whether that is all. */
+bool cluster_count_states(struct cluster *cluster, uint32_t out_counts[CLUSTER_GONE]);
 /* Whether a node of that boot is there, or may be. */
 bool cluster_may_have(struct cluster *cluster, uint32_t boot);
 /* Why the node can't serve. False: it can. */

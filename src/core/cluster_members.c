@@ -279,6 +279,20 @@ uint32_t cluster_nodes(struct cluster *cluster, struct cluster_node out[CLUSTER_
     return count;
 }
 
+bool cluster_count_states(struct cluster *cluster, uint32_t out_counts[CLUSTER_GONE])
+{
+    memset(out_counts, 0, sizeof(out_counts[0]) * CLUSTER_GONE);
+    pthread_mutex_lock(&cluster->lock);
+    for (uint32_t slot = 0; slot < CLUSTER_MAX_NODES; slot++) {
+        if (is_there(&cluster->members[slot])) {
+            out_counts[cluster->members[slot].node.state]++;
+        }
+    }
+    bool is_known = cluster->is_known;
+    pthread_mutex_unlock(&cluster->lock);
+    return is_known;
+}
+
 bool cluster_may_have(struct cluster *cluster, uint32_t boot)
 {
     pthread_mutex_lock(&cluster->lock);

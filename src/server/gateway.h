@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/siphash.h"
+#include "core/cluster.h"
 #include "core/hub.h"
 #include "core/settings.h"
 #include "net/addr.h"
@@ -17,6 +18,7 @@
 #include "server/tenants.h"
 
 struct bus_engine;
+struct gateway;
 struct http_exchange;
 struct worker;
 
@@ -27,6 +29,9 @@ struct gateway_hooks {
     void (*on_api_request)(struct worker *worker, struct http_exchange *exchange);
     /* A request on the client listener that is no connect. */
     void (*on_client_request)(struct worker *worker, struct http_exchange *exchange);
+    /* The bus thread: another node asks something; for cluster_answer, or cluster_ask_destroy once
+     * gateway->cluster is NULL. NULL: nobody answers. */
+    void (*on_node_ask)(struct gateway *gateway, struct cluster_ask *ask);
     /* The thread ends: what it kept for itself is freed. */
     void (*on_worker_end)(void);
 };
@@ -48,6 +53,7 @@ struct gateway {
     uint32_t worker_count;
     uint32_t workers_made; /* so far, while it is being made */
     struct hub *hub;
+    struct cluster *cluster; /* the hub's; NULL once that is gone */
     struct loop *hub_loop;
     struct mailbox hub_mailbox;
     struct hub_gate gate;          /* in front of the hub */
@@ -67,6 +73,7 @@ struct gateway {
     void (*on_reloaded)(void *owner);
     void *reload_owner;
     struct mail reloaded;
+    struct mail leave;
 };
 
 /* Makes everything but starts no thread. On failure *out_problem (a literal or static text) says
@@ -99,7 +106,11 @@ void gateway_drain_callers(struct gateway *gateway);
 /* Some HTTP connection is left after gateway_drain_callers. */
 bool gateway_has_callers(const struct gateway *gateway);
 
-/* 200 from /readyz: NULL, or why not. */
+/* Main thread, once, at the end: tells the other nodes. gateway_has_left: that is done. */
+void gateway_leave(struct gateway *gateway);
+bool gateway_has_left(const struct gateway *gateway);
+
+/* 200 from /readyz: NULL, or why not (until the thread asks again). */
 const char *gateway_not_ready(const struct gateway *gateway);
 
 /* A worker uses the new settings now. */
