@@ -146,6 +146,7 @@ static int encode(struct cluster *cluster, struct buf *out, enum event_kind kind
         .kind = kind, .parts = 1, .data_kind = EVENT_DATA_BINARY, .data = body};
     event.header.origin = cluster->members[0].node.boot;
     event.header.flags = EVENT_IS_CONTROL;
+    event.key_tag = hub_get_options(cluster->hub)->space.tag;
     if (to) {
         snprintf(name, sizeof(name), "%08x", to);
     }
@@ -165,6 +166,7 @@ int cluster_send(struct cluster *cluster, enum event_kind kind, uint32_t to, uin
     }
     publish->parts[0].queue = queue;
     publish->worker = HUB_NO_WORKER;
+    publish->stays = true;
     publish->deadline_ms = deadline_ms;
     publish->owner = owner;
     publish->on_done = on_done ? on_done : publish_destroy;

@@ -161,7 +161,7 @@ static void send_beacon(struct cluster *cluster, uint32_t queue, struct str body
 void beacons_send(struct cluster *cluster)
 {
     bool is_due = cluster->is_due || cluster->now_ms - cluster->beacon_sent_ms >= CLUSTER_BEACON_MS;
-    if (cluster->is_leaving || !is_due) {
+    if (cluster->is_leaving || !is_due || !hub_bus_was_up(cluster->hub)) {
         return;
     }
     struct buf body = {0};

@@ -184,7 +184,7 @@ static inline void net_create_hub(struct net_node *node, uint64_t layout)
                                   .record_bytes = 4000,
                                   .ring_slots = 1024,
                                   .boot = node->boot,
-                                  .cluster_key = event_test_key,
+                                  .space = event_test_space,
                                   .sid_key = {7, 8}};
     assert_int_equal(hub_create(&node->hub, &options, &net_hub_callbacks, node), 0);
     node->bus = (struct bus){.engine = &net_engine,

@@ -25,7 +25,7 @@ struct shard_options {
     uint32_t worker;
     uint32_t queues;
     uint32_t boot;
-    struct siphash_key cluster_key;
+    struct target_space space;
     struct siphash_key sid_key;
     struct window *window;
     struct hub_link *link;
@@ -61,6 +61,11 @@ void shard_destroy(struct shard *shard);
 void *shard_owner(const struct shard *shard);
 const struct shard_options *shard_get_options(const struct shard *shard);
 struct shard_stats *shard_get_stats(struct shard *shard);
+/* The identity of the bus's history; "" before the bus was up. Changes with shard_run. */
+struct str shard_epoch(const struct shard *shard);
+/* Whether queue q is known here: its broker has been there. */
+bool shard_queue_is_known(const struct shard *shard, uint32_t queue);
+
 /* How many groups a join by the API may bring a session to, below 65,536; sessions that have more
  * keep them. At first 65,535. */
 void shard_set_max_groups(struct shard *shard, uint32_t max_groups);

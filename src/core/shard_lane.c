@@ -152,6 +152,13 @@ void lane_pass(struct shard *shard, uint32_t queue, struct bus_pos pos)
     note_state(shard, queue);
 }
 
+/* The queue's history is another one, which goes on behind pos. The lane is idle. */
+void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos)
+{
+    shard->lanes[queue].drained = pos;
+    note_state(shard, queue);
+}
+
 void lanes_destroy(struct shard *shard)
 {
     for (uint32_t q = 0; q < shard->options.queues; q++) {

@@ -129,6 +129,8 @@ struct shard {
     uint32_t heads_cursor; /* next slot to be told the positions; 0: nobody */
     bool asked_catch_up;
     struct hub_catch_up *catch_up; /* under way: span.from is how far it got; NULL: none */
+    uint64_t started;              /* bit q: queue q is known */
+    char epoch[BUS_EPOCH_MAX + 1]; /* of the bus's history */
     struct u64map served;          /* message id hash → struct served */
     struct served *served_oldest;
     struct served *served_newest;
@@ -166,9 +168,9 @@ struct replay {
         struct bus_pos from;
         uint64_t to_seq;
     } listing;
-    struct replay_join { /* groups joined meanwhile count from there */
+    struct replay_join { /* groups joined meanwhile count from there, in each queue */
         uint32_t member;
-        struct bus_pos from;
+        struct bus_pos *from;
     } * joins;
     uint32_t join_count, join_cap;
     struct replay_queue {
@@ -265,6 +267,7 @@ void shard_tell_heads(struct shard *shard);
 /* shard_lane.c */
 void lane_add(struct shard *shard, struct message *message, bool reports);
 void lane_pass(struct shard *shard, uint32_t queue, struct bus_pos pos);
+void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos);
 bool lane_is_busy(const struct shard *shard, uint32_t queue);
 bool lane_is_full(const struct shard *shard, uint32_t queue);
 void lanes_run(struct shard *shard);
@@ -300,13 +303,15 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
 bool replays_run(struct shard *shard);
 void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos to,
                      enum session_gap_why why);
+void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from);
 
 /* shard_replay_list.c */
 enum list_step { LIST_DONE, LIST_MORE, LIST_FAILED };
 enum list_step replay_list(struct replay *replay, struct session *session, uint32_t *turn_finds);
 void replay_shorten_list(struct replay *replay);
 void replay_drop_list(struct replay *replay);
-int replay_note_join(struct replay *replay, uint32_t member, struct bus_pos from);
+int replay_note_join(struct replay *replay, uint32_t member, const struct bus_pos *from);
+void replay_drop_joins(struct replay *replay);
 void replay_forget_member(struct replay *replay, uint32_t member);
 
 #endif

@@ -72,16 +72,18 @@ void replay_destroy(struct shard *shard, struct replay *replay)
     give_up_place(shard, replay);
     replay_drop_list(replay);
     mem_account(MEM_SESSIONS, -(int64_t)size_of(shard->options.queues));
-    mem_free(replay->joins);
+    replay_drop_joins(replay);
     mem_free(replay);
 }
 
-/* Positions above the head are another history's. */
+/* Positions above the head are another history's. Of a queue that is not known here, because its
+ * broker is away, nobody can tell; what the client missed there comes when the queue does. */
 static bool is_of_this_history(const struct replay *replay, const struct hub_heads *heads,
                                uint32_t queues)
 {
     for (uint32_t q = 0; q < queues; q++) {
-        if (bus_pos_compare(replay->queues[q].seen, heads->pos[q]) > 0) {
+        if (bit_is_set(heads->started, q) &&
+            bus_pos_compare(replay->queues[q].seen, heads->pos[q]) > 0) {
             return false;
         }
     }
@@ -98,6 +100,9 @@ static bool find_start(struct shard *shard, struct replay *replay, uint32_t queu
     struct bus_pos seen = replay->queues[queue].seen; /* of a queue that was not named: nothing */
     struct bus_pos tail = bus_pos_min(span.tail, heads->pos[queue]);
     *cursor = bus_pos_max(seen, tail);
+    if (!bit_is_set(heads->started, queue)) {
+        return true;
+    }
     return bus_pos_compare(seen, tail) >= 0;
 }
 
@@ -157,6 +162,19 @@ void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos 
     shard_count(&shard->stats.gaps, 1);
     ops_of(shard, session)->on_gap(shard, session, replay->queue, *cursor, to, why);
     *cursor = to;
+}
+
+/* The queue's history is another one, which goes on behind from; what was joined meanwhile is in
+ * force. */
+void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from)
+{
+    replay->queues[queue].cursor = from;
+    for (uint32_t i = 0; i < replay->join_count; i++) {
+        replay->joins[i].from[queue] = from;
+    }
+    if (replay->queue == queue) {
+        replay_drop_list(replay);
+    }
 }
 
 /* It was listed and is gone: so is the rest of what was evicted with it. */

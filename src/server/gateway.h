@@ -14,6 +14,7 @@
 #include "net/addr.h"
 #include "net/mailbox.h"
 #include "server/admission.h"
+#include "server/cluster_keys.h"
 #include "server/hub_gate.h"
 #include "server/tenants.h"
 
@@ -58,11 +59,9 @@ struct gateway {
     struct mailbox hub_mailbox;
     struct hub_gate gate;          /* in front of the hub */
     struct hub_thread *hub_thread; /* private */
-    struct siphash_key cluster_key;
-    struct siphash_key sid_key;
+    struct cluster_keys keys;
     uint32_t boot;
-    char epoch[BUS_EPOCH_MAX + 1]; /* identity of the bus's history, shown to clients */
-    uint8_t grant_key[32];         /* signs grants of group membership */
+    struct bus_callbacks bus_callbacks; /* the hub's, with the time */
     struct admission admission;
     atomic_bool draining;
     uint64_t drain_window_ms;
