@@ -12,6 +12,7 @@
 #include "api/api.h"
 #include "api/demo.h"
 #include "api/push.h"
+#include "api/query.h"
 #include "app/config.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -271,6 +272,7 @@ static int create_gateway(struct server *server, const char **out_problem)
         .hooks = {.on_api_head = api_on_head,
                   .on_api_request = api_on_request,
                   .on_client_request = on_client_request,
+                  .on_node_ask = query_on_node_ask,
                   .on_worker_end = push_free_scratch},
         .main_mailbox = &server->mailbox,
     };

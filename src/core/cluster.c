@@ -39,8 +39,8 @@ static struct cluster_door *create_door(struct cluster *cluster)
 }
 
 int cluster_create(struct cluster **out_cluster, struct hub *hub,
-                   const struct cluster_options *options,
-                   const struct cluster_callbacks *callbacks, void *owner)
+                   const struct cluster_options *options, const struct cluster_callbacks *callbacks,
+                   void *owner)
 {
     struct cluster *cluster = mem_zalloc(sizeof(*cluster));
     struct cluster_door *door = cluster ? create_door(cluster) : NULL;
@@ -142,8 +142,7 @@ static int encode(struct cluster *cluster, struct buf *out, enum event_kind kind
                   struct str body)
 {
     char name[9] = "";
-    struct event event = {
-        .kind = kind, .parts = 1, .data_kind = EVENT_DATA_BINARY, .data = body};
+    struct event event = {.kind = kind, .parts = 1, .data_kind = EVENT_DATA_BINARY, .data = body};
     event.header.origin = cluster->members[0].node.boot;
     event.header.flags = EVENT_IS_CONTROL;
     event.key_tag = hub_get_options(cluster->hub)->space.tag;

@@ -44,7 +44,7 @@ struct cluster_node {
     enum cluster_state state;
     uint32_t boot;
     uint32_t sessions, users;
-    uint32_t lag_us; /* of its last beacon through the bus and back; 0: none yet */
+    uint32_t lag_us;     /* of its last beacon through the bus and back; 0: none yet */
     uint64_t started_ms; /* wall */
     uint64_t window_age_ms;
     uint64_t layout;
@@ -69,8 +69,8 @@ enum cluster_change {
 
 /* A question of another node. */
 struct cluster_ask {
-    struct mail mail; /* its holder's */
-    void *owner;      /* its holder's */
+    struct mail mail;         /* its holder's */
+    void *owner;              /* its holder's */
     struct cluster_ask *next; /* the cluster's */
     uint32_t origin;
     uint64_t until_ms; /* monotonic */
@@ -98,8 +98,8 @@ struct cluster_options {
 
 /* The hub must have its bus already and owns the cluster from then on. */
 int cluster_create(struct cluster **out_cluster, struct hub *hub,
-                   const struct cluster_options *options,
-                   const struct cluster_callbacks *callbacks, void *owner);
+                   const struct cluster_options *options, const struct cluster_callbacks *callbacks,
+                   void *owner);
 
 /* The hub's last word to it: questions that are open come back as incomplete. NULL is fine. */
 void cluster_destroy(struct cluster *cluster);
@@ -155,7 +155,7 @@ struct cluster_question {
     /* The outcome. */
     struct cluster_reply *replies;
     uint32_t expected, replied; /* other nodes */
-    bool is_complete; /* it is known who is there, and each has said all */
+    bool is_complete;           /* it is known who is there, and each has said all */
     /* The cluster's. */
     uint64_t id;
     uint64_t until_ms;
@@ -198,7 +198,7 @@ uint32_t cluster_lag_us(const struct cluster *cluster); /* of the slowest queue;
 /* Counters for metrics (relaxed). */
 struct cluster_stats {
     atomic_uint_fast64_t beacons_in, reports_in, asks_in, replies_in, bad;
-    atomic_uint_fast64_t asks_dropped; /* too many at a time, or too old */
+    atomic_uint_fast64_t asks_dropped;   /* too many at a time, or too old */
     atomic_uint_fast64_t receipts_short; /* a node did not report */
 };
 

@@ -1,5 +1,5 @@
-/* Questions: sent to all nodes or one, answered by who is there, gathered until all have or the time
- * is over. */
+/* Questions: sent to all nodes or one, answered by who is there, gathered until all have or the
+ * time is over. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/cluster_private.h"

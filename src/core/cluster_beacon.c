@@ -152,8 +152,8 @@ static void send_beacon(struct cluster *cluster, uint32_t queue, struct str body
     beacon->is_out = true;
     beacon->sent_us = cluster->now_us;
     beacon->sent_seq = cluster->seq;
-    if (cluster_send(cluster, EVENT_BEACON, 0, queue, body,
-                     cluster->now_ms + CLUSTER_SILENCE_MS, on_beacon_done, beacon)) {
+    if (cluster_send(cluster, EVENT_BEACON, 0, queue, body, cluster->now_ms + CLUSTER_SILENCE_MS,
+                     on_beacon_done, beacon)) {
         beacon->is_out = false;
     }
 }

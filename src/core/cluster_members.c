@@ -140,7 +140,8 @@ static void forget_duties(struct cluster *cluster, uint32_t slot)
 }
 
 /* Its slot stays for a while, so that an older beacon of another queue does not bring it back. */
-static void take_farewell(struct cluster *cluster, uint32_t slot, const struct cluster_beacon *beacon)
+static void take_farewell(struct cluster *cluster, uint32_t slot,
+                          const struct cluster_beacon *beacon)
 {
     struct member *member = &cluster->members[slot];
     if (!is_there(member)) {

@@ -83,7 +83,7 @@ struct expectation {
     struct expectation *next, *prev;
     struct expectation *next_of_receipt;
     struct receipt *receipt; /* a reference */
-    uint64_t name; /* of queue and counter */
+    uint64_t name;           /* of queue and counter */
     struct node_set open;
     bool is_open;  /* some are open, for which the receipt is held open once */
     bool has_come; /* its own record: no target will be noted any more */
@@ -115,13 +115,13 @@ struct cluster {
     struct cluster_door *door;
     uint32_t queues;
     uint64_t now_ms, now_us;
-    uint64_t last_ms; /* of the turn before */
-    uint64_t live_ms; /* grows while beacons of one's own come back */
+    uint64_t last_ms;     /* of the turn before */
+    uint64_t live_ms;     /* grows while beacons of one's own come back */
     uint64_t returned_ms; /* when the last one did, on any queue */
 
     struct beacon_queue beacons[BUS_MAX_QUEUES];
-    uint64_t current;     /* bit q */
-    uint64_t was_current; /* bit q: at some time, so that what comes on it is counted */
+    uint64_t current;          /* bit q */
+    uint64_t was_current;      /* bit q: at some time, so that what comes on it is counted */
     uint64_t current_since_ms; /* of live_ms */
     uint64_t beacon_sent_ms;
     uint32_t seq;

@@ -125,9 +125,8 @@ static void expect(struct cluster *cluster, struct publish_part *part, const str
 {
     struct receipt *receipt = part->publish->receipt;
     uint64_t name = name_of(part->queue, part->counter);
-    struct expectation *made = cluster->expected.count < MAX_EXPECTED
-                                   ? create(cluster, part, name)
-                                   : NULL;
+    struct expectation *made = cluster->expected.count < MAX_EXPECTED ? create(cluster, part, name)
+                                                                      : NULL;
     if (!made) {
         atomic_store_explicit(&receipt->is_short, true, memory_order_release);
         return;
@@ -320,8 +319,8 @@ static void send_report(struct cluster *cluster, struct report *report)
 {
     int queue = cluster_pick_queue(cluster);
     if (queue >= 0 && report->body.len && !buf_err(&report->body)) {
-        cluster_send(cluster, EVENT_REPORT, report->origin, (uint32_t)queue,
-                     buf_str(&report->body), cluster->now_ms + CLUSTER_SILENCE_MS, NULL, NULL);
+        cluster_send(cluster, EVENT_REPORT, report->origin, (uint32_t)queue, buf_str(&report->body),
+                     cluster->now_ms + CLUSTER_SILENCE_MS, NULL, NULL);
     }
     buf_clear(&report->body);
 }

@@ -217,6 +217,8 @@ static inline struct net_node *net_start_as(uint32_t index, uint32_t boot, uint6
         hub_bus_callbacks.on_queue_state(node->hub, q, true);
     }
     hub_bus_callbacks.on_state(node->hub, true, "");
+    hub_catch_up(node->hub, 0); /* nothing came before */
+    hub_link_drain(hub_link(node->hub, 0));
     return node;
 }
 

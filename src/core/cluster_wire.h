@@ -26,10 +26,10 @@ enum cluster_state {
 /* "I am here", once a second on every queue. */
 struct cluster_beacon {
     enum cluster_state state;
-    uint32_t seq;       /* of the node's beacons; the same on all queues */
-    uint16_t queues;    /* of its bus configuration */
-    uint64_t layout;    /* bus.layout */
-    uint64_t counts_on; /* bit q: it counts what comes on queue q, and answers there */
+    uint32_t seq;        /* of the node's beacons; the same on all queues */
+    uint16_t queues;     /* of its bus configuration */
+    uint64_t layout;     /* bus.layout */
+    uint64_t counts_on;  /* bit q: it counts what comes on queue q, and answers there */
     uint64_t started_ms; /* wall */
     uint64_t window_age_ms;
     uint32_t sessions;

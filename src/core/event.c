@@ -194,7 +194,8 @@ static bool has_keys(const struct event *event)
 static bool is_sound(const struct event *event, const struct reader *reader)
 {
     if (reader->short_of || reader->left > 0 || event->part >= event->parts ||
-        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE || event->kind > EVENT_REPORT) {
+        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE ||
+        event->kind > EVENT_REPORT) {
         return false;
     }
     bool is_one_group = event->header.target_count == 1 &&

@@ -13,8 +13,9 @@ enum target_kind {
     TARGET_GROUP = 2,
     TARGET_SESSION = 3,
     TARGET_TICKET = 4,
-    TARGET_ALL = 5,  /* every session of the app; its name is empty */
-    TARGET_NODE = 6, /* a gateway: its boot in 8 hex digits; empty: all. Of events among nodes alone */
+    TARGET_ALL = 5, /* every session of the app; its name is empty */
+    TARGET_NODE =
+        6, /* a gateway: its boot in 8 hex digits; empty: all. Of events among nodes alone */
 };
 
 struct target {

@@ -171,9 +171,8 @@ static const struct reader {
      offsetof(struct cluster_stats, beacons_in)},
     {true, "tidegate_cluster_reports_received_total", "Reports by other nodes.", read_cluster,
      offsetof(struct cluster_stats, reports_in)},
-    {true, "tidegate_cluster_receipts_short_total",
-     "Events that some node did not report in time.", read_cluster,
-     offsetof(struct cluster_stats, receipts_short)},
+    {true, "tidegate_cluster_receipts_short_total", "Events that some node did not report in time.",
+     read_cluster, offsetof(struct cluster_stats, receipts_short)},
     {true, "tidegate_cluster_questions_received_total", "Questions of other nodes.", read_cluster,
      offsetof(struct cluster_stats, asks_in)},
     {true, "tidegate_cluster_questions_dropped_total", "Questions too old, or too many.",
@@ -213,9 +212,8 @@ static void set_node_readers(bool attach)
     static const struct {
         enum cluster_state state;
         const char *name;
-    } states[] = {{CLUSTER_STARTING, "starting"},
-                  {CLUSTER_READY, "ready"},
-                  {CLUSTER_DRAINING, "draining"}};
+    } states[] = {
+        {CLUSTER_STARTING, "starting"}, {CLUSTER_READY, "ready"}, {CLUSTER_DRAINING, "draining"}};
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
         struct metric *nodes = stats_labelled(metric_gauge, "tidegate_cluster_nodes",
                                               "Nodes of the cluster, by their state.", "state",
