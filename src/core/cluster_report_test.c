@@ -63,7 +63,7 @@ static void a_push_from_a_node_without_the_user_counts_him(void **state)
 static void users_are_told_apart_by_their_place_among_the_targets(void **state)
 {
     const char *targets[20];
-    char names[20][8];
+    char names[20][16];
     struct net_push push;
     for (int i = 0; i < 20; i++) {
         snprintf(names[i], sizeof(names[i]), "u:n%d", i);
