@@ -34,7 +34,8 @@ struct group {
 };
 
 /* One session in one group. A member is served in a broadcast of ordinal n when stamp < n, and is
- * then stamped. All messages of a group come through one lane, so their ordinals ascend here. */
+ * then stamped. All messages of a group come through one lane, or are strays for which the lanes
+ * wait for each other, so their ordinals ascend here. */
 struct member {
     uint64_t stamp; /* the last ordinal it was served at, or that it joined at; MEMBER_PENDING |
                        serial: not in force */
@@ -121,6 +122,7 @@ struct shard {
     uint64_t busy_lanes; /* bit q: lane q has a cast or items */
     uint64_t full_lanes; /* bit q: lane q takes no more, so the ring waits */
     uint64_t ordinal;    /* of the last ring entry */
+    uint32_t strays;     /* messages in the lanes that are not in their home queue */
     uint64_t now_ms;
     struct interest_batch *batch; /* gathers in this turn */
     uint32_t generation;          /* of the last session made */
