@@ -120,11 +120,13 @@ void cluster_on_event(struct cluster *cluster, uint32_t queue, const struct even
 {
     uint32_t boot = event->header.origin;
     bool is_own = boot == cluster->members[0].node.boot;
-    if (!cluster->is_shared || !is_for_me(cluster, event)) {
+    if (!cluster->is_shared || !(is_own || is_for_me(cluster, event))) {
         return;
     }
     if (event->kind == EVENT_BEACON) {
         members_on_beacon(cluster, queue, boot, event->data);
+    } else if (is_own && event->kind == EVENT_ASK) {
+        asks_on_own(cluster, queue, event->data);
     } else if (is_own) {
         return;
     } else if (event->kind == EVENT_ASK) {

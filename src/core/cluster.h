@@ -33,7 +33,10 @@ enum {
     CLUSTER_MAX_NODES = 128,
     CLUSTER_BEACON_MS = 1000,
     CLUSTER_SILENCE_MS = 5000,
-    CLUSTER_SETTLE_MS = 1500, /* beacons of one's own come back for so long: then all are known */
+    /* Beacons of one's own come back for so long: then the node may serve, since it knows whoever
+     * beacons as it should; and then it knows everybody who is not gone by definition. */
+    CLUSTER_READY_MS = 1500,
+    CLUSTER_SETTLE_MS = CLUSTER_SILENCE_MS,
     CLUSTER_REPLY_BYTES = 256 * 1024, /* of an answer's text; a longer one is cut by who answers */
 };
 
@@ -159,7 +162,10 @@ struct cluster_question {
     /* The cluster's. */
     uint64_t id;
     uint64_t until_ms;
+    uint64_t asked[CLUSTER_MAX_NODES / 64]; /* bit: slot of a member */
     uint64_t open[CLUSTER_MAX_NODES / 64];
+    uint64_t heard[CLUSTER_MAX_NODES / 64];
+    bool has_come; /* back itself: everybody who answers is known now */
     struct cluster_question *next, *prev;
 };
 

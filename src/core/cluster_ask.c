@@ -18,14 +18,31 @@ static void hand_back(struct cluster *cluster, struct cluster_question *question
     hub_give_back(cluster->hub, question->worker, &question->mail);
 }
 
+static uint32_t count_nodes(const uint64_t bits[NODE_WORDS])
+{
+    uint32_t count = 0;
+    for (int i = 0; i < NODE_WORDS; i++) {
+        count += (uint32_t)__builtin_popcountll(bits[i]);
+    }
+    return count;
+}
+
 static void finish(struct cluster *cluster, struct cluster_question *question, bool is_complete)
 {
     *(question->prev ? &question->prev->next : &cluster->questions) = question->next;
     if (question->next) {
         question->next->prev = question->prev;
     }
+    question->expected = count_nodes(question->asked);
     question->is_complete = question->is_complete && is_complete;
     hand_back(cluster, question);
+}
+
+static void finish_if_done(struct cluster *cluster, struct cluster_question *question)
+{
+    if (question->has_come && count_nodes(question->open) == 0) {
+        finish(cluster, question, true);
+    }
 }
 
 static bool whom_to_ask(struct cluster *cluster, const struct cluster_question *question,
@@ -41,7 +58,19 @@ static bool whom_to_ask(struct cluster *cluster, const struct cluster_question *
     if (is_there) {
         node_set_add(out_set, slot);
     }
-    return is_there || (slot == 0 && cluster->is_known);
+    return is_there || (slot == 0 && all);
+}
+
+/* False: there may be others. */
+static bool expect_nodes(struct cluster *cluster, struct cluster_question *question, uint32_t queue)
+{
+    struct node_set nodes;
+    bool all = whom_to_ask(cluster, question, queue, &nodes);
+    for (int i = 0; i < NODE_WORDS; i++) {
+        question->asked[i] |= nodes.bits[i];
+        question->open[i] |= nodes.bits[i] & ~question->heard[i];
+    }
+    return all;
 }
 
 static int send_question(struct cluster *cluster, const struct cluster_question *question,
@@ -73,19 +102,17 @@ static void link_question(struct cluster *cluster, struct cluster_question *ques
 
 void cluster_ask(struct cluster *cluster, struct cluster_question *question, uint64_t now_ms)
 {
-    struct node_set nodes = {{0}};
-    int queue = cluster->is_shared ? cluster_pick_queue(cluster) : 0;
+    int queue = cluster->is_shared ? cluster_pick_queue(cluster) : ERR_UNAVAILABLE;
     cluster->now_ms = now_ms;
     question->id = ++cluster->last_question;
     question->until_ms = now_ms + question->limit_ms;
-    question->is_complete = queue >= 0 && whom_to_ask(cluster, question, (uint32_t)queue, &nodes);
-    question->expected = node_set_count(&nodes);
-    memcpy(question->open, nodes.bits, sizeof(question->open));
-    if (question->expected == 0) {
-        hand_back(cluster, question);
+    question->is_complete = true;
+    link_question(cluster, question);
+    if (queue < 0) {
+        finish(cluster, question, !cluster->is_shared);
         return;
     }
-    link_question(cluster, question);
+    expect_nodes(cluster, question, (uint32_t)queue);
     if (send_question(cluster, question, (uint32_t)queue)) {
         finish(cluster, question, false);
     }
@@ -98,15 +125,6 @@ static struct cluster_question *find_question(const struct cluster *cluster, uin
         question = question->next;
     }
     return question;
-}
-
-static bool is_open(const struct cluster_question *question)
-{
-    uint64_t any = 0;
-    for (int i = 0; i < NODE_WORDS; i++) {
-        any |= question->open[i];
-    }
-    return any != 0;
 }
 
 static bool keep_reply(struct cluster_question *question, uint32_t boot,
@@ -127,14 +145,26 @@ static bool keep_reply(struct cluster_question *question, uint32_t boot,
     return true;
 }
 
+void asks_on_own(struct cluster *cluster, uint32_t queue, struct str text)
+{
+    struct cluster_ask_body body;
+    struct cluster_question *question = cluster_read_ask(&body, text)
+                                            ? find_question(cluster, body.id)
+                                            : NULL;
+    if (question && !question->has_come) {
+        question->has_come = true;
+        bool all = expect_nodes(cluster, question, queue);
+        question->is_complete = question->is_complete && all;
+        finish_if_done(cluster, question);
+    }
+}
+
 static void close_node(struct cluster *cluster, struct cluster_question *question, uint32_t slot,
                        bool is_complete)
 {
     question->open[slot / 64] &= ~(1ull << slot % 64);
     question->is_complete = question->is_complete && is_complete;
-    if (!is_open(question)) {
-        finish(cluster, question, true);
-    }
+    finish_if_done(cluster, question);
 }
 
 void asks_on_reply(struct cluster *cluster, uint32_t boot, struct str text)
@@ -147,9 +177,12 @@ void asks_on_reply(struct cluster *cluster, uint32_t boot, struct str text)
     }
     struct cluster_question *question = find_question(cluster, body.id);
     uint32_t slot = members_find(cluster, boot);
-    if (!question || !slot || !(question->open[slot / 64] >> slot % 64 & 1)) {
+    uint64_t bit = 1ull << slot % 64;
+    if (!question || !slot || (question->heard[slot / 64] & bit)) {
         return;
     }
+    question->heard[slot / 64] |= bit;
+    question->asked[slot / 64] |= bit;
     bool is_kept = keep_reply(question, boot, &body);
     question->replied += is_kept;
     close_node(cluster, question, slot, is_kept && !body.is_part);
@@ -157,9 +190,11 @@ void asks_on_reply(struct cluster *cluster, uint32_t boot, struct str text)
 
 void asks_on_gone(struct cluster *cluster, uint32_t slot)
 {
+    uint64_t bit = 1ull << slot % 64;
     for (struct cluster_question *at = cluster->questions; at;) {
         struct cluster_question *next = at->next;
-        if (at->open[slot / 64] >> slot % 64 & 1) {
+        at->heard[slot / 64] &= ~bit; /* who has the slot next has not answered */
+        if (at->open[slot / 64] & bit) {
             close_node(cluster, at, slot, false);
         }
         at = next;

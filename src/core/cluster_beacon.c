@@ -74,11 +74,10 @@ static void doubt_silent(struct cluster *cluster)
 void beacons_settle(struct cluster *cluster)
 {
     doubt_silent(cluster);
-    bool is_known = cluster->current &&
-                    cluster->live_ms - cluster->current_since_ms >= CLUSTER_SETTLE_MS;
+    uint64_t since_ms = cluster->current ? cluster->live_ms - cluster->current_since_ms : 0;
     pthread_mutex_lock(&cluster->lock);
-    cluster->is_known = is_known;
-    cluster->has_settled = cluster->has_settled || is_known;
+    cluster->is_known = since_ms >= CLUSTER_SETTLE_MS;
+    cluster->has_settled = cluster->has_settled || since_ms >= CLUSTER_READY_MS;
     pthread_mutex_unlock(&cluster->lock);
 }
 

@@ -247,7 +247,7 @@ void members_describe_self(struct cluster *cluster)
 
 bool members_expected(const struct cluster *cluster, uint32_t queue, struct node_set *out_set)
 {
-    bool all = cluster->is_known;
+    bool all = cluster->is_known && (cluster->current >> queue & 1);
     *out_set = (struct node_set){{0}};
     for (uint32_t slot = 1; slot < CLUSTER_MAX_NODES; slot++) {
         const struct member *member = &cluster->members[slot];

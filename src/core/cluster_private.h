@@ -43,6 +43,13 @@ static inline void node_set_remove(struct node_set *set, uint32_t slot)
     set->bits[slot / 64] &= ~(1ull << slot % 64);
 }
 
+static inline void node_set_subtract(struct node_set *set, const struct node_set *other)
+{
+    for (int i = 0; i < NODE_WORDS; i++) {
+        set->bits[i] &= ~other->bits[i];
+    }
+}
+
 static inline void node_set_unite(struct node_set *set, const struct node_set *other)
 {
     for (int i = 0; i < NODE_WORDS; i++) {
@@ -85,8 +92,9 @@ struct expectation {
     struct receipt *receipt; /* a reference */
     uint64_t name;           /* of queue and counter */
     struct node_set open;
+    struct node_set reported;
     bool is_open;  /* some are open, for which the receipt is held open once */
-    bool has_come; /* its own record: no target will be noted any more */
+    bool has_come; /* its own record: everybody who counts it is known now */
     uint16_t target_count;
     uint64_t until_ms;
     uint8_t online[]; /* bit i: somebody has said that target i is online */
@@ -175,7 +183,7 @@ void members_on_beacon(struct cluster *cluster, uint32_t queue, uint32_t boot, s
 void members_expire(struct cluster *cluster);
 void members_describe_self(struct cluster *cluster);
 uint32_t members_find(const struct cluster *cluster, uint32_t boot); /* slot; 0: none */
-/* Who answers to what is sent on the queue now; false: others are there that do not. */
+/* Who counts and answers what has just come on the queue; false: there may be others. */
 bool members_expected(const struct cluster *cluster, uint32_t queue, struct node_set *out_set);
 
 /* cluster_report.c */
@@ -187,6 +195,7 @@ void reports_drop_all(struct cluster *cluster);
 
 /* cluster_ask.c */
 void asks_on_ask(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body);
+void asks_on_own(struct cluster *cluster, uint32_t queue, struct str body);
 void asks_on_reply(struct cluster *cluster, uint32_t boot, struct str body);
 void asks_dispatch(struct cluster *cluster);
 void asks_drop_pending(struct cluster *cluster);

@@ -1,6 +1,7 @@
 /* Receipts over nodes. The publisher's node expects a report of each event from everybody who is
- * there when it gets its counter; the others count as if the event were their own and report when
- * the last worker has. */
+ * there when the event comes back: what they said on its queue before it is known by then, however
+ * long the node had heard nothing. The others count as if the event were their own and report when
+ * the last worker has; that may be earlier. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/cluster_private.h"
@@ -80,6 +81,16 @@ static void end(struct cluster *cluster, struct expectation *expectation)
     forget(cluster, expectation);
 }
 
+/* It is kept until its own record came, which must not count a user that another node has counted.
+ */
+static void settle(struct cluster *cluster, struct expectation *expectation)
+{
+    close_expectation(expectation);
+    if (expectation->has_come) {
+        forget(cluster, expectation);
+    }
+}
+
 /* Who is still open will never be counted. */
 static void give_up(struct cluster *cluster, struct expectation *expectation)
 {
@@ -88,7 +99,7 @@ static void give_up(struct cluster *cluster, struct expectation *expectation)
         receipt->nodes_failed[i] |= expectation->open.bits[i];
     }
     cluster_add(&cluster->stats.receipts_short, expectation->is_open);
-    end(cluster, expectation);
+    settle(cluster, expectation);
 }
 
 static struct expectation *create(struct cluster *cluster, const struct publish_part *part,
@@ -121,32 +132,32 @@ static void link_expectation(struct cluster *cluster, struct expectation *expect
     receipt->expectations = expectation;
 }
 
-static void expect(struct cluster *cluster, struct publish_part *part, const struct node_set *nodes)
+/* The receipt is open already, for the event's own record. */
+static void expect_nodes(struct expectation *expectation, const struct node_set *nodes)
 {
-    struct receipt *receipt = part->publish->receipt;
-    uint64_t name = name_of(part->queue, part->counter);
-    struct expectation *made = cluster->expected.count < MAX_EXPECTED ? create(cluster, part, name)
-                                                                      : NULL;
-    if (!made) {
-        atomic_store_explicit(&receipt->is_short, true, memory_order_release);
-        return;
-    }
-    link_expectation(cluster, made, receipt);
-    made->open = *nodes;
-    made->until_ms = receipt->until_ms ? receipt->until_ms : cluster->now_ms + LONGEST_WAIT_MS;
-    made->is_open = true;
-    part->expected = name;
+    struct receipt *receipt = expectation->receipt;
+    node_set_unite(&expectation->open, nodes);
     for (int i = 0; i < NODE_WORDS; i++) {
         receipt->nodes_asked[i] |= nodes->bits[i];
     }
-    receipt_open(receipt);
-    atomic_fetch_add_explicit(&receipt->awaited, 1, memory_order_release);
+    if (!expectation->is_open && node_set_count(&expectation->open) > 0) {
+        expectation->is_open = true;
+        receipt_open(receipt);
+        atomic_fetch_add_explicit(&receipt->awaited, 1, memory_order_release);
+    }
     update_nodes(receipt);
+}
+
+static void fall_short(struct receipt *receipt)
+{
+    atomic_store_explicit(&receipt->is_short, true, memory_order_release);
 }
 
 /* A part that is packed anew, for another queue, is expected under its new name alone. */
 void cluster_on_packed(struct cluster *cluster, struct publish_part *part)
 {
+    struct receipt *receipt = part->publish->receipt;
+    uint64_t name = name_of(part->queue, part->counter);
     struct node_set nodes;
     if (!cluster->is_shared) {
         return;
@@ -154,12 +165,17 @@ void cluster_on_packed(struct cluster *cluster, struct publish_part *part)
     if (part->expected) {
         cluster_on_failed(cluster, part);
     }
-    if (!members_expected(cluster, part->queue, &nodes)) {
-        atomic_store_explicit(&part->publish->receipt->is_short, true, memory_order_release);
+    struct expectation *made = cluster->expected.count < MAX_EXPECTED ? create(cluster, part, name)
+                                                                      : NULL;
+    if (!made) {
+        fall_short(receipt);
+        return;
     }
-    if (node_set_count(&nodes) > 0) {
-        expect(cluster, part, &nodes);
-    }
+    part->expected = name;
+    made->until_ms = receipt->until_ms ? receipt->until_ms : cluster->now_ms + LONGEST_WAIT_MS;
+    link_expectation(cluster, made, receipt);
+    members_expected(cluster, part->queue, &nodes);
+    expect_nodes(made, &nodes);
 }
 
 void cluster_on_failed(struct cluster *cluster, struct publish_part *part)
@@ -171,6 +187,18 @@ void cluster_on_failed(struct cluster *cluster, struct publish_part *part)
     }
 }
 
+static void expect_the_rest(struct cluster *cluster, uint32_t queue,
+                            struct expectation *expectation)
+{
+    struct node_set nodes;
+    expectation->has_come = true;
+    if (!members_expected(cluster, queue, &nodes) || expectation->until_ms <= cluster->now_ms) {
+        fall_short(expectation->receipt);
+    }
+    node_set_subtract(&nodes, &expectation->reported);
+    expect_nodes(expectation, &nodes);
+}
+
 void cluster_on_returned(struct cluster *cluster, struct publish_part *part, bool is_counted)
 {
     struct expectation *expectation = find(cluster, part->expected);
@@ -178,7 +206,9 @@ void cluster_on_returned(struct cluster *cluster, struct publish_part *part, boo
     if (!expectation) {
         return;
     }
-    expectation->has_come = true;
+    if (is_counted) {
+        expect_the_rest(cluster, part->queue, expectation);
+    }
     if (!is_counted || !expectation->is_open) {
         end(cluster, expectation);
     }
@@ -202,30 +232,27 @@ static void note_targets(struct expectation *expectation, struct str online)
     }
 }
 
-/* Each node is counted once, and only if it was expected. */
+/* Each node is counted once. */
 static void take_count(struct cluster *cluster, uint32_t slot,
                        const struct cluster_count_body *count)
 {
     struct expectation *expectation = count->queue < BUS_MAX_QUEUES
                                           ? find(cluster, name_of(count->queue, count->counter))
                                           : NULL;
-    if (!expectation || !node_set_has(&expectation->open, slot)) {
+    if (!expectation || node_set_has(&expectation->reported, slot)) {
         return;
     }
     struct receipt *receipt = expectation->receipt;
+    node_set_add(&expectation->reported, slot);
+    receipt->nodes_asked[slot / 64] |= 1ull << slot % 64;
     atomic_fetch_add_explicit(&receipt->matched, count->matched, memory_order_relaxed);
     atomic_fetch_add_explicit(&receipt->written, count->written, memory_order_relaxed);
     atomic_fetch_add_explicit(&receipt->dropped, count->dropped, memory_order_relaxed);
     note_targets(expectation, count->online);
     node_set_remove(&expectation->open, slot);
     update_nodes(receipt);
-    if (node_set_count(&expectation->open) > 0) {
-        return;
-    }
-    if (expectation->has_come) {
-        end(cluster, expectation);
-    } else {
-        close_expectation(expectation);
+    if (node_set_count(&expectation->open) == 0) {
+        settle(cluster, expectation);
     }
 }
 
@@ -252,7 +279,7 @@ void reports_expire(struct cluster *cluster)
 {
     for (struct expectation *at = cluster->expectations; at;) {
         struct expectation *next = at->next;
-        if (at->until_ms <= cluster->now_ms) {
+        if (at->is_open && at->until_ms <= cluster->now_ms) {
             give_up(cluster, at);
         }
         at = next;
@@ -267,10 +294,7 @@ static void lose_node(struct cluster *cluster, struct expectation *expectation, 
     update_nodes(receipt);
     if (node_set_count(&expectation->open) == 0) {
         cluster_add(&cluster->stats.receipts_short, 1);
-        close_expectation(expectation);
-        if (expectation->has_come) {
-            forget(cluster, expectation);
-        }
+        settle(cluster, expectation);
     }
 }
 
@@ -278,6 +302,7 @@ void reports_on_gone(struct cluster *cluster, uint32_t slot)
 {
     for (struct expectation *at = cluster->expectations; at;) {
         struct expectation *next = at->next;
+        node_set_remove(&at->reported, slot); /* who has the slot next has not */
         if (node_set_has(&at->open, slot)) {
             lose_node(cluster, at, slot);
         }
@@ -463,6 +488,7 @@ void cluster_note_online(struct cluster *cluster, uint32_t queue, const struct e
 void reports_drop_all(struct cluster *cluster)
 {
     while (cluster->expectations) {
+        cluster->expectations->has_come = true;
         give_up(cluster, cluster->expectations);
     }
     while (cluster->reports) {

@@ -114,6 +114,8 @@ static void without_the_bus_nobody_is_gone_and_nothing_is_known(void **state)
     assert_true(net_is_ready(&net.nodes[0])); /* the bus's own state tells */
     net.down = 0;
     net_run(4000);
+    assert_false(net_is_known(&net.nodes[0])); /* somebody new may be there */
+    net_run(4000);
     assert_int_equal(net_sees(&net.nodes[0]), 2);
     assert_true(net_is_known(&net.nodes[0]));
     assert_int_equal(net.nodes[0].silent, 0);

@@ -46,10 +46,25 @@ struct net {
     struct net_node nodes[NET_NODES];
     struct net_record log[NET_QUEUES][NET_RECORDS];
     uint32_t count[NET_QUEUES];
-    uint32_t done; /* pushes */
+    uint64_t dice; /* 0: nothing happens by chance */
+    void (*on_message)(struct net_node *node, const struct message *message); /* may be NULL */
+    void (*on_ask)(struct net_node *node, const struct cluster_ask *ask);     /* may be NULL */
 };
 
 static struct net net;
+
+static inline uint32_t net_roll(uint32_t sides)
+{
+    net.dice ^= net.dice << 13;
+    net.dice ^= net.dice >> 7;
+    net.dice ^= net.dice << 17;
+    return (uint32_t)((net.dice >> 20) % sides);
+}
+
+static inline bool net_chance(uint32_t percent)
+{
+    return net.dice && net_roll(100) < percent;
+}
 
 /* ---- the bus ---- */
 
@@ -87,23 +102,35 @@ static inline bool net_is_reachable(const struct net_node *node, uint32_t queue)
     return !node->is_cut && !(net.down >> queue & 1);
 }
 
+static inline void net_append(uint32_t queue, struct str bytes)
+{
+    assert_true(net.count[queue] < NET_RECORDS);
+    struct net_record *record = &net.log[queue][net.count[queue]++];
+    buf_append_str(&record->bytes, bytes);
+    assert_int_equal(buf_err(&record->bytes), 0);
+}
+
+/* By chance it fails, or nobody knows whether it did, or it is tried twice. */
 static inline void net_write(struct net_node *node, uint32_t queue)
 {
     struct bus_publish *publish = node->out[queue];
-    if (!publish || !net_is_reachable(node, queue)) {
+    if (!publish || !net_is_reachable(node, queue) || net_chance(20)) {
         return;
     }
-    assert_true(net.count[queue] < NET_RECORDS);
-    struct net_record *record = &net.log[queue][net.count[queue]++];
-    buf_append_str(&record->bytes, publish->record);
-    assert_int_equal(buf_err(&record->bytes), 0);
+    bool fails = net_chance(3);
+    if (!fails || net_chance(50)) {
+        net_append(queue, publish->record);
+    }
+    if (net_chance(3)) {
+        net_append(queue, publish->record);
+    }
     node->out[queue] = NULL;
-    publish->on_done(publish, 0, (struct bus_pos){net.count[queue], 0});
+    publish->on_done(publish, fails ? ERR_TIMEOUT : 0, (struct bus_pos){net.count[queue], 0});
 }
 
 static inline void net_read(struct net_node *node, uint32_t queue)
 {
-    while (node->hub && !node->is_deaf && net_is_reachable(node, queue) &&
+    while (node->hub && !node->is_deaf && !net_chance(20) && net_is_reachable(node, queue) &&
            node->read[queue] < net.count[queue]) {
         const struct net_record *record = &net.log[queue][node->read[queue]++];
         hub_bus_callbacks.on_record(node->hub, queue, (struct bus_pos){node->read[queue], 0},
@@ -152,6 +179,9 @@ static inline void net_on_ask(void *owner, struct cluster_ask *ask)
     struct net_node *node = owner;
     struct cluster_reply_body reply = {.counts = {node->boot}, .text = ask->body.payload};
     node->asked++;
+    if (net.on_ask) {
+        net.on_ask(node, ask);
+    }
     if (node->answers) {
         cluster_answer(node->cluster, ask, &reply, net.now_ms);
     } else {
@@ -268,6 +298,9 @@ static inline void net_run_worker(struct net_node *node)
         }
         struct message *message = ptr;
         struct receipt *receipt = message->receipt;
+        if (net.on_message) {
+            net.on_message(node, message);
+        }
         if (receipt) {
             atomic_fetch_add(&receipt->matched, 1);
             atomic_fetch_add(&receipt->written, 1);
@@ -327,7 +360,7 @@ static inline void net_open(uint32_t nodes)
     for (uint32_t i = 0; i < nodes; i++) {
         net_start(i);
     }
-    net_run(3000);
+    net_run(7000);
 }
 
 static inline void net_close(void)
@@ -400,11 +433,12 @@ static inline void net_on_done(struct publish *publish)
     publish_destroy(publish);
 }
 
-static inline void net_push_to(struct net_push *push, struct net_node *node, uint32_t queue,
-                               const char *const *targets, size_t count, uint64_t wait_ms)
+static inline void net_push_data(struct net_push *push, struct net_node *node, uint32_t queue,
+                                 const char *const *targets, size_t count, uint64_t wait_ms,
+                                 const char *data)
 {
     struct publish *publish = publish_create(1);
-    struct event event = event_test_make(0, "1");
+    struct event event = event_test_make(0, data);
     event.header.origin = node->boot;
     event.header.flags = EVENT_WANTS_RECEIPT | EVENT_COUNTS_WRITES;
     event_test_encode(&publish->parts[0].event, &event, targets, count);
@@ -416,9 +450,16 @@ static inline void net_push_to(struct net_push *push, struct net_node *node, uin
     publish->receipt = receipt_ref(push->receipt);
     publish->awaits_return = true;
     publish->worker = HUB_NO_WORKER;
+    publish->deadline_ms = net.now_ms + 5000;
     publish->owner = push;
     publish->on_done = net_on_done;
     hub_publish(node->hub, publish, net.now_ms);
+}
+
+static inline void net_push_to(struct net_push *push, struct net_node *node, uint32_t queue,
+                               const char *const *targets, size_t count, uint64_t wait_ms)
+{
+    net_push_data(push, node, queue, targets, count, wait_ms, "1");
 }
 
 static inline void net_count_done(struct cluster_question *question)
