@@ -143,8 +143,10 @@ struct hub_callbacks {
     void (*give_back)(void *owner, uint32_t worker, struct mail_chain *done);
     /* The bus became usable or not. */
     void (*on_bus_state)(void *owner, bool up, const char *reason);
-    /* NULL is fine, also of the next one. */
+    /* NULL is fine, also of the next ones. */
     void (*on_queue_state)(void *owner, uint32_t queue, enum hub_queue_state state);
+    /* A record was acknowledged that was sent at sent_us, as hub_flush said the time. */
+    void (*on_published)(void *owner, uint64_t sent_us);
     /* Messages of a queue are lost to this node. */
     void (*on_loss)(void *owner, uint32_t queue, enum session_gap_why why);
 };
@@ -166,7 +168,8 @@ int hub_create(struct hub **out_hub, const struct hub_options *options,
  * or afterwards by ring_drain. */
 void hub_destroy(struct hub *hub);
 
-/* For engine->create(…, &hub_bus_callbacks, hub); the hub then owns the bus. */
+/* For engine->create(…, &hub_bus_callbacks, hub); the hub then owns the bus, and its queues are the
+ * hub's (no more than its options said). Before the first turn. */
 extern const struct bus_callbacks hub_bus_callbacks;
 void hub_set_bus(struct hub *hub, struct bus *bus);
 

@@ -25,6 +25,7 @@ struct hub_queue {
     struct publish_part *next_return; /* where the search for a returned part begins; may be NULL */
     struct publish_part *record_first; /* of the record under way; they are the last ones of sent */
     struct bus_publish record;         /* at most one under way */
+    uint64_t record_sent_us;
     struct buf record_bytes;
     uint32_t record_parts; /* those of it that still wait */
     bool under_way;

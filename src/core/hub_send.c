@@ -231,6 +231,9 @@ static void on_record_done(struct bus_publish *record, int err, struct bus_pos p
     struct hub *hub = (struct hub *)((char *)(queue - record->queue) -
                                      offsetof(struct hub, queues));
     queue->under_way = false;
+    if (!err && hub->callbacks->on_published) {
+        hub->callbacks->on_published(hub->owner, queue->record_sent_us);
+    }
     struct publish_part *part = queue->record_first;
     while (queue->record_parts > 0) {
         struct publish_part *next = part->next;
@@ -263,6 +266,7 @@ static void send_record(struct hub *hub, uint32_t index)
         return;
     }
     queue->under_way = true;
+    queue->record_sent_us = hub->now_us;
     queue->record = (struct bus_publish){.on_done = on_record_done,
                                          .queue = index,
                                          .record = buf_str(&queue->record_bytes),

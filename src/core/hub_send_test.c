@@ -46,6 +46,25 @@ static void what_waits_leaves_in_one_record(void **state)
     }
 }
 
+static void an_acknowledged_record_tells_when_it_was_sent(void **state)
+{
+    struct publish *first = hub_test_make_push(1);
+    struct publish *second = hub_test_make_push(1);
+    hub_test_push(first);
+    hub_flush(hub_test.hub, 1, 1111);
+    hub_flush(hub_test.hub, 2, 2222);
+    hub_test_accept(0);
+    assert_int_equal(hub_test.published, 1);
+    assert_int_equal(hub_test.published_sent_us, 1111);
+    hub_test_push(second);
+    hub_flush(hub_test.hub, 3, 3333);
+    hub_test_finish(0, ERR_TIMEOUT, (struct bus_pos){0, 0});
+    assert_int_equal(hub_test.published, 1);
+    hub_test_flush(4);
+    publish_destroy(first);
+    publish_destroy(second);
+}
+
 static void one_record_is_under_way_in_a_queue(void **state)
 {
     struct publish *first = hub_test_make_push(1);
@@ -602,6 +621,7 @@ int main(void)
         WITH_HUB(records_are_no_longer_than_the_bus_takes),
         WITH_HUB(nothing_is_taken_before_the_bus_was_up),
         WITH_HUB(a_repeat_that_went_elsewhere_is_known_by_its_part),
+        WITH_HUB(an_acknowledged_record_tells_when_it_was_sent),
         WITH_HUB(one_record_is_under_way_in_a_queue),
         WITH_HUB(a_full_record_leaves_the_rest_for_the_next),
         WITH_HUB(an_event_over_the_records_size_goes_alone),

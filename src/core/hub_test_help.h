@@ -20,6 +20,8 @@ struct hub_test {
     int done;    /* pushes */
     int reports; /* receipts */
     struct publish *last_done;
+    int published; /* records acknowledged */
+    uint64_t published_sent_us;
     bool is_up;
 };
 
@@ -72,8 +74,16 @@ static inline void hub_test_on_state(void *owner, bool up, const char *reason)
     hub_test.is_up = up;
 }
 
-static const struct hub_callbacks hub_test_callbacks = {
-    .wake = hub_test_wake, .give_back = hub_test_give_back, .on_bus_state = hub_test_on_state};
+static inline void hub_test_on_published(void *owner, uint64_t sent_us)
+{
+    hub_test.published++;
+    hub_test.published_sent_us = sent_us;
+}
+
+static const struct hub_callbacks hub_test_callbacks = {.wake = hub_test_wake,
+                                                        .give_back = hub_test_give_back,
+                                                        .on_bus_state = hub_test_on_state,
+                                                        .on_published = hub_test_on_published};
 
 /* The bus has started, and the workers know. */
 static inline void hub_test_start(void)

@@ -7,6 +7,7 @@
  *   shard_cast.c         one message to whom it concerns, in slices
  *   shard_served.c       who got a message that has several targets
  *   shard_replay.c       a returning session on its way to the present
+ *   shard_replay_hold.c  one that has seen more than this node
  *   shard_replay_list.c  what it missed in one queue */
 #ifndef TIDEGATE_CORE_SHARD_PRIVATE_H
 #define TIDEGATE_CORE_SHARD_PRIVATE_H
@@ -142,6 +143,8 @@ struct shard {
     struct replay_list waiting_replays; /* for a place */
     struct replay_list running_replays; /* have one and may go on */
     uint32_t replay_places;             /* taken */
+    struct replay_list held_replays;    /* wait until this node has come as far */
+    uint64_t held_until_ms;             /* when they look again */
     struct shard_stats stats;
 };
 
@@ -154,9 +157,10 @@ struct replay {
     uint32_t slot;
     bool has_place;
     bool same_epoch;
-    bool listed;    /* seqs are those of queue */
-    bool cut;       /* there are more after them: list again from there */
-    uint32_t queue; /* whose turn it is */
+    uint64_t held_since_ms; /* the client is ahead of this node since then; 0: it is not */
+    bool listed;            /* seqs are those of queue */
+    bool cut;               /* there are more after them: list again from there */
+    uint32_t queue;         /* whose turn it is */
 
     uint64_t since; /* the ordinal of its fence */
     uint64_t *seqs; /* ascending */
@@ -177,7 +181,7 @@ struct replay {
     uint32_t join_count, join_cap;
     struct replay_queue {
         struct bus_pos seen;   /* what the client says it has */
-        struct bus_pos cursor; /* seen up to here, or about to be */
+        struct bus_pos cursor; /* seen up to here, or about to be; held: the head at first */
     } queues[];
 };
 
@@ -237,6 +241,7 @@ static inline void shard_count(atomic_uint_fast64_t *counter, int64_t n)
 
 uint64_t shard_key(const struct shard *shard, uint16_t app, enum target_kind kind, struct str name);
 void session_go_live(struct shard *shard, struct session *session);
+int session_wait_for_fence(struct shard *shard, struct session *session);
 void user_hold(struct shard *shard, uint32_t index);
 void user_release(struct shard *shard, uint32_t index);
 
@@ -306,6 +311,15 @@ bool replays_run(struct shard *shard);
 void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos to,
                      enum session_gap_why why);
 void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from);
+
+void replay_list_add(struct replay_list *list, struct replay *replay);
+void replay_list_remove(struct replay *replay);
+
+/* shard_replay_hold.c */
+enum replay_comparison { REPLAY_FITS, REPLAY_HELD, REPLAY_FOREIGN };
+enum replay_comparison replay_compare(struct shard *shard, struct session *session,
+                                      const struct hub_heads *heads);
+void replays_look_again(struct shard *shard);
 
 /* shard_replay_list.c */
 enum list_step { LIST_DONE, LIST_MORE, LIST_FAILED };

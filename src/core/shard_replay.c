@@ -38,7 +38,7 @@ struct replay *replay_create(struct shard *shard, struct session *session,
     return replay;
 }
 
-static void list_add(struct replay_list *list, struct replay *replay)
+void replay_list_add(struct replay_list *list, struct replay *replay)
 {
     replay->in = list;
     replay->next = NULL;
@@ -47,7 +47,7 @@ static void list_add(struct replay_list *list, struct replay *replay)
     list->last = replay;
 }
 
-static void list_remove(struct replay *replay)
+void replay_list_remove(struct replay *replay)
 {
     struct replay_list *list = replay->in;
     if (list) {
@@ -68,26 +68,12 @@ void replay_destroy(struct shard *shard, struct replay *replay)
     if (!replay) {
         return;
     }
-    list_remove(replay);
+    replay_list_remove(replay);
     give_up_place(shard, replay);
     replay_drop_list(replay);
     mem_account(MEM_SESSIONS, -(int64_t)size_of(shard->options.queues));
     replay_drop_joins(replay);
     mem_free(replay);
-}
-
-/* Positions above the head are another history's. Of a queue that is not known here, because its
- * broker is away, nobody can tell; what the client missed there comes when the queue does. */
-static bool is_of_this_history(const struct replay *replay, const struct hub_heads *heads,
-                               uint32_t queues)
-{
-    for (uint32_t q = 0; q < queues; q++) {
-        if (bit_is_set(heads->started, q) &&
-            bus_pos_compare(replay->queues[q].seen, heads->pos[q]) > 0) {
-            return false;
-        }
-    }
-    return replay->same_epoch;
 }
 
 /* Where the stream of a queue can begin; true where that is what the client asked for. */
@@ -139,9 +125,10 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
 {
     struct replay *replay = replay_of(shard, session);
     uint32_t queues = shard->options.queues;
-    if (!is_of_this_history(replay, heads, queues)) {
-        start_anew(shard, session, heads);
-        return;
+    switch (replay_compare(shard, session, heads)) {
+    case REPLAY_FITS: break;
+    case REPLAY_HELD: return;
+    case REPLAY_FOREIGN: start_anew(shard, session, heads); return;
     }
     uint64_t incomplete = 0;
     for (uint32_t q = 0; q < queues; q++) {
@@ -150,7 +137,7 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
     session->state = SESSION_REPLAYING;
     replay->since = shard->ordinal;
     tell_start(shard, session, replay, incomplete);
-    list_add(&shard->waiting_replays, replay);
+    replay_list_add(&shard->waiting_replays, replay);
 }
 
 /* What is between the cursor and to can't be had any more. */
@@ -282,7 +269,7 @@ static void replay_run(struct shard *shard, struct replay *replay, struct turn *
         give_up_place(shard, replay);
         replay_shorten_list(replay);
         break;
-    case STEP_MORE: list_add(&shard->running_replays, replay); break;
+    case STEP_MORE: replay_list_add(&shard->running_replays, replay); break;
     case STEP_FAILED:
         give_up_place(shard, replay);
         replay_drop_list(replay);
@@ -295,8 +282,8 @@ static void fill_places(struct shard *shard)
 {
     struct replay *replay = shard->waiting_replays.first;
     while (replay && shard->replay_places < shard->options.max_replays) {
-        list_remove(replay);
-        list_add(&shard->running_replays, replay);
+        replay_list_remove(replay);
+        replay_list_add(&shard->running_replays, replay);
         replay->has_place = true;
         shard->replay_places++;
         replay = shard->waiting_replays.first;
@@ -314,7 +301,7 @@ bool replays_run(struct shard *shard)
         if (!replay) {
             return false;
         }
-        list_remove(replay);
+        replay_list_remove(replay);
         replay_run(shard, replay, &turn);
     }
     return shard->running_replays.first || shard->waiting_replays.first;
@@ -324,6 +311,6 @@ void shard_replay_continue(struct shard *shard, struct session *session)
 {
     struct replay *replay = replay_of(shard, session);
     if (session->state == SESSION_REPLAYING && replay && !replay->in) {
-        list_add(&shard->waiting_replays, replay);
+        replay_list_add(&shard->waiting_replays, replay);
     }
 }

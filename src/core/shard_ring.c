@@ -339,6 +339,7 @@ static bool has_more(const struct shard *shard)
 bool shard_run(struct shard *shard, uint64_t now_ms)
 {
     shard->now_ms = now_ms;
+    replays_look_again(shard);
     shard_drain_ring(shard);
     lanes_run(shard);
     shard_tell_heads(shard);

@@ -29,6 +29,7 @@ struct shard_test {
     bool tells_heads;
     uint32_t counter;
     int reports;
+    uint32_t run_asked_ms; /* by the shard */
 };
 
 static struct shard_test shard_test;
@@ -109,6 +110,11 @@ static inline void shard_test_ask_catch_up(void *owner)
     shard_test.ask_is_pending = true;
 }
 
+static inline void shard_test_ask_run(void *owner, uint32_t delay_ms)
+{
+    shard_test.run_asked_ms = delay_ms;
+}
+
 static inline void shard_test_wake(void *owner, uint32_t worker)
 {
     shard_test.is_woken = true;
@@ -130,8 +136,8 @@ static inline void shard_test_on_state(void *owner, bool up, const char *reason)
 static const struct hub_callbacks shard_test_hub_callbacks = {.wake = shard_test_wake,
                                                               .give_back = shard_test_give_back,
                                                               .on_bus_state = shard_test_on_state};
-static const struct shard_callbacks shard_test_callbacks = {shard_test_send_interest,
-                                                            shard_test_ask_catch_up};
+static const struct shard_callbacks shard_test_callbacks = {
+    shard_test_send_interest, shard_test_ask_catch_up, shard_test_ask_run};
 
 static inline void shard_test_open_hub(uint32_t ring_slots, uint64_t window_bytes)
 {

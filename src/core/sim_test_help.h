@@ -420,7 +420,8 @@ static inline void sim_on_bus_state(void *owner, bool up, const char *reason)
 
 static const struct hub_callbacks sim_hub_callbacks = {
     .wake = sim_wake, .give_back = sim_give_back, .on_bus_state = sim_on_bus_state};
-static const struct shard_callbacks sim_shard_callbacks = {sim_send_interest, sim_ask_catch_up};
+static const struct shard_callbacks sim_shard_callbacks = {.send_interest = sim_send_interest,
+                                                           .ask_catch_up = sim_ask_catch_up};
 
 static inline void sim_create_hub(struct sim *sim)
 {

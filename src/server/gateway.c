@@ -41,11 +41,8 @@ static void give_back(void *owner, uint32_t index, struct mail_chain *done)
 
 static void on_bus_state(void *owner, bool up, const char *reason)
 {
-    if (up) {
-        log_info("bus.up", "the bus is ready");
-    } else {
-        log_warn("bus.down", "the bus is not usable: %s", reason);
-    }
+    struct gateway *gateway = owner;
+    bus_health_set(&gateway->bus_health, up, reason);
 }
 
 static void on_queue_state(void *owner, uint32_t queue, enum hub_queue_state state)
@@ -59,6 +56,11 @@ static void on_queue_state(void *owner, uint32_t queue, enum hub_queue_state sta
         break;
     case HUB_QUEUE_UP: log_info("bus.queue_up", "queue %u is reachable", queue); break;
     }
+}
+
+static void on_published(void *owner, uint64_t sent_us)
+{
+    stats_bus_published(clock_monotonic_us() - sent_us);
 }
 
 static void on_loss(void *owner, uint32_t queue, enum session_gap_why why)
@@ -75,6 +77,7 @@ static const struct hub_callbacks hub_callbacks = {.wake = wake,
                                                    .give_back = give_back,
                                                    .on_bus_state = on_bus_state,
                                                    .on_queue_state = on_queue_state,
+                                                   .on_published = on_published,
                                                    .on_loss = on_loss};
 
 /* Records come during the bus thread's turn; the hub has no clock. */
@@ -159,14 +162,18 @@ static int create_hub(struct gateway *gateway)
 
 static int create_bus(struct gateway *gateway)
 {
-    struct bus_options options = {.queues = (uint32_t)gateway->options.settings->bus.queues};
-    struct bus *bus;
+    const struct settings *settings = gateway->options.settings;
+    struct bus_options options = {.queues = (uint32_t)settings->bus.queues,
+                                  .values = settings->bus.values,
+                                  .window_age_ms = settings->window.max_age_ms,
+                                  .boot = gateway->boot,
+                                  .node = str_of(gateway->node)};
     gateway->bus_callbacks = hub_bus_callbacks;
     gateway->bus_callbacks.on_record = on_record;
-    int err = gateway->options.engine->create(&bus, gateway->hub_loop, &options,
+    int err = gateway->options.engine->create(&gateway->bus, gateway->hub_loop, &options,
                                               &gateway->bus_callbacks, gateway->hub);
     if (!err) {
-        hub_set_bus(gateway->hub, bus);
+        hub_set_bus(gateway->hub, gateway->bus);
     }
     return err;
 }
@@ -256,11 +263,16 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
     }
     gateway->options = *options;
     settings_ref(options->settings);
+    settings_node_name(options->settings, gateway->node);
+    bus_health_init(&gateway->bus_health, options->engine->name);
     gateway->workers = workers;
     gateway->worker_count = count;
     gateway->started_ms = clock_wall_ms();
     int err = make_keys(gateway);
     err = err ? err : create_hub_thread(gateway);
+    if (err && err != ERR_NO_MEMORY) {
+        *out_problem = "the bus can't be made (bus.engine)";
+    }
     err = err ? err : create_workers(gateway, tenants);
     while (!err && hub_gate_turn(&gateway->gate)) { /* an engine in the process is up at once */
     }
@@ -275,6 +287,7 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
 
 int gateway_start(struct gateway *gateway)
 {
+    stats_name_bus(gateway->options.engine->name);
     int err = -pthread_create(&gateway->hub_thread->thread, NULL, run_hub, gateway);
     gateway->hub_thread->started = err == 0;
     for (uint32_t i = 0; i < gateway->worker_count && !err; i++) {
@@ -370,6 +383,7 @@ void gateway_destroy(struct gateway *gateway)
     end_workers(gateway);
     loop_destroy(gateway->hub_loop);
     admission_fini(&gateway->admission);
+    bus_health_fini(&gateway->bus_health);
     mem_free(thread);
     mem_free(gateway->workers);
     settings_unref(gateway->options.settings);

@@ -14,6 +14,7 @@
 #include "net/addr.h"
 #include "net/mailbox.h"
 #include "server/admission.h"
+#include "server/bus_health.h"
 #include "server/cluster_keys.h"
 #include "server/hub_gate.h"
 #include "server/tenants.h"
@@ -55,12 +56,15 @@ struct gateway {
     uint32_t workers_made; /* so far, while it is being made */
     struct hub *hub;
     struct cluster *cluster; /* the hub's; NULL once that is gone */
+    struct bus *bus; /* the hub's; for its engine and stats */
     struct loop *hub_loop;
     struct mailbox hub_mailbox;
     struct hub_gate gate;          /* in front of the hub */
     struct hub_thread *hub_thread; /* private */
     struct cluster_keys keys;
     uint32_t boot;
+    char node[SETTINGS_NODE_MAX + 1]; /* its name, for people */
+    struct bus_health bus_health;
     struct bus_callbacks bus_callbacks; /* the hub's, with the time */
     struct admission admission;
     atomic_bool draining;
@@ -109,8 +113,9 @@ bool gateway_has_callers(const struct gateway *gateway);
 void gateway_leave(struct gateway *gateway);
 bool gateway_has_left(const struct gateway *gateway);
 
-/* 200 from /readyz: NULL, or why not (until the thread asks again). */
-const char *gateway_not_ready(const struct gateway *gateway);
+/* 200 from /readyz: NULL, or why not, written to text. Any thread. */
+enum { GATEWAY_WHY_BYTES = BUS_HEALTH_TEXT + 32 };
+const char *gateway_not_ready(struct gateway *gateway, char text[GATEWAY_WHY_BYTES]);
 
 /* A worker uses the new settings now. */
 void gateway_worker_reloaded(struct gateway *gateway);

@@ -1,6 +1,6 @@
 /* The node among others: what the cluster (core/cluster.h) asks of the gateway, and the gateway of
  * it. */
-#include <unistd.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -70,12 +70,10 @@ int gateway_join_cluster(struct gateway *gateway)
         .describe = describe, .post = post, .on_change = on_change};
     static const struct cluster_callbacks answering = {
         .describe = describe, .post = post, .on_ask = on_ask, .on_change = on_change};
-    char name[CLUSTER_NAME_MAX + 1] = "";
-    gethostname(name, sizeof(name) - 1);
     struct cluster_options options = {.is_shared = gateway->options.engine->nodes,
                                       .boot = gateway->boot,
                                       .started_ms = gateway->started_ms,
-                                      .node = str_of(name),
+                                      .node = str_of(gateway->node),
                                       .version = STR(TIDEGATE_VERSION)};
     return cluster_create(&gateway->cluster, gateway->hub, &options,
                           gateway->options.hooks.on_node_ask ? &answering : &silent, gateway);
@@ -98,14 +96,16 @@ bool gateway_has_left(const struct gateway *gateway)
     return cluster_has_left(gateway->cluster);
 }
 
-const char *gateway_not_ready(const struct gateway *gateway)
+const char *gateway_not_ready(struct gateway *gateway, char text[GATEWAY_WHY_BYTES])
 {
-    static _Thread_local char reason[256];
+    char reason[BUS_HEALTH_TEXT];
     if (atomic_load_explicit(&gateway->draining, memory_order_acquire)) {
-        return "draining";
+        snprintf(text, GATEWAY_WHY_BYTES, "draining");
+        return text;
     }
-    if (!hub_bus_is_up(gateway->hub)) {
-        return "the bus is not up";
+    if (!bus_health_is_up(&gateway->bus_health, reason)) {
+        snprintf(text, GATEWAY_WHY_BYTES, "the bus is not up: %s", reason);
+        return text;
     }
-    return cluster_is_unready(gateway->cluster, reason, sizeof(reason)) ? reason : NULL;
+    return cluster_is_unready(gateway->cluster, text, GATEWAY_WHY_BYTES) ? text : NULL;
 }

@@ -54,36 +54,6 @@ static double read_window_age(void *arg)
     return (double)window_age_ms(hub_window(attached->hub), clock_monotonic_ms()) / 1000;
 }
 
-static double read_bus_up(void *arg)
-{
-    return hub_bus_is_up(attached->hub) ? 1 : 0;
-}
-
-static double read_cluster(void *arg)
-{
-    char *stats = (char *)cluster_get_stats(attached->cluster);
-    return (double)atomic_load_explicit((atomic_uint_fast64_t *)(stats + (size_t)arg),
-                                        memory_order_relaxed);
-}
-
-static double read_cluster_known(void *arg)
-{
-    uint32_t counts[CLUSTER_GONE];
-    return cluster_count_states(attached->cluster, counts) ? 1 : 0;
-}
-
-static double read_cluster_nodes(void *arg)
-{
-    uint32_t counts[CLUSTER_GONE];
-    cluster_count_states(attached->cluster, counts);
-    return counts[(size_t)arg];
-}
-
-static double read_bus_lag(void *arg)
-{
-    return (double)cluster_lag_us(attached->cluster) / 1e6;
-}
-
 static double read_busy(void *arg)
 {
     return (double)loop_busy_us(arg) / 1e6;
@@ -146,6 +116,11 @@ static const struct reader {
      offsetof(struct hub_stats, events_repeated)},
     {true, "tidegate_bus_events_bad_total", "Events that could not be read.", read_hub,
      offsetof(struct hub_stats, events_bad)},
+    {true, "tidegate_bus_events_failed_over_total",
+     "Events published to another queue than that of their key.", read_hub,
+     offsetof(struct hub_stats, failed_over)},
+    {true, "tidegate_bus_events_rekeyed_total", "Events received that another secret made.",
+     read_hub, offsetof(struct hub_stats, rekeyed)},
     {true, "tidegate_bus_records_published_total", "Records published.", read_hub,
      offsetof(struct hub_stats, records_out)},
     {true, "tidegate_bus_events_published_total", "Events published.", read_hub,
@@ -161,24 +136,6 @@ static const struct reader {
     {false, "tidegate_window_messages", "Messages in the window.", read_window_messages, 0},
     {false, "tidegate_window_age_seconds", "Age of the oldest message in the window.",
      read_window_age, 0},
-    {false, "tidegate_bus_up", "1 when the bus can be published to.", read_bus_up, 0},
-    {false, "tidegate_cluster_known",
-     "1 while this node's beacons come back, so that it knows who is there.", read_cluster_known,
-     0},
-    {false, "tidegate_bus_lag_seconds", "This node's beacon through the bus and back.",
-     read_bus_lag, 0},
-    {true, "tidegate_cluster_beacons_received_total", "Beacons of other nodes.", read_cluster,
-     offsetof(struct cluster_stats, beacons_in)},
-    {true, "tidegate_cluster_reports_received_total", "Reports by other nodes.", read_cluster,
-     offsetof(struct cluster_stats, reports_in)},
-    {true, "tidegate_cluster_receipts_short_total", "Events that some node did not report in time.",
-     read_cluster, offsetof(struct cluster_stats, receipts_short)},
-    {true, "tidegate_cluster_questions_received_total", "Questions of other nodes.", read_cluster,
-     offsetof(struct cluster_stats, asks_in)},
-    {true, "tidegate_cluster_questions_dropped_total", "Questions too old, or too many.",
-     read_cluster, offsetof(struct cluster_stats, asks_dropped)},
-    {true, "tidegate_cluster_events_bad_total", "Events among nodes that could not be read.",
-     read_cluster, offsetof(struct cluster_stats, bad)},
     {true, "tidegate_log_lines_lost_total", "Log lines that never reached the stream.",
      read_log_lost, 0},
     {true, "tidegate_log_lines_suppressed_total", "Log lines held back by the rate limit.",
@@ -207,22 +164,6 @@ static void set_loop_readers(struct loop *loop, const char *thread, bool attach)
     metric_set_reader(lag, attach ? read_lag : NULL, loop);
 }
 
-static void set_node_readers(bool attach)
-{
-    static const struct {
-        enum cluster_state state;
-        const char *name;
-    } states[] = {
-        {CLUSTER_STARTING, "starting"}, {CLUSTER_READY, "ready"}, {CLUSTER_DRAINING, "draining"}};
-    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
-        struct metric *nodes = stats_labelled(metric_gauge, "tidegate_cluster_nodes",
-                                              "Nodes of the cluster, by their state.", "state",
-                                              states[i].name, NULL, NULL);
-        metric_set_reader(nodes, attach ? read_cluster_nodes : NULL,
-                          (void *)(size_t)states[i].state);
-    }
-}
-
 static void set_readers(struct gateway *gateway, bool attach)
 {
     for (size_t i = 0; i < READERS; i++) {
@@ -235,7 +176,8 @@ static void set_readers(struct gateway *gateway, bool attach)
                                               mem_owner_name((enum mem_owner)owner), NULL, NULL);
         metric_set_reader(bytes, attach ? read_memory : NULL, (void *)(size_t)owner);
     }
-    set_node_readers(attach);
+    stats_set_cluster_readers(gateway, attach);
+    stats_set_bus_readers(gateway, attach);
     set_loop_readers(gateway->hub_loop, "bus", attach);
     for (uint32_t i = 0; i < gateway->worker_count; i++) {
         char name[24];
