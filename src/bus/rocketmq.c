@@ -13,6 +13,7 @@
 
 enum {
     REQUEST_TIMEOUT_MS = 3000,
+    PAUSE_MS = 1000,
     TICK_MS = 500,
     TELL_AFTER_MS = 1000,               /* why it is not up yet: a start mostly takes less */
     REASON_GAP_MS = 5000,               /* between two reasons while it stays down */
@@ -323,6 +324,7 @@ static int init_dial(struct rocketmq_bus *rocketmq, struct loop *loop,
     rocketmq->dial.secret_key = values[SECRET_KEY].text;
     rocketmq->dial.stats = &rocketmq->bus.stats;
     rocketmq->dial.request_timeout_ms = REQUEST_TIMEOUT_MS;
+    rocketmq->dial.pause_ms = PAUSE_MS;
     if (!values[TLS].number) {
         return 0;
     }

@@ -26,7 +26,6 @@ enum {
     ROCKETMQ_MAX_NAME_SERVERS = 16,
     ROCKETMQ_TOPIC_MAX = 100, /* bytes: group names are made of it, and have a limit */
     ROCKETMQ_GROUP_MAX = ROCKETMQ_TOPIC_MAX + 16,
-    ROCKETMQ_PAUSE_MS = 1000, /* before something that failed is tried again */
     ROCKETMQ_REFRESH_MS = 30000,
 };
 
@@ -66,6 +65,7 @@ struct rocketmq_queue {
     bool is_verifying;     /* the pull under way looks at the last message again */
     bool is_other_history; /* it was another one */
     bool is_stepping;      /* an answer could not be read whole: one message at a time */
+    bool is_pull_refused;  /* and that was logged */
     unsigned quick_empty;  /* answers in a row with nothing in them that did not wait */
     uint64_t pulled_ms;
     struct rocketmq_seen seen;
@@ -92,6 +92,7 @@ struct rocketmq_broker {
     uint32_t queue_count; /* of ours at this broker */
     bool is_up;           /* it answers, and has the topic */
     bool is_lost_logged;
+    bool is_topic_refused;  /* and that was logged */
     uint64_t away_since_ms; /* meaningful while it is not up */
     uint64_t heartbeat_due_ms;
     bool has_route; /* the last route has it among the topic's brokers */
