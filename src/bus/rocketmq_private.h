@@ -1,6 +1,7 @@
 /* The RocketMQ engine, as its parts see it:
  *
- *   rocketmq.c          options, life, and what is reported upwards
+ *   rocketmq.c          life, and what is reported upwards
+ *   rocketmq_options.c  options
  *   rocketmq_link.c     one connection (rocketmq_link.h)
  *   rocketmq_names.c    name servers: where the brokers are
  *   rocketmq_broker.c   a broker: from connected to usable, and whether it still answers
@@ -27,6 +28,20 @@ enum {
     ROCKETMQ_TOPIC_MAX = 100, /* bytes: group names are made of it, and have a limit */
     ROCKETMQ_GROUP_MAX = ROCKETMQ_TOPIC_MAX + 16,
     ROCKETMQ_REFRESH_MS = 30000,
+};
+
+/* Indices into rocketmq_options. */
+enum rocketmq_option {
+    ROCKETMQ_OPTION_NAME_SERVERS,
+    ROCKETMQ_OPTION_TOPIC,
+    ROCKETMQ_OPTION_BROKERS,
+    ROCKETMQ_OPTION_FAILOVER_AFTER,
+    ROCKETMQ_OPTION_ACCESS_KEY,
+    ROCKETMQ_OPTION_SECRET_KEY,
+    ROCKETMQ_OPTION_TLS,
+    ROCKETMQ_OPTION_TLS_CA,
+    ROCKETMQ_OPTION_TLS_VERIFY,
+    ROCKETMQ_OPTIONS,
 };
 
 struct rocketmq_bus;
@@ -139,6 +154,14 @@ struct rocketmq_bus {
     bool is_up;       /* as reported */
     char reason[512]; /* as reported */
 };
+
+/* --- rocketmq_options.c --- */
+
+extern const struct bus_option rocketmq_options[ROCKETMQ_OPTIONS];
+
+/* As bus_engine.check. */
+int rocketmq_options_check(const struct bus_options *options, size_t *out_option,
+                           const char **out_problem);
 
 /* --- rocketmq.c --- */
 
