@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "net/loop.h"
+#include "net/resolve_test_help.h"
 #include "net/stream.h"
 
 enum { PATIENCE_MS = 20000 };
@@ -103,6 +105,7 @@ static inline void client_fini(struct client *client)
 {
     stream_close(client->stream);
     buf_fini(&client->got);
+    assert_true(names_all_quiet());
     loop_destroy(client->loop);
 }
 
@@ -164,6 +167,12 @@ static inline void pair_listen(struct pair *pair)
     pair->fd = -1;
     pair->listening = server_listen(&port);
     pair->options = options_for("127.0.0.1", port);
+}
+
+static inline bool pair_has_caller(const struct pair *pair)
+{
+    struct pollfd listening = {.fd = pair->listening, .events = POLLIN};
+    return poll(&listening, 1, 0) == 1;
 }
 
 static inline void pair_accept(struct pair *pair)
