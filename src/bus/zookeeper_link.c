@@ -93,11 +93,11 @@ static void close_handle(struct zk_link *link)
 static void log_end(struct zk_link *link, const char *reason)
 {
     if (link->established) {
-        log_warn("bus.link_lost", "zookeeper: the link to %s is lost: %s", link->peer, reason);
+        log_warn("bus.link_lost", "zookeeper: the link is lost: %s", reason);
     } else if (strcmp(link->bus->reason, reason) != 0) {
-        log_info("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
+        log_info("bus.link_failed", "zookeeper: no link: %s", reason);
     } else {
-        log_debug("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
+        log_debug("bus.link_failed", "zookeeper: no link: %s", reason);
     }
 }
 
