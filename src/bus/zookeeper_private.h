@@ -118,6 +118,7 @@ struct zk_link {
     struct zk_guard guard;
     struct zk_call *calls; /* under way */
     uint32_t call_count;
+    bool is_short;    /* too few bytes to judge a frame by wait in the socket */
     bool established; /* a session is there */
     bool processing;  /* inside the library: the handle must stay */
     bool is_silent;   /* at the end: calls end without telling */
