@@ -95,7 +95,7 @@ static void log_end(struct zk_link *link, const char *reason)
 {
     if (link->established) {
         log_warn("bus.link_lost", "zookeeper: the link to %s is lost: %s", link->peer, reason);
-    } else if (strcmp(link->bus->reason, reason) != 0) {
+    } else if (strcmp(link->bus->problem, reason) != 0) {
         log_info("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
     } else {
         log_debug("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
@@ -110,7 +110,7 @@ static void end_link(struct zk_link *link)
     uint64_t lasted_ms = loop_now_ms(zk->loop) - link->established_ms;
     bool was_steady = link->established && lasted_ms >= STEADY_MS;
     log_end(link, reason);
-    zk_lost(zk, reason); /* first: what the calls still say is not heard any more */
+    zk_lost(zk, link->peer, reason); /* first: what the calls still say is not heard any more */
     cut(link);
     close_handle(link);
     zk_calls_end(link, ZCONNECTIONLOSS, false);
@@ -396,8 +396,10 @@ static void on_addrs(struct zk_addrs *addrs, const char *problem)
         try_next(link);
         return;
     }
-    log_info("bus.link_failed", "zookeeper: %s", problem);
-    zk_lost(link->bus, problem);
+    if (strcmp(link->bus->problem, problem) != 0) {
+        log_info("bus.link_failed", "zookeeper: %s", problem);
+    }
+    zk_lost(link->bus, "", problem);
     loop_timer_start(link->bus->loop, &link->timer, retry_delay_ms(link));
 }
 
