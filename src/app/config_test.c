@@ -47,8 +47,9 @@ static void a_mistake_names_its_place_and_what_is_expected(void **state)
     config_must_say("log: {level: loud}\n",
                     "t.yaml:1:14: log.level: expected one of debug, info, warn, error, got "
                     "\"loud\"\n");
-    config_must_say("bus: {engine: kafka}\n", "t.yaml:1:15: bus.engine: expected an engine that is "
-                                              "built in: memory, got \"kafka\"\n");
+    config_must_mention("bus: {engine: kafka}\n",
+                        "t.yaml:1:15: bus.engine: expected an engine that is "
+                        "built in: memory");
     config_must_say("workers: [1]\n", "t.yaml:1:10: workers: expected a number from 1 to 256, or 0 "
                                       "(one a core), got a list\n");
     config_must_say("workers: {}\n", "t.yaml:1:10: workers: expected a number from 1 to 256, or 0 "
@@ -278,12 +279,14 @@ static void a_reload_names_what_needs_a_restart(void **state)
     struct settings *same = config_must_accept(
         "workers: 1\nlimits: {body: 3MiB}\ndrain: {window: 1s}\n");
     struct settings *other = config_must_accept(
-        "workers: 2\nlisten: {client: '127.0.0.1:9'}\ndebug: {demo: true}\nbus: {queues: 9}\n");
+        "workers: 2\nlisten: {client: '127.0.0.1:9'}\ndebug: {demo: true}\nbus: {queues: 9}\n"
+        "cluster: {secrets: [{id: a, secret: 0123456789abcdef0123456789abcdef}]}\n");
     struct buf names = {0};
     config_reload_diff(before, same, &names);
     assert_int_equal(names.len, 0);
     config_reload_diff(before, other, &names);
-    assert_string_equal(buf_cstr(&names), "workers, listen.client, bus.queues, debug.demo");
+    assert_string_equal(buf_cstr(&names), "workers, listen.client, bus.queues, debug.demo, "
+                                          "cluster.secrets");
     buf_fini(&names);
     settings_unref(before);
     settings_unref(same);

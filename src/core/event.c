@@ -31,7 +31,7 @@ static void put_body(struct buf *out, const struct event *event, const struct ta
                      size_t target_count, const struct str *excepts, size_t except_count)
 {
     const uint8_t first[4] = {(uint8_t)event->kind, event->part, event->parts,
-                              (uint8_t)event->data_kind};
+                              (uint8_t)((uint8_t)event->data_kind | event->key_tag << 2)};
     buf_append(out, first, sizeof(first));
     put_u64(out, event->time_ms);
     put_name(out, event->id);
@@ -90,6 +90,11 @@ void event_set_counter(uint8_t *encoded, uint32_t counter)
     memcpy(encoded + offsetof(struct event_header, counter), &counter, sizeof(counter));
 }
 
+void event_add_flag(uint8_t *encoded, enum event_flag flag)
+{
+    encoded[offsetof(struct event_header, flags)] |= (uint8_t)flag;
+}
+
 /* A reader that remembers that it ran over the end, so that each step needs no check. */
 struct reader {
     const uint8_t *at;
@@ -125,12 +130,15 @@ static struct str take_name(struct reader *reader)
     return str_make(take(reader, len), reader->short_of ? 0 : len);
 }
 
-static struct str take_targets(struct reader *reader, size_t count)
+/* Events among nodes are for nodes, others never are. */
+static struct str take_targets(struct reader *reader, size_t count, bool is_of_nodes)
 {
     const uint8_t *start = reader->at;
+    uint64_t first = is_of_nodes ? TARGET_NODE : TARGET_USER;
+    uint64_t last = is_of_nodes ? TARGET_NODE : TARGET_ALL;
     for (size_t i = 0; i < count && !reader->short_of; i++) {
         uint64_t kind = take_number(reader, 1);
-        reader->short_of = reader->short_of || kind < TARGET_USER || kind > TARGET_ALL;
+        reader->short_of = reader->short_of || kind < first || kind > last;
         take_name(reader);
     }
     return str_make(start, (size_t)(reader->at - start));
@@ -151,14 +159,17 @@ static void take_body(struct event *event, struct reader *reader)
     event->kind = (enum event_kind)take_number(reader, 1);
     event->part = (uint8_t)take_number(reader, 1);
     event->parts = (uint8_t)take_number(reader, 1);
-    event->data_kind = (enum event_data_kind)take_number(reader, 1);
+    uint8_t data_kind = (uint8_t)take_number(reader, 1);
+    event->data_kind = (enum event_data_kind)(data_kind & 3);
+    event->key_tag = data_kind >> 2;
     event->time_ms = take_number(reader, 8);
     event->id = take_name(reader);
     event->type = take_name(reader);
     event->collapse = take_name(reader);
     event->origin_tag = take_name(reader);
     event->subject = take_name(reader);
-    event->target_bytes = take_targets(reader, event->header.target_count);
+    event->target_bytes = take_targets(reader, event->header.target_count,
+                                       event_kind_is_of_nodes(event->kind));
     event->except_bytes = take_excepts(reader, &event->except_count);
     size_t data_len = take_number(reader, 4);
     event->data = str_make(take(reader, data_len), reader->short_of ? 0 : data_len);
@@ -183,13 +194,14 @@ static bool has_keys(const struct event *event)
 static bool is_sound(const struct event *event, const struct reader *reader)
 {
     if (reader->short_of || reader->left > 0 || event->part >= event->parts ||
-        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE || event->kind > EVENT_KICK ||
-        event->data_kind > EVENT_DATA_TEXT) {
+        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE ||
+        event->kind > EVENT_REPORT) {
         return false;
     }
     bool is_one_group = event->header.target_count == 1 &&
                         event->target_bytes.ptr[0] == TARGET_GROUP;
-    return has_keys(event) && (is_one_group || !is_membership(event));
+    return has_keys(event) && (is_one_group || !is_membership(event)) &&
+           (event->header.target_count == 1 || !event_kind_is_of_nodes(event->kind));
 }
 
 ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip)

@@ -10,13 +10,18 @@
 
 #include "core/event.h"
 
-static const struct siphash_key event_test_key = {1, 2};
+static const struct target_space event_test_space = {.keys = {1, 2}, .open = {5, 6}};
 
 enum { EVENT_TEST_APP = 4711, EVENT_TEST_BOOT = 77 };
 
 static inline uint64_t event_test_key_of(enum target_kind kind, const char *name)
 {
-    return target_key(&event_test_key, EVENT_TEST_APP, kind, str_of(name));
+    return target_key(&event_test_space, EVENT_TEST_APP, kind, str_of(name));
+}
+
+static inline uint32_t event_test_queue_of(enum target_kind kind, const char *name, uint32_t queues)
+{
+    return target_queue(&event_test_space, EVENT_TEST_APP, kind, str_of(name), queues);
 }
 
 /* Of one part, in JSON. */
@@ -34,11 +39,11 @@ static inline struct event event_test_make(uint32_t counter, const char *data)
 
 enum { EVENT_TEST_TARGETS = 1000 };
 
-/* Appends it with targets "u:NAME", "g:NAME", "s:NAME" or "*". */
+/* Appends it with targets "u:NAME", "g:NAME", "s:NAME", "n:NAME" or "*". */
 static inline void event_test_encode(struct buf *out, const struct event *event,
                                      const char *const *targets, size_t count)
 {
-    static const char letters[] = " ugst*";
+    static const char letters[] = " ugst*n";
     struct target list[EVENT_TEST_TARGETS];
     uint64_t keys[EVENT_TEST_TARGETS];
     assert_true(count <= EVENT_TEST_TARGETS);

@@ -9,6 +9,7 @@ static int init_parts(struct hub *hub)
     const struct hub_options *options = &hub->options;
     for (uint32_t i = 0; i < options->queues; i++) {
         hub->queues[i].waiting_end = &hub->queues[i].waiting;
+        hub->queues[i].down_since_ms = HUB_NEVER;
     }
     int err = window_create(&hub->window, options->queues, options->window_bytes,
                             options->window_age_ms, hub_on_evict, hub);
@@ -44,7 +45,24 @@ int hub_create(struct hub **out_hub, const struct hub_options *options,
 
 void hub_set_bus(struct hub *hub, struct bus *bus)
 {
+    ASSERT(bus->queues >= 1 && bus->queues <= hub->options.queues);
     hub->bus = bus;
+    hub->options.queues = bus->queues;
+}
+
+void hub_set_cluster(struct hub *hub, struct cluster *cluster)
+{
+    hub->cluster = cluster;
+}
+
+struct bus *hub_bus(const struct hub *hub)
+{
+    return hub->bus;
+}
+
+void hub_give_back(struct hub *hub, uint32_t worker, struct mail *mail)
+{
+    mail_chain_add(&hub->workers[worker].done, mail);
 }
 
 static void give_back_done(struct hub *hub)
@@ -65,6 +83,7 @@ void hub_destroy(struct hub *hub)
     }
     bus_destroy(hub->bus);
     hub_fail_all(hub, ERR_CANCELED);
+    cluster_destroy(hub->cluster);
     give_back_done(hub);
     for (uint32_t i = 0; i < hub->options.workers; i++) {
         hub_worker_fini(&hub->workers[i]);
@@ -74,6 +93,7 @@ void hub_destroy(struct hub *hub)
     }
     window_destroy(hub->window);
     hub_forget_ids(hub);
+    buf_fini(&hub->rekeyed);
     u64map_fini(&hub->marks);
     u64map_fini(&hub->pins);
     interest_table_fini(&hub->interest);
@@ -90,10 +110,23 @@ static void wake_workers(struct hub *hub)
     }
 }
 
-bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us)
+void hub_set_now(struct hub *hub, uint64_t now_ms, uint64_t now_us)
 {
     hub->now_ms = now_ms;
     hub->now_us = now_us;
+}
+
+void hub_set_wall_offset(struct hub *hub, int64_t offset_ms)
+{
+    hub->wall_offset_ms = offset_ms;
+}
+
+bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us)
+{
+    hub_set_now(hub, now_ms, now_us);
+    if (hub->cluster) {
+        cluster_flush(hub->cluster, now_ms, now_us);
+    }
     bool more = hub_send_waiting(hub);
     if (hub->bus) {
         bus_flush(hub->bus);
@@ -124,7 +157,12 @@ void hub_send_heads(struct hub *hub)
 void hub_tick(struct hub *hub, uint64_t now_ms)
 {
     hub->now_ms = now_ms;
+    if (hub->cluster) {
+        cluster_tick(hub->cluster, now_ms);
+    }
     hub_fail_late(hub);
+    hub_fail_over(hub);
+    hub_sweep_marks(hub);
     hub_retry_interest(hub);
     hub_retry_catch_up(hub);
     bool by_age = hub->options.window_age_ms &&
@@ -158,4 +196,9 @@ struct hub_stats *hub_get_stats(struct hub *hub)
 bool hub_bus_is_up(struct hub *hub)
 {
     return atomic_load_explicit(&hub->bus_up, memory_order_acquire);
+}
+
+bool hub_bus_was_up(struct hub *hub)
+{
+    return atomic_load_explicit(&hub->bus_was_up, memory_order_acquire);
 }

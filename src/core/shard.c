@@ -62,6 +62,16 @@ const struct shard_options *shard_get_options(const struct shard *shard)
     return &shard->options;
 }
 
+struct str shard_epoch(const struct shard *shard)
+{
+    return str_of(shard->epoch);
+}
+
+bool shard_queue_is_known(const struct shard *shard, uint32_t queue)
+{
+    return bit_is_set(shard->started, queue);
+}
+
 struct shard_stats *shard_get_stats(struct shard *shard)
 {
     return &shard->stats;
@@ -92,7 +102,7 @@ int shard_add_app(struct shard *shard, uint16_t app, struct str name)
     }
     struct shard_app *added = &shard->apps[app];
     added->known = true;
-    added->hash = target_app_hash(&shard->options.cluster_key, name);
+    added->hash = target_app_hash(&shard->options.space, name);
     added->all_key = shard_key(shard, app, TARGET_ALL, STR(""));
     return 0;
 }
@@ -114,7 +124,7 @@ uint32_t shard_app_sessions(const struct shard *shard, uint16_t app)
 
 uint64_t shard_key(const struct shard *shard, uint16_t app, enum target_kind kind, struct str name)
 {
-    return target_key(&shard->options.cluster_key, shard->apps[app].hash, kind, name);
+    return target_key(&shard->options.space, shard->apps[app].hash, kind, name);
 }
 
 struct session *shard_session_create(struct shard *shard, uint16_t app, uint8_t transport)
@@ -327,15 +337,20 @@ void session_go_live(struct shard *shard, struct session *session)
     session->live_from = shard->ordinal;
 }
 
+int session_wait_for_fence(struct shard *shard, struct session *session)
+{
+    struct interest_waiter waiter = {.slot = slot_of(shard, session),
+                                     .generation = session->generation};
+    return interest_wait(shard, waiter);
+}
+
 static int ask_for_fence(struct shard *shard, struct session *session)
 {
     struct shard_app *app = &shard->apps[session->app];
     if (app->sessions == 0 && interest_add(shard, app->all_key, INTEREST_ADD)) {
         return ERR_NO_MEMORY;
     }
-    struct interest_waiter waiter = {.slot = slot_of(shard, session),
-                                     .generation = session->generation};
-    if (interest_wait(shard, waiter)) {
+    if (session_wait_for_fence(shard, session)) {
         if (app->sessions == 0) {
             interest_add(shard, app->all_key, INTEREST_REMOVE);
         }

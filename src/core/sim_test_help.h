@@ -144,14 +144,21 @@ static inline void sim_disarm(void)
     mem_fail_nth(0);
 }
 
-static const struct siphash_key sim_cluster_key = {1, 2};
+static const struct target_space sim_space = {.keys = {1, 2}, .open = {5, 6}};
 static const struct siphash_key sim_sid_key = {3, 4};
 static const char *const sim_app_names[SIM_APPS] = {"one", "two"};
 
 static inline uint64_t sim_key(uint16_t app, enum target_kind kind, struct str name)
 {
-    uint32_t hash = target_app_hash(&sim_cluster_key, str_of(sim_app_names[app]));
-    return target_key(&sim_cluster_key, hash, kind, name);
+    uint32_t hash = target_app_hash(&sim_space, str_of(sim_app_names[app]));
+    return target_key(&sim_space, hash, kind, name);
+}
+
+static inline uint32_t sim_queue(uint16_t app, enum target_kind kind, struct str name,
+                                 uint32_t queues)
+{
+    uint32_t hash = target_app_hash(&sim_space, str_of(sim_app_names[app]));
+    return target_queue(&sim_space, hash, kind, name, queues);
 }
 
 /* The bus: records wait, fail, are acknowledged before or after they arrive, and arrive twice. */
@@ -281,12 +288,22 @@ static inline void sim_bus_step(struct sim_bus *bus, uint32_t queue)
     }
 }
 
+static inline void sim_bus_announce(struct sim_bus *bus)
+{
+    bus->announced = true;
+    bus->bus.callbacks->on_epoch(bus->bus.owner, STR("sim"));
+    for (uint32_t q = 0; q < bus->sim->queues; q++) {
+        bus->bus.callbacks->on_start(bus->bus.owner, q, (struct bus_pos){0, 0});
+        bus->bus.callbacks->on_queue_state(bus->bus.owner, q, true);
+    }
+    bus->bus.callbacks->on_state(bus->bus.owner, true, "");
+}
+
 static inline void sim_bus_flush(struct bus *base)
 {
     struct sim_bus *bus = (struct sim_bus *)base;
     if (!bus->announced) {
-        bus->announced = true;
-        bus->bus.callbacks->on_state(bus->bus.owner, true, "");
+        sim_bus_announce(bus);
     }
     for (uint32_t q = 0; q < bus->sim->queues; q++) {
         while (bus->first[q] && (bus->sim->is_quiet || sim_chance(bus->sim, 60))) {
@@ -403,7 +420,8 @@ static inline void sim_on_bus_state(void *owner, bool up, const char *reason)
 
 static const struct hub_callbacks sim_hub_callbacks = {
     .wake = sim_wake, .give_back = sim_give_back, .on_bus_state = sim_on_bus_state};
-static const struct shard_callbacks sim_shard_callbacks = {sim_send_interest, sim_ask_catch_up};
+static const struct shard_callbacks sim_shard_callbacks = {.send_interest = sim_send_interest,
+                                                           .ask_catch_up = sim_ask_catch_up};
 
 static inline void sim_create_hub(struct sim *sim)
 {
@@ -415,7 +433,7 @@ static inline void sim_create_hub(struct sim *sim)
                                   .record_bytes = 1000,
                                   .ring_slots = 1u << (1 + sim_roll(sim, 8)),
                                   .boot = SIM_BOOT,
-                                  .cluster_key = sim_cluster_key,
+                                  .space = sim_space,
                                   .sid_key = sim_sid_key};
     assert_int_equal(hub_create(&sim->hub, &options, &sim_hub_callbacks, sim), 0);
     hub_set_bus(sim->hub, sim_bus_create(sim));
@@ -427,7 +445,7 @@ static inline void sim_create_shard(struct sim *sim, uint32_t index, const struc
     struct shard_options options = {.worker = index,
                                     .queues = sim->queues,
                                     .boot = SIM_BOOT,
-                                    .cluster_key = sim_cluster_key,
+                                    .space = sim_space,
                                     .sid_key = sim_sid_key,
                                     .window = hub_window(sim->hub),
                                     .link = hub_link(sim->hub, index),

@@ -9,9 +9,8 @@
 #include "base/err.h"
 #include "base/mail.h"
 #include "base/mem.h"
-#include "net/resolve.h"
+#include "net/stream_private.h"
 #include "net/stream_socket.h"
-#include "net/stream_tls.h"
 
 enum {
     /* More than a TLS record: none of it then stays in the TLS library, where epoll can't see it.
@@ -19,48 +18,17 @@ enum {
     READ_CHUNK = 64 * 1024,
     READS_A_TURN = 16, /* then the loop's other descriptors have a go */
     MAX_UNCONSUMED = 64 * 1024 * 1024,
-    DETAIL_MAX = 192,
-};
-
-enum stream_state { RESOLVING, CONNECTING, HANDSHAKE, OPEN, CLOSED };
-
-struct stream {
-    struct loop *loop;
-    struct loop_watch watch;
-    unsigned watched;   /* the events asked for */
-    struct timer timer; /* the connect timeout, later the call of a late failure */
-    struct stream_callbacks callbacks;
-    void *owner;
-    enum stream_state state;
-    bool in_callback;
-    bool is_abandoned; /* stream_close came in a callback: free it behind that */
-
-    char *host;
-    uint16_t port;
-    uint64_t deadline_ms; /* of everything before OPEN; monotonic */
-    struct resolve *resolve;
-    struct addr addrs[RESOLVE_MAX_ADDRS];
-    size_t addr_count;
-    size_t addr_next;
-
-    struct stream_tls *tls;
-    struct stream_tls_session *session; /* NULL: plain */
-    unsigned read_wants, write_wants;   /* what TLS waits for; plain: the obvious */
-
-    struct buf in; /* what the owner has left */
-    struct buf out;
-    size_t out_start; /* the kernel has what is before it */
-    size_t max_queued;
-    size_t max_unconsumed;
-
-    int connect_err; /* of the last address tried */
-    int late_err;    /* is still to be told */
-    char detail[DETAIL_MAX];
 };
 
 /* ---- ends ---- */
 
-static void disconnect(struct stream *stream)
+/* By the clock, not by the loop's: whoever calls from outside a turn may find that one late. */
+void stream_start_timer(struct stream *stream, uint64_t delay_ms)
+{
+    timer_start(loop_timers(stream->loop), &stream->timer, clock_monotonic_ms(), delay_ms);
+}
+
+void stream_disconnect(struct stream *stream)
 {
     int fd = stream->watch.fd;
     stream_tls_session_destroy(stream->session);
@@ -76,8 +44,8 @@ static void shut(struct stream *stream)
     loop_timer_stop(stream->loop, &stream->timer);
     resolve_cancel(stream->resolve);
     stream->resolve = NULL;
-    disconnect(stream);
-    stream->state = CLOSED;
+    stream_disconnect(stream);
+    stream->state = STREAM_CLOSED;
 }
 
 static void stream_free(struct stream *stream)
@@ -111,7 +79,7 @@ static void set_detail(struct stream *stream, const char *detail)
 }
 
 /* The one call of on_close; the stream is gone behind it. */
-static void finish(struct stream *stream, int err, const char *detail)
+void stream_finish(struct stream *stream, int err, const char *detail)
 {
     set_detail(stream, detail);
     shut(stream);
@@ -131,7 +99,7 @@ static bool free_if_abandoned(struct stream *stream)
 }
 
 /* For failures inside the owner's calls: told from the loop. */
-static void fail_later(struct stream *stream, int err, const char *detail)
+void stream_fail_later(struct stream *stream, int err, const char *detail)
 {
     if (!stream->late_err) {
         stream->late_err = err;
@@ -173,7 +141,7 @@ static void flush(struct stream *stream)
             return;
         }
         if (sent < 0) {
-            fail_later(stream, (int)sent, transport_detail(stream, (int)sent));
+            stream_fail_later(stream, (int)sent, transport_detail(stream, (int)sent));
             return;
         }
         stream->out_start += (size_t)sent;
@@ -184,16 +152,16 @@ static void flush(struct stream *stream)
     }
 }
 
-static void update_watch(struct stream *stream)
+void stream_update_watch(struct stream *stream)
 {
-    bool writes = stream_queued(stream) > 0 && !stream->late_err;
+    bool writes = stream->state == STREAM_OPEN && stream_queued(stream) > 0 && !stream->late_err;
     unsigned events = stream->read_wants | (writes ? stream->write_wants : 0u);
     if (events == stream->watched) {
         return;
     }
     int err = loop_rewatch(stream->loop, &stream->watch, events);
     if (err) {
-        fail_later(stream, err, err_str(err));
+        stream_fail_later(stream, err, err_str(err));
     }
     stream->watched = events;
 }
@@ -225,12 +193,12 @@ static void append_behind(struct buf *out, const struct str *pieces, size_t coun
 /* The bytes that went out at once. */
 static size_t send_directly(struct stream *stream, const struct str *pieces, size_t count)
 {
-    if (stream->state != OPEN || stream->session || stream_queued(stream) > 0) {
+    if (stream->state != STREAM_OPEN || stream->session || stream_queued(stream) > 0) {
         return 0;
     }
     ssize_t sent = stream_socket_send(stream->watch.fd, pieces, count);
     if (sent < 0) {
-        fail_later(stream, (int)sent, err_str((int)sent));
+        stream_fail_later(stream, (int)sent, err_str((int)sent));
     }
     return sent < 0 ? 0 : (size_t)sent;
 }
@@ -245,16 +213,17 @@ static int queue(struct stream *stream, const struct str *pieces, size_t count, 
         if (sent == 0) {
             return ERR_NO_MEMORY;
         }
-        fail_later(stream, ERR_NO_MEMORY, err_str(ERR_NO_MEMORY)); /* half a message is out */
+        stream_fail_later(stream, ERR_NO_MEMORY,
+                          err_str(ERR_NO_MEMORY)); /* half a message is out */
         return 0;
     }
     bool was_empty = stream_queued(stream) == 0;
     append_behind(&stream->out, pieces, count, sent);
-    if (stream->state == OPEN) {
+    if (stream->state == STREAM_OPEN) {
         if (was_empty && stream->session) {
             flush(stream);
         }
-        update_watch(stream);
+        stream_update_watch(stream);
     }
     return 0;
 }
@@ -265,7 +234,7 @@ int stream_writev(struct stream *stream, const struct str *pieces, size_t count)
     for (size_t i = 0; i < count; i++) {
         total += pieces[i].len;
     }
-    if (stream->state == CLOSED || (stream->state == OPEN && stream->late_err)) {
+    if (stream->state == STREAM_CLOSED || (stream->state == STREAM_OPEN && stream->late_err)) {
         return 0;
     }
     if (stream->max_queued && stream_queued(stream) + total > stream->max_queued) {
@@ -286,7 +255,7 @@ static bool keep_rest(struct stream *stream, struct str data, size_t used)
 {
     size_t rest = data.len - used;
     if (rest > stream->max_unconsumed) {
-        finish(stream, ERR_TOO_LARGE, "more came than may wait unread");
+        stream_finish(stream, ERR_TOO_LARGE, "more came than may wait unread");
         return false;
     }
     if (rest == 0) {
@@ -294,7 +263,7 @@ static bool keep_rest(struct stream *stream, struct str data, size_t used)
     } else if (stream->in.len > 0) {
         buf_consume(&stream->in, used);
     } else if (buf_append(&stream->in, data.ptr + used, rest)) {
-        finish(stream, ERR_NO_MEMORY, err_str(ERR_NO_MEMORY));
+        stream_finish(stream, ERR_NO_MEMORY, err_str(ERR_NO_MEMORY));
         return false;
     }
     return true;
@@ -308,7 +277,7 @@ static bool deliver(struct stream *stream, struct str data)
         return false;
     }
     if (used < 0) {
-        finish(stream, (int)used, err_str((int)used));
+        stream_finish(stream, (int)used, err_str((int)used));
         return false;
     }
     ASSERT((size_t)used <= data.len);
@@ -334,13 +303,25 @@ static bool take_chunk(struct stream *stream, uint8_t *chunk, size_t len)
     return deliver(stream, buf_str(&stream->in));
 }
 
+/* A write that failed may have taken the error that the read would have found. */
+static void tell_end(struct stream *stream, int err)
+{
+    if (err) {
+        stream_finish(stream, err, transport_detail(stream, err));
+    } else if (stream->late_err) {
+        stream_finish(stream, stream->late_err, stream->detail);
+    } else {
+        stream_finish(stream, 0, err_str(ERR_CLOSED));
+    }
+}
+
 static bool read_available(struct stream *stream)
 {
     uint8_t chunk[READ_CHUNK];
     for (int reads = 0; reads < READS_A_TURN; reads++) {
         uint8_t *to = stream->in.len == 0 ? chunk : buf_reserve(&stream->in, READ_CHUNK);
         if (!to) {
-            finish(stream, ERR_NO_MEMORY, err_str(ERR_NO_MEMORY));
+            stream_finish(stream, ERR_NO_MEMORY, err_str(ERR_NO_MEMORY));
             return false;
         }
         ssize_t got = transport_read(stream, to, READ_CHUNK);
@@ -348,8 +329,7 @@ static bool read_available(struct stream *stream)
             break;
         }
         if (got <= 0) {
-            finish(stream, (int)got,
-                   got ? transport_detail(stream, (int)got) : err_str(ERR_CLOSED));
+            tell_end(stream, (int)got);
             return false;
         }
         if (!take_chunk(stream, chunk, (size_t)got)) {
@@ -362,177 +342,46 @@ static bool read_available(struct stream *stream)
     return true;
 }
 
-static void serve(struct stream *stream, unsigned events)
+static void serve(struct stream *stream)
 {
     flush(stream);
-    if (!read_available(stream)) {
-        return;
+    if (read_available(stream)) {
+        stream_update_watch(stream);
     }
-    /* What a read does not tell: a failure that is not the connection's end would come for ever. */
-    int err = events & LOOP_HANGUP ? stream_socket_error(stream->watch.fd) : 0;
-    if (err) {
-        fail_later(stream, err, err_str(err));
+}
+
+void stream_opened(struct stream *stream)
+{
+    if (!stream->late_err) { /* else it is the timer's to tell */
+        loop_timer_stop(stream->loop, &stream->timer);
     }
-    update_watch(stream);
-}
-
-/* ---- connecting ---- */
-
-static void connect_next(struct stream *stream);
-
-static uint64_t ms_left(const struct stream *stream)
-{
-    uint64_t now_ms = clock_monotonic_ms();
-    return now_ms < stream->deadline_ms ? stream->deadline_ms - now_ms : 0;
-}
-
-/* By the clock, not by the loop's: whoever calls from outside a turn may find that one late. */
-static void start_timer(struct stream *stream, uint64_t delay_ms)
-{
-    timer_start(loop_timers(stream->loop), &stream->timer, clock_monotonic_ms(), delay_ms);
-}
-
-static void opened(struct stream *stream)
-{
-    loop_timer_stop(stream->loop, &stream->timer);
-    stream->state = OPEN;
+    stream->state = STREAM_OPEN;
     stream->in_callback = true;
     stream->callbacks.on_open(stream->owner);
     if (!free_if_abandoned(stream)) {
         flush(stream);
-        update_watch(stream);
+        stream_update_watch(stream);
     }
-}
-
-static void continue_handshake(struct stream *stream)
-{
-    int err = stream_tls_session_handshake(stream->session);
-    stream->read_wants = err == -EAGAIN ? stream_tls_session_wants(stream->session) : LOOP_READABLE;
-    if (!err) {
-        opened(stream);
-    } else if (err == -EAGAIN) {
-        update_watch(stream);
-    } else {
-        finish(stream, err, stream_tls_session_detail(stream->session));
-    }
-}
-
-static void begin_handshake(struct stream *stream)
-{
-    int err = stream_tls_session_create(&stream->session, stream->tls, stream->watch.fd,
-                                        stream->host);
-    if (err) {
-        finish(stream, err, err_str(err));
-        return;
-    }
-    stream->state = HANDSHAKE;
-    start_timer(stream, ms_left(stream));
-    continue_handshake(stream);
-}
-
-static void connected(struct stream *stream)
-{
-    stream->read_wants = LOOP_READABLE;
-    stream->write_wants = LOOP_WRITABLE;
-    if (stream->tls) {
-        begin_handshake(stream);
-    } else {
-        opened(stream);
-    }
-}
-
-static void note_address_failed(struct stream *stream, int err)
-{
-    char text[ADDR_TEXT_MAX];
-    addr_format(&stream->addrs[stream->addr_next - 1], text);
-    stream->connect_err = err;
-    snprintf(stream->detail, sizeof(stream->detail), "connect to %s: %s", text, err_str(err));
-    disconnect(stream);
-}
-
-/* Each address gets its share of the time, so that one that is silent does not keep the others from
- * being tried. */
-static int connect_to(struct stream *stream, const struct addr *addr)
-{
-    int fd;
-    int err = stream_socket_connect(&fd, addr);
-    if (err) {
-        return err;
-    }
-    err = loop_watch(stream->loop, &stream->watch, fd, LOOP_WRITABLE);
-    if (err) {
-        close(fd);
-        return err;
-    }
-    stream->watched = LOOP_WRITABLE;
-    start_timer(stream, ms_left(stream) / (stream->addr_count - stream->addr_next + 1));
-    return 0;
-}
-
-static void connect_next(struct stream *stream)
-{
-    stream->state = CONNECTING;
-    while (stream->addr_next < stream->addr_count) {
-        int err = connect_to(stream, &stream->addrs[stream->addr_next++]);
-        if (!err) {
-            return;
-        }
-        note_address_failed(stream, err);
-    }
-    finish(stream, stream->connect_err, stream->detail);
-}
-
-static void see_how_connect_went(struct stream *stream)
-{
-    int err = stream_socket_result(stream->watch.fd);
-    if (err) {
-        note_address_failed(stream, err);
-        connect_next(stream);
-    } else {
-        connected(stream);
-    }
-}
-
-static void on_resolved(void *owner, int err, const struct addr *addrs, size_t count,
-                        const char *detail)
-{
-    struct stream *stream = owner;
-    stream->resolve = NULL;
-    if (err) {
-        snprintf(stream->detail, sizeof(stream->detail), "look-up of %.100s: %s", stream->host,
-                 detail);
-        finish(stream, err, stream->detail);
-        return;
-    }
-    memcpy(stream->addrs, addrs, count * sizeof(*addrs));
-    stream->addr_count = count;
-    connect_next(stream);
 }
 
 static void on_ready(struct loop_watch *watch, unsigned events)
 {
     struct stream *stream = MAIL_OWNER(watch, struct stream, watch);
-    switch (stream->state) {
-    case CONNECTING: see_how_connect_went(stream); return;
-    case HANDSHAKE: continue_handshake(stream); return;
-    default: serve(stream, events);
+    if (stream->state == STREAM_OPEN) {
+        serve(stream);
+    } else {
+        stream_connect_continue(stream);
     }
 }
 
 static void on_timer(struct timer *timer)
 {
     struct stream *stream = MAIL_OWNER(timer, struct stream, timer);
-    if (stream->late_err) {
-        /* What the peer said before it went may tell the owner why. */
-        if (stream->state != OPEN || read_available(stream)) {
-            finish(stream, stream->late_err, stream->detail);
-        }
-    } else if (stream->state == CONNECTING) {
-        note_address_failed(stream, ERR_TIMEOUT);
-        connect_next(stream);
-    } else {
-        finish(stream, ERR_TIMEOUT,
-               stream->state == RESOLVING ? "look-up timed out" : "TLS handshake timed out");
+    if (!stream->late_err) {
+        stream_connect_timed_out(stream);
+    } else if (stream->state != STREAM_OPEN || read_available(stream)) {
+        /* Read first: what the peer said before it went may tell the owner why. */
+        stream_finish(stream, stream->late_err, stream->detail);
     }
 }
 
@@ -568,16 +417,10 @@ int stream_open(struct stream **out_stream, struct loop *loop, const struct stre
     }
     stream->callbacks = *callbacks;
     stream->owner = owner;
-    stream->deadline_ms = clock_monotonic_ms() + options->connect_timeout_ms;
-    start_timer(stream, options->connect_timeout_ms);
-    int err = resolve_start(&stream->resolve, loop, stream->host, stream->port, on_resolved,
-                            stream);
-    if (err == ERR_NO_MEMORY) {
+    int err = stream_connect_begin(stream, options->connect_timeout_ms);
+    if (err) {
         stream_close(stream);
         return err;
-    }
-    if (err) {
-        fail_later(stream, err, err_str(err));
     }
     *out_stream = stream;
     return 0;
@@ -585,7 +428,7 @@ int stream_open(struct stream **out_stream, struct loop *loop, const struct stre
 
 bool stream_is_open(const struct stream *stream)
 {
-    return stream->state == OPEN;
+    return stream->state == STREAM_OPEN;
 }
 
 void stream_set_max_unconsumed(struct stream *stream, size_t bytes)

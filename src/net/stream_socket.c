@@ -50,13 +50,6 @@ int stream_socket_connect(int *out_fd, const struct addr *addr)
     return 0;
 }
 
-int stream_socket_error(int fd)
-{
-    int err = 0;
-    socklen_t len = sizeof(err);
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
-}
-
 /* On one machine, a connect to a port of the ephemeral range that nobody listens on may be given
  * that very port as its own, and TCP's simultaneous open then joins the socket to itself. */
 static bool has_met_itself(int fd)
@@ -69,9 +62,13 @@ static bool has_met_itself(int fd)
 
 int stream_socket_result(int fd)
 {
-    int err = stream_socket_error(fd);
+    int err = 0;
+    socklen_t len = sizeof(err);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0) {
+        return -errno;
+    }
     if (err || !has_met_itself(fd)) {
-        return err;
+        return -err;
     }
     /* Reset it: lingering, it would keep the port from the server that is to come back. */
     struct linger none = {.l_onoff = 1};

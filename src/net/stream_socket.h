@@ -16,9 +16,6 @@ int stream_socket_connect(int *out_fd, const struct addr *addr);
 /* How it went: 0 or -errno. A socket that has met itself counts as refused. */
 int stream_socket_result(int fd);
 
-/* What went wrong with a connected socket since the last call: 0 or -errno. */
-int stream_socket_error(int fd);
-
 /* Sends as much of the pieces as the kernel takes: the bytes, maybe 0, or -errno. */
 ssize_t stream_socket_send(int fd, const struct str *pieces, size_t count);
 

@@ -1,4 +1,4 @@
-#include "server/gateway.h"
+#include "server/gateway_private.h"
 
 #include <openssl/rand.h>
 #include <pthread.h>
@@ -39,23 +39,54 @@ static void give_back(void *owner, uint32_t index, struct mail_chain *done)
     worker_give_back(&gateway->workers[index], done);
 }
 
-static void on_epoch(void *owner, struct str epoch)
-{
-    struct gateway *gateway = owner;
-    snprintf(gateway->epoch, sizeof(gateway->epoch), "%.*s", STR_ARG(epoch));
-}
-
 static void on_bus_state(void *owner, bool up, const char *reason)
 {
-    if (up) {
-        log_info("bus.up", "the bus is ready");
-    } else {
-        log_warn("bus.down", "the bus is not usable: %s", reason);
+    struct gateway *gateway = owner;
+    bus_health_set(&gateway->bus_health, up, reason);
+}
+
+static void on_queue_state(void *owner, uint32_t queue, enum hub_queue_state state)
+{
+    switch (state) {
+    case HUB_QUEUE_DOWN:
+        log_warn("bus.queue_down", "queue %u is not reachable; pushes to its keys wait", queue);
+        break;
+    case HUB_QUEUE_FAILED_OVER:
+        log_warn("bus.failover", "queue %u stays away: its keys go to other queues", queue);
+        break;
+    case HUB_QUEUE_UP: log_info("bus.queue_up", "queue %u is reachable", queue); break;
     }
 }
 
-static const struct hub_callbacks hub_callbacks = {
-    .wake = wake, .give_back = give_back, .on_epoch = on_epoch, .on_bus_state = on_bus_state};
+static void on_published(void *owner, uint64_t sent_us)
+{
+    stats_bus_published(clock_monotonic_us() - sent_us);
+}
+
+static void on_loss(void *owner, uint32_t queue, enum session_gap_why why)
+{
+    static const char *const reasons[] = {[SESSION_GAP_EXPIRED] = "the bus has dropped them",
+                                          [SESSION_GAP_OVERFLOW] = "memory was out",
+                                          [SESSION_GAP_BUS] = "the bus lost them",
+                                          [SESSION_GAP_EPOCH] = "the bus has another history"};
+    log_warn("bus.hole", "queue %u: messages are lost to this node, and its sessions are told: %s",
+             queue, reasons[why]);
+}
+
+static const struct hub_callbacks hub_callbacks = {.wake = wake,
+                                                   .give_back = give_back,
+                                                   .on_bus_state = on_bus_state,
+                                                   .on_queue_state = on_queue_state,
+                                                   .on_published = on_published,
+                                                   .on_loss = on_loss};
+
+/* Records come during the bus thread's turn; the hub has no clock. */
+static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record,
+                      uint64_t wall_ms)
+{
+    hub_set_now(owner, clock_monotonic_ms(), clock_monotonic_us());
+    hub_bus_callbacks.on_record(owner, queue, pos, record, wall_ms);
+}
 
 static bool end_hub_turn(void *owner)
 {
@@ -67,7 +98,10 @@ static bool end_hub_turn(void *owner)
 static void run_tick(struct mail *mail)
 {
     struct hub_thread *thread = MAIL_OWNER(mail, struct hub_thread, tick_mail);
-    hub_tick(thread->gateway->hub, clock_monotonic_ms());
+    struct hub *hub = thread->gateway->hub;
+    uint64_t now_ms = clock_monotonic_ms();
+    hub_set_wall_offset(hub, (int64_t)(clock_wall_ms() - now_ms));
+    hub_tick(hub, now_ms);
     atomic_store_explicit(&thread->is_tick_posted, false, memory_order_release);
 }
 
@@ -101,16 +135,13 @@ static void *run_hub(void *arg)
 static int make_keys(struct gateway *gateway)
 {
     uint64_t boot[2];
-    if (RAND_bytes((unsigned char *)boot, sizeof(boot)) != 1 ||
-        RAND_bytes(gateway->grant_key, sizeof(gateway->grant_key)) != 1) {
+    if (RAND_bytes((unsigned char *)boot, sizeof(boot)) != 1) {
         return ERR_UNAVAILABLE;
     }
-    int err = siphash_key_random(&gateway->cluster_key);
-    err = err ? err : siphash_key_random(&gateway->sid_key);
     gateway->boot = (uint32_t)boot[0] | 1;
     struct siphash_key admission_key = {boot[0], ~boot[1]};
     admission_init(&gateway->admission, &admission_key);
-    return err;
+    return cluster_keys_make(&gateway->keys, &gateway->options.settings->cluster);
 }
 
 static int create_hub(struct gateway *gateway)
@@ -124,19 +155,25 @@ static int create_hub(struct gateway *gateway)
                                   .record_bytes = RECORD_BYTES,
                                   .ring_slots = RING_SLOTS_PER_WORKER,
                                   .boot = gateway->boot,
-                                  .cluster_key = gateway->cluster_key,
-                                  .sid_key = gateway->sid_key};
+                                  .space = gateway->keys.space,
+                                  .sid_key = gateway->keys.sid_keys[0]};
     return hub_create(&gateway->hub, &options, &hub_callbacks, gateway);
 }
 
 static int create_bus(struct gateway *gateway)
 {
-    struct bus_options options = {.queues = (uint32_t)gateway->options.settings->bus.queues};
-    struct bus *bus;
-    int err = gateway->options.engine->create(&bus, gateway->hub_loop, &options, &hub_bus_callbacks,
-                                              gateway->hub);
+    const struct settings *settings = gateway->options.settings;
+    struct bus_options options = {.queues = (uint32_t)settings->bus.queues,
+                                  .values = settings->bus.values,
+                                  .window_age_ms = settings->window.max_age_ms,
+                                  .boot = gateway->boot,
+                                  .node = str_of(gateway->node)};
+    gateway->bus_callbacks = hub_bus_callbacks;
+    gateway->bus_callbacks.on_record = on_record;
+    int err = gateway->options.engine->create(&gateway->bus, gateway->hub_loop, &options,
+                                              &gateway->bus_callbacks, gateway->hub);
     if (!err) {
-        hub_set_bus(gateway->hub, bus);
+        hub_set_bus(gateway->hub, gateway->bus);
     }
     return err;
 }
@@ -156,6 +193,7 @@ static int create_hub_thread(struct gateway *gateway)
     err = err ? err : create_hub(gateway);
     err = err ? err : loop_add_turn_end(gateway->hub_loop, end_hub_turn, gateway);
     err = err ? err : create_bus(gateway);
+    err = err ? err : gateway_join_cluster(gateway);
     if (!err) {
         hub_gate_init(&gateway->gate, gateway->hub, &gateway->hub_mailbox,
                       gateway->options.engine->any_thread);
@@ -225,12 +263,19 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
     }
     gateway->options = *options;
     settings_ref(options->settings);
+    settings_node_name(options->settings, gateway->node);
+    bus_health_init(&gateway->bus_health, options->engine->name);
     gateway->workers = workers;
     gateway->worker_count = count;
     gateway->started_ms = clock_wall_ms();
     int err = make_keys(gateway);
     err = err ? err : create_hub_thread(gateway);
+    if (err && err != ERR_NO_MEMORY) {
+        *out_problem = "the bus can't be made (bus.engine)";
+    }
     err = err ? err : create_workers(gateway, tenants);
+    while (!err && hub_gate_turn(&gateway->gate)) { /* an engine in the process is up at once */
+    }
     err = err ? err : listen_all(gateway, out_problem);
     if (err) {
         gateway_destroy(gateway);
@@ -242,6 +287,7 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
 
 int gateway_start(struct gateway *gateway)
 {
+    stats_name_bus(gateway->options.engine->name);
     int err = -pthread_create(&gateway->hub_thread->thread, NULL, run_hub, gateway);
     gateway->hub_thread->started = err == 0;
     for (uint32_t i = 0; i < gateway->worker_count && !err; i++) {
@@ -333,9 +379,11 @@ void gateway_destroy(struct gateway *gateway)
         }
     }
     hub_destroy(gateway->hub);
+    gateway->cluster = NULL; /* was the hub's */
     end_workers(gateway);
     loop_destroy(gateway->hub_loop);
     admission_fini(&gateway->admission);
+    bus_health_fini(&gateway->bus_health);
     mem_free(thread);
     mem_free(gateway->workers);
     settings_unref(gateway->options.settings);

@@ -8,15 +8,19 @@
 #include <stdint.h>
 
 #include "base/siphash.h"
+#include "core/cluster.h"
 #include "core/hub.h"
 #include "core/settings.h"
 #include "net/addr.h"
 #include "net/mailbox.h"
 #include "server/admission.h"
+#include "server/bus_health.h"
+#include "server/cluster_keys.h"
 #include "server/hub_gate.h"
 #include "server/tenants.h"
 
 struct bus_engine;
+struct gateway;
 struct http_exchange;
 struct worker;
 
@@ -27,6 +31,9 @@ struct gateway_hooks {
     void (*on_api_request)(struct worker *worker, struct http_exchange *exchange);
     /* A request on the client listener that is no connect. */
     void (*on_client_request)(struct worker *worker, struct http_exchange *exchange);
+    /* The bus thread: another node asks something; for cluster_answer, or cluster_ask_destroy once
+     * gateway->cluster is NULL. NULL: nobody answers. */
+    void (*on_node_ask)(struct gateway *gateway, struct cluster_ask *ask);
     /* The thread ends: what it kept for itself is freed. */
     void (*on_worker_end)(void);
 };
@@ -48,15 +55,17 @@ struct gateway {
     uint32_t worker_count;
     uint32_t workers_made; /* so far, while it is being made */
     struct hub *hub;
+    struct cluster *cluster; /* the hub's; NULL once that is gone */
+    struct bus *bus; /* the hub's; for its engine and stats */
     struct loop *hub_loop;
     struct mailbox hub_mailbox;
     struct hub_gate gate;          /* in front of the hub */
     struct hub_thread *hub_thread; /* private */
-    struct siphash_key cluster_key;
-    struct siphash_key sid_key;
+    struct cluster_keys keys;
     uint32_t boot;
-    char epoch[BUS_EPOCH_MAX + 1]; /* identity of the bus's history, shown to clients */
-    uint8_t grant_key[32];         /* signs grants of group membership */
+    char node[SETTINGS_NODE_MAX + 1]; /* its name, for people */
+    struct bus_health bus_health;
+    struct bus_callbacks bus_callbacks; /* the hub's, with the time */
     struct admission admission;
     atomic_bool draining;
     uint64_t drain_window_ms;
@@ -67,6 +76,7 @@ struct gateway {
     void (*on_reloaded)(void *owner);
     void *reload_owner;
     struct mail reloaded;
+    struct mail leave;
 };
 
 /* Makes everything but starts no thread. On failure *out_problem (a literal or static text) says
@@ -99,8 +109,13 @@ void gateway_drain_callers(struct gateway *gateway);
 /* Some HTTP connection is left after gateway_drain_callers. */
 bool gateway_has_callers(const struct gateway *gateway);
 
-/* 200 from /readyz: NULL, or why not. */
-const char *gateway_not_ready(const struct gateway *gateway);
+/* Main thread, once, at the end: tells the other nodes. gateway_has_left: that is done. */
+void gateway_leave(struct gateway *gateway);
+bool gateway_has_left(const struct gateway *gateway);
+
+/* 200 from /readyz: NULL, or why not, written to text. Any thread. */
+enum { GATEWAY_WHY_BYTES = BUS_HEALTH_TEXT + 32 };
+const char *gateway_not_ready(struct gateway *gateway, char text[GATEWAY_WHY_BYTES]);
 
 /* A worker uses the new settings now. */
 void gateway_worker_reloaded(struct gateway *gateway);

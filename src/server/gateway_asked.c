@@ -82,11 +82,3 @@ bool gateway_has_callers(const struct gateway *gateway)
     }
     return false;
 }
-
-const char *gateway_not_ready(const struct gateway *gateway)
-{
-    if (atomic_load_explicit(&gateway->draining, memory_order_acquire)) {
-        return "draining";
-    }
-    return hub_bus_is_up(gateway->hub) ? NULL : "the bus is not up";
-}

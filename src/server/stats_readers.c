@@ -54,11 +54,6 @@ static double read_window_age(void *arg)
     return (double)window_age_ms(hub_window(attached->hub), clock_monotonic_ms()) / 1000;
 }
 
-static double read_bus_up(void *arg)
-{
-    return hub_bus_is_up(attached->hub) ? 1 : 0;
-}
-
 static double read_busy(void *arg)
 {
     return (double)loop_busy_us(arg) / 1e6;
@@ -121,6 +116,11 @@ static const struct reader {
      offsetof(struct hub_stats, events_repeated)},
     {true, "tidegate_bus_events_bad_total", "Events that could not be read.", read_hub,
      offsetof(struct hub_stats, events_bad)},
+    {true, "tidegate_bus_events_failed_over_total",
+     "Events published to another queue than that of their key.", read_hub,
+     offsetof(struct hub_stats, failed_over)},
+    {true, "tidegate_bus_events_rekeyed_total", "Events received that another secret made.",
+     read_hub, offsetof(struct hub_stats, rekeyed)},
     {true, "tidegate_bus_records_published_total", "Records published.", read_hub,
      offsetof(struct hub_stats, records_out)},
     {true, "tidegate_bus_events_published_total", "Events published.", read_hub,
@@ -136,7 +136,6 @@ static const struct reader {
     {false, "tidegate_window_messages", "Messages in the window.", read_window_messages, 0},
     {false, "tidegate_window_age_seconds", "Age of the oldest message in the window.",
      read_window_age, 0},
-    {false, "tidegate_bus_up", "1 when the bus can be published to.", read_bus_up, 0},
     {true, "tidegate_log_lines_lost_total", "Log lines that never reached the stream.",
      read_log_lost, 0},
     {true, "tidegate_log_lines_suppressed_total", "Log lines held back by the rate limit.",
@@ -177,6 +176,8 @@ static void set_readers(struct gateway *gateway, bool attach)
                                               mem_owner_name((enum mem_owner)owner), NULL, NULL);
         metric_set_reader(bytes, attach ? read_memory : NULL, (void *)(size_t)owner);
     }
+    stats_set_cluster_readers(gateway, attach);
+    stats_set_bus_readers(gateway, attach);
     set_loop_readers(gateway->hub_loop, "bus", attach);
     for (uint32_t i = 0; i < gateway->worker_count; i++) {
         char name[24];

@@ -90,7 +90,7 @@ static void a_welcome_says_who_and_where_and_what_is_allowed(void **state)
     assert_non_null(strstr(client->text, "\"resumed\":\"none\""));
     assert_non_null(strstr(client->text, "\"exp\":"));
     assert_non_null(strstr(client->text, "\"limits\":{\"msg\":65536}"));
-    assert_non_null(strstr(client->text, t.gateway->epoch));
+    assert_non_null(strstr(client->text, shard_epoch(t.worker->shard).ptr));
     test_push(&t, TARGET_USER, "42", STR("for you"));
     test_client_expect(client, "for you");
     test_client_destroy(client);
@@ -401,7 +401,7 @@ static const char *hello_with_grant(const char *user, const char *granted_to, ui
                           .group = STR("team:a"),
                           .issued_ms = issued_ms,
                           .expires_ms = clock_wall_ms() + 60000};
-    assert_int_equal(grant_write(&text, t.gateway->grant_key, &grant), 0);
+    assert_int_equal(grant_write(&text, t.gateway->keys.grant_keys[0], &grant), 0);
     snprintf(hello, sizeof(hello), "{\"t\":\"hello\",\"v\":1,\"token\":\"%s\",\"grants\":[\"%s\"]}",
              token_of(user, NULL), buf_cstr(&text));
     buf_fini(&text);
@@ -454,7 +454,8 @@ static void a_drain_tells_who_listens_and_closes_them_within_the_window(void **s
     test_gateway_turn(&t, 4);
     test_client_expect(v1, "\"t\":\"goaway\"");
     assert_non_null(strstr(v1->text, "\"window_ms\":100"));
-    assert_non_null(gateway_not_ready(t.gateway));
+    char why[GATEWAY_WHY_BYTES];
+    assert_non_null(gateway_not_ready(t.gateway, why));
     test_gateway_turn_for(&t, 150);
     assert_int_equal(test_client_close_code(v1), WS_CLOSE_DRAIN);
     assert_int_equal(test_client_close_code(raw), WS_CLOSE_DRAIN);
