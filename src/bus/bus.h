@@ -91,6 +91,8 @@ struct bus_callbacks {
 enum bus_option_type {
     BUS_OPTION_TEXT,
     BUS_OPTION_SECRET, /* a text that is never shown */
+    BUS_OPTION_FILE,   /* a text: the name of a file, which the engine reads; in the configuration
+                        * relative to its folder, here to where the process runs */
     BUS_OPTION_TEXTS,  /* a list */
     BUS_OPTION_COUNT,
     BUS_OPTION_BYTES,
@@ -109,7 +111,7 @@ struct bus_option {
                                  * only texts and lists can be */
     uint64_t min, max;          /* of a number; of the items of a list */
     const char *zero;           /* what 0 means when it is below min ("never", which may be written
-                                 * too); NULL: it is not allowed */
+                                 * too, and ": " with more of it); NULL: it is not allowed */
     const char *const *choices; /* ends with NULL */
     const char *help;           /* one line for the reference page */
     const char *example;        /* for a key without initial */

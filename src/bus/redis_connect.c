@@ -181,6 +181,8 @@ static void on_command_ready(void *owner)
 {
     struct redis_bus *redis = owner;
     struct redis_link_options options = link_options(redis, redis_link_address(redis->command));
+    bool one_record = redis->mode->on_message || redis->only_queue != UINT32_MAX;
+    options.max_reply = one_record ? REDIS_MAX_ALONE : REDIS_MAX_REPLY;
     check_opened(redis,
                  redis_link_open(&redis->reader, redis->loop, &options,
                                  redis->mode->on_message ? &listener_callbacks : &reader_callbacks,

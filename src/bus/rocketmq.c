@@ -77,7 +77,7 @@ static const struct bus_option options_table[OPTION_COUNT] = {
              .initial = "false",
              .help = "TLS to name servers and brokers."},
     [TLS_CA] = {.name = "tls_ca",
-                .type = BUS_OPTION_TEXT,
+                .type = BUS_OPTION_FILE,
                 .help = "File of the authorities that signed their certificates; the system's when "
                         "it is not set.",
                 .example = "/etc/tidegate/rocketmq-ca.pem"},

@@ -111,7 +111,6 @@ static void queue_open(struct zk_queue *queue)
 
 void zk_opened(struct zk_bus *zk)
 {
-    zk_link_opened(&zk->link);
     for (uint32_t i = 0; i < zk->bus.queues; i++) {
         queue_open(&zk->queues[i]);
     }

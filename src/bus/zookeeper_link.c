@@ -104,8 +104,8 @@ static void log_end(struct zk_link *link, const char *reason)
 static void end_link(struct zk_link *link)
 {
     struct zk_bus *zk = link->bus;
-    char reason[ZK_REASON_MAX];
-    memcpy(reason, link->broken, sizeof(reason));
+    char reason[ADDR_TEXT_MAX + sizeof(": ") + ZK_REASON_MAX];
+    snprintf(reason, sizeof(reason), "%s%s%s", link->peer, link->peer[0] ? ": " : "", link->broken);
     uint64_t lasted_ms = loop_now_ms(zk->loop) - link->established_ms;
     bool was_steady = link->established && lasted_ms >= STEADY_MS;
     log_end(link, reason);
@@ -413,11 +413,6 @@ void zk_link_init(struct zk_link *link, struct zk_bus *bus)
 void zk_link_start(struct zk_link *link)
 {
     try_next(link);
-}
-
-void zk_link_opened(struct zk_link *link)
-{
-    link->backoff.tries = 0;
 }
 
 void zk_link_fini(struct zk_link *link)

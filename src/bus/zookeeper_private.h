@@ -133,7 +133,6 @@ struct zk_link {
 
 void zk_link_init(struct zk_link *link, struct zk_bus *bus);
 void zk_link_start(struct zk_link *link);
-void zk_link_opened(struct zk_link *link); /* it is of use */
 void zk_link_fini(struct zk_link *link);
 
 /* After requests were made outside of the link's own callbacks. */
