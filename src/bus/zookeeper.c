@@ -53,19 +53,20 @@ void zk_tell(struct zk_bus *zk)
     }
 }
 
-/* While it is down, a new reason is told too. */
-static void tell_reason(struct zk_bus *zk, const char *reason)
+/* While it is down, a new problem is told too; not the same with each server in turn. */
+static void tell_problem(struct zk_bus *zk, const char *peer, const char *problem)
 {
     bool was_up = zk->is_up;
-    bool is_new = strcmp(zk->reason, reason) != 0;
-    snprintf(zk->reason, sizeof(zk->reason), "%s", reason);
+    bool is_new = strcmp(zk->problem, problem) != 0;
+    snprintf(zk->problem, sizeof(zk->problem), "%s", problem);
+    snprintf(zk->reason, sizeof(zk->reason), "%s%s%s", peer, peer[0] ? ": " : "", problem);
     zk_tell(zk);
     if (!was_up && is_new) {
         zk_callbacks(zk)->on_state(zk->bus.owner, false, zk->reason);
     }
 }
 
-void zk_lost(struct zk_bus *zk, const char *reason)
+void zk_lost(struct zk_bus *zk, const char *peer, const char *problem)
 {
     zk_open_stop(zk);
     zk_clean_stop(zk);
@@ -74,7 +75,7 @@ void zk_lost(struct zk_bus *zk, const char *reason)
         zk_reader_stop(&zk->queues[i]);
         zk_sender_stop(&zk->queues[i]);
     }
-    tell_reason(zk, reason);
+    tell_problem(zk, peer, problem);
 }
 
 bool zk_is_lost(int rc)

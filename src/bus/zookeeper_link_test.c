@@ -228,6 +228,16 @@ static void what_is_not_zookeeper_is_told_and_never_believed(void **state)
     assert_told_about(negative, sizeof(negative), "not ZooKeeper");
 }
 
+static void a_frame_that_only_begins_costs_next_to_nothing(void **state)
+{
+    struct timespec begin;
+    struct timespec end;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+    assert_told_about(greeting, 3, "does not answer");
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+    assert_true((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 < 300);
+}
+
 static void who_accepts_and_is_silent_is_given_up(void **state)
 {
     assert_told_about("", 0, "does not answer");
@@ -244,6 +254,7 @@ int main(void)
         TEST(a_node_that_slept_longer_than_its_session_misses_nothing),
         TEST(an_ensemble_that_was_set_up_anew_is_another_history),
         TEST(what_is_not_zookeeper_is_told_and_never_believed),
+        TEST(a_frame_that_only_begins_costs_next_to_nothing),
         TEST(who_accepts_and_is_silent_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

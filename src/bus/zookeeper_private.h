@@ -118,6 +118,7 @@ struct zk_link {
     struct zk_guard guard;
     struct zk_call *calls; /* under way */
     uint32_t call_count;
+    bool is_short;    /* too few bytes to judge a frame by wait in the socket */
     bool established; /* a session is there */
     bool processing;  /* inside the library: the handle must stay */
     bool is_silent;   /* at the end: calls end without telling */
@@ -299,7 +300,8 @@ struct zk_bus {
     char epoch[BUS_EPOCH_MAX]; /* "": none yet */
     bool was_up;               /* every queue was read to its goal once */
     bool is_up;
-    char reason[ZK_REASON_MAX];
+    char problem[ZK_REASON_MAX];                /* why it is, or last was, down */
+    char reason[ZK_REASON_MAX + ADDR_TEXT_MAX]; /* the same, with whom */
     struct zk_queue queues[BUS_MAX_QUEUES];
 };
 
@@ -311,7 +313,7 @@ static inline const struct bus_callbacks *zk_callbacks(const struct zk_bus *zk)
 /* The link is there: zk_open_begin; it is lost: zk_lost. */
 void zk_open_begin(struct zk_bus *zk);
 void zk_open_stop(struct zk_bus *zk);
-void zk_lost(struct zk_bus *zk, const char *reason);
+void zk_lost(struct zk_bus *zk, const char *peer, const char *problem);
 
 /* The queues may be used: they start, or go on. */
 void zk_opened(struct zk_bus *zk);
