@@ -62,6 +62,7 @@ RIGHT = {
     "getGroup": ("/v1/groups/room:1", b""),
     "joinUser": ("/v1/groups/room:1/users/42", b""),
     "partUser": ("/v1/groups/room:1/users/42", b""),
+    "listNodes": ("/v1/nodes", b""),
     "getDescription": ("/v1/openapi.json", b""),
 }
 

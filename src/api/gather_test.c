@@ -20,7 +20,7 @@ static void ask(struct gather_part *part)
     assert_ptr_equal(worker_current(), part->worker);
     part->counts[0] = 1;
     part->counts[1] = part->worker->index + 1;
-    part->counts[3] = part->gather->app;
+    part->counts[3] = part->app;
     buf_printf(&part->text, "%u:%.*s;", part->worker->index, STR_ARG(part->gather->name));
 }
 
@@ -42,6 +42,14 @@ static void finish(struct gather *gather)
     gateway_test_job_end(seen->job);
 }
 
+static int pick(const struct gateway *gateway, struct str name)
+{
+    return running->only;
+}
+
+static const struct gather_kind test_kind = {
+    .number = 200, .ask = ask, .fold = gather_fold, .finish = finish, .pick_worker = pick};
+
 /* The name is forgotten as soon as the gather has begun: it has a copy. */
 static void begin(struct gateway_test_job *job, struct worker *worker)
 {
@@ -51,7 +59,7 @@ static void begin(struct gateway_test_job *job, struct worker *worker)
     running = seen;
     struct api_call call = {.worker = worker, .tenant = &worker->tenants->items[1]};
     snprintf(name, sizeof(name), "%s", seen->name);
-    gather_start(&call, seen->only, str_of(name), ask, finish);
+    gather_start(&call, &test_kind, str_of(name));
     memset(name, 'x', sizeof(name));
 }
 

@@ -30,11 +30,12 @@ static void write_positions(struct buf *out, const struct publish *publish)
 static void write_receipt(struct buf *out, const struct push_outcome *outcome)
 {
     buf_printf(out,
-               ",\"receipt\":{\"complete\":%s,\"nodes\":{\"expected\":1,\"reported\":%d},"
+               ",\"receipt\":{\"complete\":%s,\"nodes\":{\"expected\":%u,\"reported\":%u},"
                "\"users_online\":%u,\"sessions\":{\"matched\":%u,\"written\":%u,\"acked\":0,"
                "\"dropped\":%u}}",
-               outcome->is_complete ? "true" : "false", outcome->is_complete ? 1 : 0,
-               outcome->users_online, outcome->matched, outcome->written, outcome->dropped);
+               outcome->is_complete ? "true" : "false", outcome->nodes_expected,
+               outcome->nodes_reported, outcome->users_online, outcome->matched, outcome->written,
+               outcome->dropped);
 }
 
 void push_write_answer(struct buf *out, const struct push_task *task,

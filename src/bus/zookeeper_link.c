@@ -90,23 +90,23 @@ static void close_handle(struct zk_link *link)
     link->established = false;
 }
 
-/* What is told once is not told again at each try. */
+/* What is told once is not told again at each try, until the bus was up in between. */
 static void log_end(struct zk_link *link, const char *reason)
 {
-    if (link->established) {
+    if (zk_problem_is_told(link->bus, reason)) {
+        log_debug("bus.link_failed", "zookeeper: still no link to %s: %s", link->peer, reason);
+    } else if (link->established) {
         log_warn("bus.link_lost", "zookeeper: the link to %s is lost: %s", link->peer, reason);
-    } else if (strcmp(link->bus->problem, reason) != 0) {
-        log_info("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
     } else {
-        log_debug("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
+        log_info("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
     }
 }
 
 static void end_link(struct zk_link *link)
 {
     struct zk_bus *zk = link->bus;
-    char reason[ADDR_TEXT_MAX + sizeof(": ") + ZK_REASON_MAX];
-    snprintf(reason, sizeof(reason), "%s%s%s", link->peer, link->peer[0] ? ": " : "", link->broken);
+    char reason[ZK_REASON_MAX];
+    memcpy(reason, link->broken, sizeof(reason));
     uint64_t lasted_ms = loop_now_ms(zk->loop) - link->established_ms;
     bool was_steady = link->established && lasted_ms >= STEADY_MS;
     log_end(link, reason);
@@ -269,15 +269,21 @@ static void read_frames(struct zk_link *link)
     }
 }
 
+/* Why it could not be connected; the library only says that it could not. */
+static void check_connect(struct zk_link *link)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (zoo_state(link->handle) == ZOO_CONNECTING_STATE &&
+        getsockopt(link->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error) {
+        zk_link_break(link, "%s", err_str(-error));
+    }
+}
+
 static void on_ready(struct loop_watch *watch, unsigned events)
 {
     struct zk_link *link = (struct zk_link *)((char *)watch - offsetof(struct zk_link, watch));
-    int error = 0;
-    socklen_t len = sizeof(error);
-    if (!link->established && getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
-        error) {
-        zk_link_break(link, "%s", err_str(-error));
-    }
+    check_connect(link);
     if (!link->broken[0] && (events & LOOP_WRITABLE)) {
         after_process(link, process(link, ZOOKEEPER_WRITE));
     }
@@ -306,9 +312,11 @@ static void on_session_event(struct zk_link *link, int state)
         atomic_fetch_add_explicit(&zk->bus.stats.reconnects, 1, memory_order_relaxed);
     }
     link->ever_established = true;
-    log_info("bus.link_made", "zookeeper: %s session 0x%llx at %s, timeout %d ms",
-             resumed ? "resumed" : "new", (unsigned long long)link->session.client_id, link->peer,
-             zoo_recv_timeout(link->handle));
+    log_write(link->is_told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "bus.link_made",
+              "zookeeper: %s session 0x%llx at %s, timeout %d ms", resumed ? "resumed" : "new",
+              (unsigned long long)link->session.client_id, link->peer,
+              zoo_recv_timeout(link->handle));
+    link->is_told = true;
     zk_open_begin(zk);
 }
 
@@ -396,7 +404,7 @@ static void on_addrs(struct zk_addrs *addrs, const char *problem)
         try_next(link);
         return;
     }
-    if (strcmp(link->bus->problem, problem) != 0) {
+    if (!zk_problem_is_told(link->bus, problem)) {
         log_info("bus.link_failed", "zookeeper: %s", problem);
     }
     zk_lost(link->bus, "", problem);

@@ -31,6 +31,7 @@ enum event_flag {
     EVENT_HAS_ID = 1,        /* the caller chose the id: it is an idempotency key */
     EVENT_WANTS_RECEIPT = 2, /* its publisher counts who got it */
     EVENT_IS_CONTROL = 4,    /* not a message: never replayed, never shown to a client as one */
+    EVENT_COUNTS_WRITES = 8, /* what its receipt counts are frames that are written or dropped */
     EVENT_IS_STRAY = 16,     /* in another queue than its targets' home, whose broker is away */
 };
 
@@ -39,6 +40,11 @@ enum event_kind {
     EVENT_JOIN = 2, /* target: one group; subject: the user whose sessions join it */
     EVENT_PART = 3, /* the same */
     EVENT_KICK = 4, /* target: a user or a session */
+    /* What nodes tell each other: never in the window. Target: one node, or all. */
+    EVENT_BEACON = 5,
+    EVENT_ASK = 6,
+    EVENT_REPLY = 7,
+    EVENT_REPORT = 8,
 };
 
 enum event_data_kind { EVENT_DATA_NONE, EVENT_DATA_JSON, EVENT_DATA_BINARY, EVENT_DATA_TEXT };
@@ -57,6 +63,11 @@ struct event_header {
 
 _Static_assert(sizeof(struct event_header) == EVENT_HEADER_LEN,
                "the header is 32 bytes on the wire");
+
+static inline bool event_kind_is_of_nodes(enum event_kind kind)
+{
+    return kind >= EVENT_BEACON && kind <= EVENT_REPORT;
+}
 
 /* An event in parts: borrowed on the way in, pointing into the bytes on the way out. */
 struct event {

@@ -39,11 +39,11 @@ static inline struct event event_test_make(uint32_t counter, const char *data)
 
 enum { EVENT_TEST_TARGETS = 1000 };
 
-/* Appends it with targets "u:NAME", "g:NAME", "s:NAME" or "*". */
+/* Appends it with targets "u:NAME", "g:NAME", "s:NAME", "n:NAME" or "*". */
 static inline void event_test_encode(struct buf *out, const struct event *event,
                                      const char *const *targets, size_t count)
 {
-    static const char letters[] = " ugst*";
+    static const char letters[] = " ugst*n";
     struct target list[EVENT_TEST_TARGETS];
     uint64_t keys[EVENT_TEST_TARGETS];
     assert_true(count <= EVENT_TEST_TARGETS);
