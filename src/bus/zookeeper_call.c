@@ -152,11 +152,11 @@ void zk_create(struct zk_link *link, const char *path, struct str data, int mode
     }
 }
 
-void zk_sync(struct zk_link *link, const char *path, struct zk_then then)
+void zk_touch(struct zk_link *link, const char *path, struct zk_then then)
 {
     struct zk_call *call = call_create(link, 0, then);
     if (call) {
-        call_sent(call, zoo_async(link->handle, path, on_string, call));
+        call_sent(call, zoo_aset(link->handle, path, "", 0, -1, on_stat, call));
     }
 }
 

@@ -81,13 +81,14 @@ static bool send_many(struct zk_test_node *node, int *sent)
         return true;
     }
     snprintf(text, sizeof(text), "m%d", (*sent)++);
-    zk_test_publish(node, &publish, 0, text, 20000);
+    zk_test_publish(node, &publish, 0, text, 60000);
     return false;
 }
 
 static void a_killed_server_loses_nothing_that_was_accepted(void **state)
 {
     int sent = 0;
+    a->values[ZK_SESSION_TIMEOUT].number = b->values[ZK_SESSION_TIMEOUT].number = 30000;
     open_both();
     ZK_TEST_UNTIL(send_many(a, &sent) || sent == MANY / 2, a, b);
     uint64_t session = session_of(a);

@@ -38,6 +38,7 @@ enum {
     ZK_FETCH_MAX = 16, /* reads under way a queue */
     ZK_TICK_MS = 100,  /* deadlines of publishes are looked at */
     ZK_CLEAN_BATCH = 100,
+    ZK_PROBLEMS_MAX = 8,
 };
 
 /* ---- options ---- */
@@ -123,6 +124,7 @@ struct zk_link {
     bool processing;  /* inside the library: the handle must stay */
     bool is_silent;   /* at the end: calls end without telling */
     bool ever_established;
+    bool is_told;               /* that there is a link, since the bus was last up */
     char broken[ZK_REASON_MAX]; /* why the link has to end; "" while it need not */
     clientid_t session;         /* of the last connection: kept across a lost link; id 0: none */
     uint64_t established_ms;
@@ -152,7 +154,7 @@ void zk_get(struct zk_link *link, const char *path, struct zk_then then);
 void zk_children(struct zk_link *link, const char *path, struct zk_then then);
 void zk_create(struct zk_link *link, const char *path, struct str data, int mode,
                struct zk_then then);
-void zk_sync(struct zk_link *link, const char *path, struct zk_then then);
+void zk_touch(struct zk_link *link, const char *path, struct zk_then then); /* writes it, empty */
 void zk_multi(struct zk_link *link, zoo_op_t *ops, int count, struct zk_then then);
 
 /* Ends every call with rc; silently: without telling. */
@@ -300,8 +302,9 @@ struct zk_bus {
     char epoch[BUS_EPOCH_MAX]; /* "": none yet */
     bool was_up;               /* every queue was read to its goal once */
     bool is_up;
-    char problem[ZK_REASON_MAX];                /* why it is, or last was, down */
-    char reason[ZK_REASON_MAX + ADDR_TEXT_MAX]; /* the same, with whom */
+    char reason[ZK_REASON_MAX + ADDR_TEXT_MAX]; /* why it is, or last was, down, and with whom */
+    uint64_t told[ZK_PROBLEMS_MAX];             /* hashes of what was told since it was last up */
+    uint32_t told_next;
     struct zk_queue queues[BUS_MAX_QUEUES];
 };
 
@@ -317,6 +320,9 @@ void zk_lost(struct zk_bus *zk, const char *peer, const char *problem);
 
 /* The queues may be used: they start, or go on. */
 void zk_opened(struct zk_bus *zk);
+
+/* Since the bus was last up. */
+bool zk_problem_is_told(const struct zk_bus *zk, const char *problem);
 
 /* Tells what has changed of up and down. */
 void zk_tell(struct zk_bus *zk);
