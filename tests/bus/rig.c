@@ -271,10 +271,21 @@ struct audit rig_whole(void)
                           .writer_count = rig.writer_count};
 }
 
+/* On a machine that is busy enough a link breaks without our doing. */
+static bool has_lost_a_link(void)
+{
+    bool has = false;
+    for (size_t i = 0; i < rig.node_count; i++) {
+        const struct bus *bus = rig.nodes[i]->bus;
+        has |= bus && !bus_is_lossless(bus) && atomic_load(&bus->stats.reconnects) > 0;
+    }
+    return has;
+}
+
 void rig_audit(bool may_have_holes)
 {
     struct audit audit = rig_whole();
-    audit.may_have_holes = may_have_holes;
+    audit.may_have_holes = may_have_holes || has_lost_a_link();
     RIG_UNTIL(audit_is_settled(&audit));
     audit_run(&audit);
 }

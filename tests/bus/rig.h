@@ -67,7 +67,8 @@ void rig_stream_until_failed(size_t more);
 void rig_stream_stop(void);    /* and turns until nothing is under way */
 void rig_forget_writers(void); /* ended; what they wrote is not audited any more */
 
-/* Over all nodes and writers of the case: turns until it is settled, then the audit. */
+/* Over all nodes and writers of the case: turns until it is settled, then the audit. A bus that is
+ * not lossless may have holes too when it has lost a link. */
 void rig_audit(bool may_have_holes);
 struct audit rig_whole(void);
 
