@@ -142,8 +142,8 @@ def test_a_killed_node_is_gone_after_five_seconds_and_one_that_ends_in_order_at_
     cluster.nodes[1].stop()
     assert sees(cluster.nodes[0]) == (1, True)
     events = [entry["event"] for entry in cluster.nodes[0].log()]
-    assert events.count("cluster.silent") == 1
-    assert events.count("cluster.left") == 1
+    assert events.count("node.silent") == 1
+    assert events.count("node.left") == 1
 
 
 def test_a_stopped_node_comes_back_by_its_beacon(make_cluster):
@@ -269,7 +269,7 @@ def test_of_two_layouts_the_later_node_is_not_ready_and_says_why(make_cluster):
     )
     assert b"node-0" in why
     assert cluster.nodes[0].is_ready()
-    assert [entry["event"] for entry in cluster.nodes[0].log()].count("cluster.conflict") == 1
+    assert [entry["event"] for entry in cluster.nodes[0].log()].count("node.conflict") == 1
     cluster.nodes[0].stop()
     wait_for(other.is_ready, 20, "to be ready once it is alone")
 
@@ -287,7 +287,7 @@ def test_a_broker_that_restarts_loses_nobody(make_cluster):
     cluster.wait_until_all_know()
     for node in cluster.nodes:
         events = [entry["event"] for entry in node.log()]
-        assert "cluster.silent" not in events
+        assert "node.silent" not in events
 
 
 def test_pubsub_carries_it_too(make_cluster):
