@@ -13,12 +13,11 @@ static void try_next(struct redis_bus *redis);
 
 static void close_links(struct redis_bus *redis)
 {
-    uint64_t open = atomic_load_explicit(&redis->bus.stats.links, memory_order_relaxed);
     redis_link_close(redis->sentinel);
     redis_link_close(redis->command);
     redis_link_close(redis->reader);
     redis->sentinel = redis->command = redis->reader = NULL;
-    atomic_fetch_sub_explicit(&redis->bus.stats.links, open, memory_order_relaxed);
+    atomic_store_explicit(&redis->bus.stats.links, 0, memory_order_relaxed);
     loop_timer_stop(redis->loop, &redis->tick);
 }
 
@@ -32,34 +31,37 @@ static uint32_t host_count(const struct redis_bus *redis)
     return redis->config.sentinel_count ? redis->config.sentinel_count : redis->config.host_count;
 }
 
-/* The others of a round are tried at once; then, or after a link that worked, with some delay. */
-static void try_later(struct redis_bus *redis, bool had_links)
+/* The others of a round are tried at once; then, or after links that worked, with some delay. */
+static bool is_round_over(struct redis_bus *redis, bool had_links)
 {
     redis->host++;
-    bool next_at_once = !had_links && ++redis->tried < host_count(redis);
-    uint64_t wait_ms = 0;
-    if (!next_at_once) {
-        redis->tried = 0;
-        wait_ms = backoff_next_ms(&redis->backoff, redis_bus_random(redis));
+    if (!had_links && ++redis->tried < host_count(redis)) {
+        return false;
     }
-    redis->retry.on_fire = on_retry;
-    loop_timer_start(redis->loop, &redis->retry, wait_ms);
+    redis->tried = 0;
+    return true;
 }
 
+/* Only the last reason of a round is told, so that people see one, not each in turn. */
 static void lose(struct redis_bus *redis, const char *reason)
 {
     if (redis->phase == REDIS_AWAY) {
         return;
     }
-    bool had_links = redis->phase == REDIS_RUNNING || redis->phase == REDIS_SURVEYING;
+    bool had_links = redis->phase == REDIS_RUNNING;
+    bool is_over = is_round_over(redis, had_links);
     redis->phase = REDIS_AWAY;
     close_links(redis);
     redis_publish_lost(redis);
-    try_later(redis, had_links);
+    redis->retry.on_fire = on_retry;
+    loop_timer_start(redis->loop, &redis->retry,
+                     is_over ? backoff_next_ms(&redis->backoff, redis_bus_random(redis)) : 0);
     if (had_links) {
         log_warn("bus.link_lost", "%s", reason);
     }
-    redis_bus_set_down(redis, reason);
+    if (is_over) {
+        redis_bus_set_down(redis, reason);
+    }
 }
 
 void redis_connect_drop(struct redis_bus *redis, const char *why)
@@ -134,11 +136,7 @@ static void on_reader_ready(void *owner)
 {
     struct redis_bus *redis = owner;
     redis->phase = REDIS_SURVEYING;
-    redis->bus.stats.links = 2;
-    if (redis->was_linked) {
-        redis_bus_count(&redis->bus.stats.reconnects, 1);
-    }
-    redis->was_linked = true;
+    atomic_store_explicit(&redis->bus.stats.links, 2, memory_order_relaxed);
     redis->mode->begin(redis);
 }
 
@@ -146,6 +144,8 @@ void redis_connect_run(struct redis_bus *redis)
 {
     redis->phase = REDIS_RUNNING;
     redis->tried = 0;
+    redis_bus_count(&redis->bus.stats.reconnects, redis->was_linked);
+    redis->was_linked = true;
     redis->tick.on_fire = on_tick;
     loop_timer_start(redis->loop, &redis->tick, REDIS_TICK_MS);
     redis_publish_flush(redis);
@@ -181,6 +181,8 @@ static void on_command_ready(void *owner)
 {
     struct redis_bus *redis = owner;
     struct redis_link_options options = link_options(redis, redis_link_address(redis->command));
+    bool one_record = redis->mode->on_message || redis->only_queue != UINT32_MAX;
+    options.max_reply = one_record ? REDIS_MAX_ALONE : REDIS_MAX_REPLY;
     check_opened(redis,
                  redis_link_open(&redis->reader, redis->loop, &options,
                                  redis->mode->on_message ? &listener_callbacks : &reader_callbacks,

@@ -49,6 +49,11 @@ bool redis_id_fits(struct redis_id id)
     return id.ms >> REDIS_ID_MS_BITS == 0 && id.seq >> REDIS_ID_SEQ_BITS == 0;
 }
 
+bool redis_id_is_end(struct redis_id id)
+{
+    return id.ms >= (1ull << REDIS_ID_MS_BITS) - 1;
+}
+
 struct bus_pos redis_id_pos(struct redis_id id)
 {
     uint64_t max_ms = (1ull << REDIS_ID_MS_BITS) - 1, max_seq = (1ull << REDIS_ID_SEQ_BITS) - 1;
@@ -109,7 +114,7 @@ bool redis_facts_read(struct redis_facts *out_facts, const struct redis_reply *r
 static struct bus_pos behind(struct redis_id id)
 {
     struct bus_pos pos = redis_id_pos(id);
-    pos.lo = UINT64_MAX;
+    pos.lo = pos.hi ? UINT64_MAX : 0;
     return pos;
 }
 

@@ -29,6 +29,8 @@ struct redis_id redis_id_before(struct redis_id id);
 
 /* Whether it has a place of its own. */
 bool redis_id_fits(struct redis_id id);
+/* Whether every id behind it does not fit either: its stream is of no use any more. */
+bool redis_id_is_end(struct redis_id id);
 /* Its place; the nearest one when it does not fit. lo is 0. */
 struct bus_pos redis_id_pos(struct redis_id id);
 

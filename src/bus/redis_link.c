@@ -14,6 +14,7 @@ enum {
     MAX_WORDS = 256,
     MAX_QUEUED = 256 * 1024 * 1024, /* a record for each of 64 queues is more than ever waits */
     GRACE_MS = 50,                  /* see on_due */
+    PATIENCE = 10,                  /* timeouts that one answer may take while it is coming */
 };
 
 struct request {
@@ -36,7 +37,8 @@ struct redis_link {
     struct timer due;
     bool is_late; /* the first request passed its time once */
     uint64_t timeout_ms;
-    int err; /* why it fails, and … */
+    uint64_t heard_ms; /* when bytes came last; monotonic */
+    int err;           /* why it fails, and … */
     char reason[REDIS_LINK_REASON_MAX];
     bool in_callback; /* then it is freed behind it */
     bool is_closed;
@@ -103,6 +105,15 @@ static struct request *first_request(struct redis_link *link)
     return link->count ? &link->pending[link->first] : NULL;
 }
 
+/* A large answer over a slow line is one that comes; but not for ever. */
+static uint64_t due_ms(const struct redis_link *link, const struct request *request)
+{
+    uint64_t last_ms = request->due_ms + (PATIENCE - 1) * link->timeout_ms;
+    uint64_t heard_ms = link->heard_ms + link->timeout_ms;
+    heard_ms = heard_ms < last_ms ? heard_ms : last_ms;
+    return heard_ms > request->due_ms ? heard_ms : request->due_ms;
+}
+
 /* A process that stood still finds its answers behind its timers: it looks at them once more. */
 static void on_due(struct timer *timer)
 {
@@ -113,9 +124,9 @@ static void on_due(struct timer *timer)
     if (!request) {
         return;
     }
-    if (request->due_ms > now_ms) {
+    if (due_ms(link, request) > now_ms) {
         link->is_late = false;
-        loop_timer_start(link->loop, &link->due, request->due_ms - now_ms);
+        loop_timer_start(link->loop, &link->due, due_ms(link, request) - now_ms);
     } else if (!link->is_late) {
         link->is_late = true;
         loop_timer_start(link->loop, &link->due, GRACE_MS);
@@ -204,6 +215,7 @@ const char *redis_link_explain(const struct redis_reply *error, char out[REDIS_L
         {{"NOREPLICAS", 10}, "it refuses writes since too few replicas follow"},
         {{"UNBLOCKED", 9}, "it is no master any more"},
         {{"MOVED", 5}, "it is part of a Redis Cluster, which is not supported"},
+        {{"ERR max number of clients reached", 33}, "it takes no more clients (maxclients)"},
         {{"CROSSSLOT", 9}, "it is part of a Redis Cluster, which is not supported"},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
@@ -242,6 +254,7 @@ static void fail_explained(struct redis_link *link, const struct redis_reply *re
 static void fail_auth(struct redis_link *link, const struct redis_reply *reply)
 {
     bool is_ours = redis_reply_is_error(reply, STR("WRONGPASS")) || redis_link_is_stale(reply) ||
+                   redis_reply_is_error(reply, STR("ERR max number of clients reached")) ||
                    reply->type != REDIS_REPLY_IS_ERROR;
     if (is_ours) {
         fail_explained(link, reply);
@@ -379,6 +392,7 @@ static void read_replies(struct redis_link *link)
 static ptrdiff_t on_data(void *owner, struct str data)
 {
     struct redis_link *link = owner;
+    link->heard_ms = loop_now_ms(link->loop);
     int err = redis_reader_feed(link->reader, data);
     if (err) {
         redis_link_fail(link, err, "an answer is over the limit");

@@ -58,8 +58,8 @@ void redis_link_close(struct redis_link *link); /* fine inside callbacks; NULL i
 void redis_link_fail(struct redis_link *link, int err, const char *why);
 
 /* Puts a request behind the others; it leaves with redis_link_flush, or behind the answers that are
- * being read. It is answered within timeout_ms + extra_ms or the link fails. 0, ERR_NO_MEMORY, or
- * ERR_UNAVAILABLE when too many wait. */
+ * being read. Unless its answer begins to come within timeout_ms + extra_ms, the link fails. 0,
+ * ERR_NO_MEMORY, or ERR_UNAVAILABLE when too many wait. */
 int redis_link_send(struct redis_link *link, const struct str *words, size_t count,
                     redis_answer_cb on_answer, uint32_t tag, uint64_t extra_ms);
 void redis_link_flush(struct redis_link *link);

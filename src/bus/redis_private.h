@@ -21,6 +21,7 @@
 enum {
     REDIS_MAX_RECORD = 16 * 1024 * 1024,
     REDIS_MAX_REPLY = 64 * 1024 * 1024,
+    REDIS_MAX_ALONE = REDIS_MAX_RECORD + 64 * 1024, /* for an answer that holds one record */
     REDIS_TICK_MS = 1000,
     REDIS_REASON_MAX = REDIS_ADDRESS_TEXT_MAX + REDIS_LINK_REASON_MAX,
 };
@@ -90,6 +91,7 @@ struct redis_bus {
     struct redis_queue queues[BUS_MAX_QUEUES];
     uint64_t unsent;  /* bit i: the first publish of queue i is to go */
     uint64_t refused; /* bit i: with the next tick */
+    bool is_refusing; /* the server, and that was logged */
 
     bool must_survey; /* streams: before the next XREAD; pubsub: it is under way */
 
@@ -98,13 +100,14 @@ struct redis_bus {
     uint64_t trim_ms;    /* when to trim quiet queues next; monotonic */
     uint32_t read_count; /* COUNT of XREAD */
     uint32_t only_queue; /* one at a time, after an answer that was too large; UINT32_MAX: all */
+    bool must_skip;      /* the next entry of only_queue alone is too large */
     uint64_t asked_ms;   /* when the XREAD under way was sent */
 
     /* ---- pubsub ---- */
     char previous_epoch[BUS_EPOCH_MAX + 1]; /* its records may still be on their way */
     char script_sha[48];
     uint64_t seen;      /* the last counter */
-    uint64_t passed; /* the last counter of an epoch that the survey will name */
+    uint64_t passed;    /* the last counter of an epoch that the survey will name */
     uint64_t told;      /* the server's counter at the last survey or tick */
     uint32_t pongs;     /* to come, before told counts as arrived */
     uint64_t seen_then; /* seen, when the tick asked for the counter */
@@ -147,6 +150,8 @@ void redis_publish_done(struct redis_bus *redis, uint32_t queue, struct bus_pos 
  * is_ours as redis_publish_take_answer said. Leaves the server where the error says so. */
 void redis_publish_refused(struct redis_bus *redis, uint32_t queue, bool is_ours, bool again,
                            const struct redis_reply *error);
+/* What was on the wire goes again with the next tick. */
+void redis_publish_put_off(struct redis_bus *redis, uint32_t queue);
 /* The links are gone: nobody knows what became of what was on them. */
 void redis_publish_lost(struct redis_bus *redis);
 void redis_publish_cancel(struct redis_bus *redis);
@@ -155,7 +160,7 @@ void redis_publish_cancel(struct redis_bus *redis);
 
 /* Sends the next XREAD. */
 void redis_read_next(struct redis_bus *redis);
-/* After an answer that was too large: reads in smaller pieces. */
+/* After an answer that was too large: reads in smaller pieces, and at last not that entry. */
 void redis_read_less(struct redis_bus *redis);
 
 /* ---- redis_streams.c ---- */

@@ -111,14 +111,20 @@ bool redis_publish_take_answer(struct redis_bus *redis, uint32_t index)
 void redis_publish_done(struct redis_bus *redis, uint32_t index, struct bus_pos pos)
 {
     struct bus_publish *publish = take_first(redis, index);
+    redis->is_refusing = false;
     redis_bus_count(&redis->bus.stats.bytes_out, publish->record.len);
     publish->on_done(publish, 0, pos);
 }
 
-static void log_refusal(const struct redis_bus *redis, const struct redis_reply *error)
+/* Once, until it takes one again. */
+static void log_refusal(struct redis_bus *redis, const struct redis_reply *error)
 {
+    if (redis->is_refusing) {
+        return;
+    }
+    redis->is_refusing = true;
     char reason[REDIS_LINK_REASON_MAX], address[REDIS_ADDRESS_TEXT_MAX];
-    log_warn("bus.publish_refused", "%s refuses a record: %s",
+    log_warn("bus.publish_refused", "%s refuses records: %s",
              redis_address_format(redis_link_address(redis->command), address),
              redis_link_explain(error, reason));
 }
@@ -127,6 +133,11 @@ static void put_back(struct redis_bus *redis, uint32_t index, uint64_t *mask)
 {
     redis->queues[index].is_on_wire = false;
     *mask |= 1ull << index;
+}
+
+void redis_publish_put_off(struct redis_bus *redis, uint32_t index)
+{
+    put_back(redis, index, &redis->refused);
 }
 
 /* A refusal is certain only for what was sent once; what an earlier link may have brought is tried

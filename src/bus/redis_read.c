@@ -8,7 +8,7 @@
 
 enum {
     BLOCK_MS = 1000,
-    MAX_COUNT = 256,               /* entries of a queue in one answer */
+    MAX_ENTRIES = 256,             /* in one answer */
     SMALL_BYTES = 1024 * 1024,     /* an answer below it lets COUNT grow, */
     LARGE_BYTES = 8 * 1024 * 1024, /* and one over it makes it shrink */
     STALE_MOST_MS = 30000,
@@ -40,6 +40,7 @@ static void take_record(struct redis_bus *redis, uint32_t index, const struct re
     if (redis_id_compare(entry->id, queue->known) > 0) {
         queue->known = entry->id;
     }
+    redis->must_survey = redis->must_survey || redis_id_is_end(entry->id);
     if (redis_id_fits(entry->id)) {
         redis->bus.callbacks->on_record(redis->bus.owner, index, redis_id_pos(entry->id),
                                         entry->record, entry->id.ms);
@@ -133,7 +134,8 @@ static void adapt(struct redis_bus *redis, bool is_full)
     size_t bytes = redis_link_reply_bytes(redis->reader);
     if (bytes > LARGE_BYTES && redis->read_count > 1) {
         redis->read_count /= 2;
-    } else if (bytes < SMALL_BYTES && is_full && redis->read_count < MAX_COUNT) {
+    } else if (bytes < SMALL_BYTES && is_full &&
+               2 * redis->read_count * redis->bus.queues <= MAX_ENTRIES) {
         redis->read_count *= 2;
     }
 }
@@ -198,8 +200,48 @@ static uint32_t add_keys(const struct redis_bus *redis, struct str *words, uint3
     return id_end;
 }
 
+/* ---- an entry that is too large even alone ---- */
+
+static const char skip_script[] =
+    "local next = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', 1)\n"
+    "return next[1] and next[1][1] or ''\n";
+
+static void on_skipped(void *owner, uint32_t index, const struct redis_reply *reply)
+{
+    struct redis_bus *redis = owner;
+    struct redis_entry entry = {.record = STR("")};
+    if (reply->type != REDIS_REPLY_IS_TEXT) {
+        redis_connect_refuse(redis, reply);
+        return;
+    }
+    redis->must_skip = false;
+    if (redis_id_parse(&entry.id, reply->text) &&
+        redis_id_compare(entry.id, redis->queues[index].read) > 0) {
+        count_entry(&redis->queues[index], entry.id);
+        take_record(redis, index, &entry);
+    }
+    redis_read_next(redis);
+}
+
+static void skip_entry(struct redis_bus *redis)
+{
+    char key[REDIS_NAME_MAX + 16], id[REDIS_ID_TEXT_MAX];
+    uint32_t index = redis->only_queue;
+    struct str words[] = {STR("EVAL"), str_of(skip_script), STR("1"),
+                          redis_bus_key(redis, key, ":q%u", index),
+                          str_of(redis_id_format(redis->queues[index].read, id))};
+    int err = redis_link_send(redis->command, words, 5, on_skipped, index, 0);
+    if (err) {
+        redis_connect_drop(redis, err_str(err));
+        return;
+    }
+    redis_link_flush(redis->command);
+}
+
+/* ---- asking ---- */
+
 /* While it catches up it does not wait: an answer without entries says that nothing is missing. */
-void redis_read_next(struct redis_bus *redis)
+static void ask(struct redis_bus *redis)
 {
     enum { FIXED_WORDS = 6 };
     char keys[BUS_MAX_QUEUES][REDIS_NAME_MAX + 16], ids[BUS_MAX_QUEUES][REDIS_ID_TEXT_MAX];
@@ -224,8 +266,21 @@ void redis_read_next(struct redis_bus *redis)
     redis_link_flush(redis->reader);
 }
 
+void redis_read_next(struct redis_bus *redis)
+{
+    if (redis->must_skip) {
+        skip_entry(redis);
+    } else {
+        ask(redis);
+    }
+}
+
+/* First one entry of one queue at a time, then not that one. */
 void redis_read_less(struct redis_bus *redis)
 {
-    redis->only_queue = redis->read_count == 1 ? 0 : UINT32_MAX;
+    redis->must_skip = redis->only_queue != UINT32_MAX;
+    if (!redis->must_skip) {
+        redis->only_queue = 0;
+    }
     redis->read_count = 1;
 }

@@ -54,7 +54,7 @@ static const char survey_script[] =
     "    local list, info = redis.call('XINFO', 'STREAM', key), {}\n"
     "    for j = 1, #list, 2 do info[list[j]] = list[j + 1] end\n"
     "    local last = info['last-generated-id']\n"
-    "    if before('8796093022207-0', last) then\n"
+    "    if not before(last, '8796093022207-0') then\n"
     "      redis.call('DEL', key)\n"
     "      broken = true\n"
     "    else\n"
@@ -108,7 +108,7 @@ static void restart_queue(struct redis_bus *redis, uint32_t index, const struct 
     struct bus_pos from = redis_id_pos(queue->read);
     redis->bus.callbacks->on_hole(redis->bus.owner, index, seen, (struct bus_pos){from.hi + 1, 0},
                                   BUS_HOLE_EPOCH);
-    from.lo = UINT64_MAX;
+    from.lo = from.hi ? UINT64_MAX : 0;
     redis->bus.callbacks->on_start(redis->bus.owner, index, from);
 }
 
@@ -222,7 +222,7 @@ static void begin(struct redis_bus *redis)
 {
     redis->asked_ms = 0;
     redis->trim_ms = 0;
-    redis->read_count = redis->read_count ? redis->read_count : 16;
+    redis->read_count = redis->read_count ? redis->read_count : 1;
     redis_streams_survey(redis);
 }
 
@@ -246,6 +246,24 @@ static const char *next_id(const struct redis_queue *queue, char out[REDIS_ID_TE
                                  : "*";
 }
 
+static void take_id(struct redis_bus *redis, uint32_t index, struct redis_id id, bool is_ours)
+{
+    struct redis_queue *queue = &redis->queues[index];
+    queue->acked = id;
+    if (redis_id_compare(id, queue->known) > 0) {
+        queue->known = id;
+    }
+    if (is_ours && redis_id_fits(id)) {
+        redis_publish_done(redis, index, redis_id_pos(id));
+    } else if (is_ours) {
+        redis_publish_put_off(redis, index); /* nobody takes it at that place */
+    }
+    if (redis_id_is_end(id)) {
+        queue->acked = (struct redis_id){0, 0};
+        redis->must_survey = true;
+    }
+}
+
 static void on_added(void *owner, uint32_t index, const struct redis_reply *reply)
 {
     struct redis_bus *redis = owner;
@@ -253,13 +271,7 @@ static void on_added(void *owner, uint32_t index, const struct redis_reply *repl
     struct redis_id id;
     bool is_ours = redis_publish_take_answer(redis, index);
     if (reply->type == REDIS_REPLY_IS_TEXT && redis_id_parse(&id, reply->text)) {
-        queue->acked = id;
-        if (redis_id_compare(id, queue->known) > 0) {
-            queue->known = id;
-        }
-        if (is_ours) {
-            redis_publish_done(redis, index, redis_id_pos(id));
-        }
+        take_id(redis, index, id, is_ours);
         return;
     }
     bool again = is_high(queue->acked) && is_smaller(reply);

@@ -12,7 +12,9 @@
 #include "proto/json.h"
 
 enum {
+    REQUEST_TIMEOUT_MS = 3000,
     TICK_MS = 500,
+    TELL_AFTER_MS = 1000,               /* why it is not up yet: a start mostly takes less */
     REASON_GAP_MS = 5000,               /* between two reasons while it stays down */
     MAX_RECORD = (4 << 20) - (4 << 10), /* brokers take 4 MiB, some with the names counted in */
     PATIENCE_MS = 5000,                 /* with failover_after: never */
@@ -185,7 +187,7 @@ static int check(const struct bus_options *options, size_t *out_option, const ch
 static void report_queue(struct rocketmq_queue *queue)
 {
     struct bus *bus = &queue->rocketmq->bus;
-    bool up = queue->is_started && !queue->is_refused &&
+    bool up = rocketmq_queue_is_settled(queue) && !queue->is_refused &&
               rocketmq_broker_takes_writes(queue->broker);
     if (up != queue->is_up) {
         queue->is_up = up;
@@ -317,10 +319,10 @@ static int init_dial(struct rocketmq_bus *rocketmq, struct loop *loop,
                      const struct bus_value *values)
 {
     const char *problem = "";
-    rocketmq->dial.loop = loop;
     rocketmq->dial.access_key = values[ACCESS_KEY].text;
     rocketmq->dial.secret_key = values[SECRET_KEY].text;
     rocketmq->dial.stats = &rocketmq->bus.stats;
+    rocketmq->dial.request_timeout_ms = REQUEST_TIMEOUT_MS;
     if (!values[TLS].number) {
         return 0;
     }
@@ -354,6 +356,7 @@ static void init_bus(struct rocketmq_bus *rocketmq, const struct bus_options *op
     rocketmq->bus.max_record = MAX_RECORD;
     rocketmq->bus.failover_after_ms = failover_ms ? failover_ms : UINT64_MAX;
     rocketmq->patience_ms = failover_ms ? failover_ms : PATIENCE_MS;
+    rocketmq->tell_ms = loop_now_ms(rocketmq->dial.loop) + TELL_AFTER_MS;
     rocketmq->window_age_ms = options->window_age_ms;
     rocketmq->topic = options->values[TOPIC].text;
 }
@@ -403,6 +406,7 @@ static int create(struct bus **out_bus, struct loop *loop, const struct bus_opti
         return ERR_NO_MEMORY;
     }
     mem_account(MEM_BUS, sizeof(*rocketmq));
+    rocketmq->dial.loop = loop;
     init_bus(rocketmq, options, callbacks, owner);
     int err = init_dial(rocketmq, loop, options->values);
     if (!err) {

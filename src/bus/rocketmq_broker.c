@@ -90,7 +90,7 @@ static void on_lost(struct rocketmq_link *link, const char *problem)
 
 static bool topic_is_short(const struct rocketmq_broker *broker)
 {
-    return !broker->has_topic || broker->route_queues < broker->queue_count;
+    return broker->topic_queues < broker->queue_count;
 }
 
 static void on_created(struct rocketmq_request *request, int err,
@@ -109,6 +109,8 @@ static void on_created(struct rocketmq_request *request, int err,
     }
     log_info("bus.topic_made", "topic %.*s has %u queues at broker %.*s",
              STR_ARG(broker->rocketmq->topic), broker->queue_count, STR_ARG(broker->name));
+    broker->topic_queues = broker->queue_count;
+    broker->perm = ROCKETMQ_PERM_READ | ROCKETMQ_PERM_WRITE;
     rocketmq_names_refresh(&broker->rocketmq->names);
     if (!broker->is_up) {
         come_up(broker);
@@ -121,9 +123,7 @@ static void create_topic(struct rocketmq_broker *broker)
     if (rocketmq_request_is_open(&broker->create) || timer_is_running(&broker->create_timer)) {
         return;
     }
-    uint32_t count = broker->queue_count > broker->route_queues ? broker->queue_count
-                                                                : broker->route_queues;
-    snprintf(queues, sizeof(queues), "%u", count);
+    snprintf(queues, sizeof(queues), "%u", broker->queue_count);
     struct rocketmq_field fields[ROCKETMQ_FIELDS_MAX] = {
         {STR("topic"), broker->rocketmq->topic},
         {STR("defaultTopic"), STR("TBW102")},
@@ -134,7 +134,7 @@ static void create_topic(struct rocketmq_broker *broker)
         {STR("topicSysFlag"), STR("0")},
         {STR("order"), STR("false")}};
     rocketmq_link_send(&broker->link, &broker->create, ROCKETMQ_CREATE_TOPIC, fields, 8, STR(""),
-                       ROCKETMQ_REQUEST_TIMEOUT_MS);
+                       0);
 }
 
 static void on_create_timer(struct timer *timer)
@@ -149,7 +149,7 @@ static void on_create_timer(struct timer *timer)
 
 void rocketmq_broker_miss_topic(struct rocketmq_broker *broker)
 {
-    broker->has_topic = false;
+    broker->topic_queues = 0;
     create_topic(broker);
 }
 
@@ -175,11 +175,11 @@ static void move(struct rocketmq_broker *broker, const struct rocketmq_route_bro
 void rocketmq_broker_set_route(struct rocketmq_broker *broker,
                                const struct rocketmq_route_broker *route)
 {
-    broker->has_topic = route->has_topic;
+    broker->has_route = route->has_topic;
+    broker->topic_queues = route->read_queues < route->write_queues ? route->read_queues
+                                                                    : route->write_queues;
     if (route->has_topic) {
         broker->perm = route->perm;
-        broker->route_queues = route->read_queues < route->write_queues ? route->read_queues
-                                                                        : route->write_queues;
     }
     move(broker, route);
     if (broker->is_up && topic_is_short(broker)) {
@@ -193,16 +193,16 @@ static void on_heartbeat(struct rocketmq_request *request, int err,
                          const struct rocketmq_frame *answer)
 {
     struct rocketmq_broker *broker = MAIL_OWNER(request, struct rocketmq_broker, heartbeat);
-    if (err == ERR_CLOSED) {
-        return;
+    if (err == ERR_CLOSED || broker->is_up) {
+        return; /* any answer proves that it is there */
     }
     if (err || answer->code != ROCKETMQ_SUCCESS) {
         char problem[ROCKETMQ_PROBLEM_MAX];
         format_refusal(problem, sizeof(problem), "a heartbeat", err, answer);
         rocketmq_link_break(&broker->link, problem);
-    } else if (!broker->is_up && topic_is_short(broker)) {
+    } else if (topic_is_short(broker)) {
         create_topic(broker);
-    } else if (!broker->is_up) {
+    } else {
         come_up(broker);
     }
 }
@@ -213,7 +213,7 @@ static void prove(struct rocketmq_broker *broker)
     broker->heartbeat_due_ms = rocketmq_now_ms(broker->rocketmq) + HEARTBEAT_MS;
     if (!rocketmq_request_is_open(&broker->heartbeat)) {
         rocketmq_link_send(&broker->link, &broker->heartbeat, ROCKETMQ_HEART_BEAT, fields, 0,
-                           buf_str(&broker->rocketmq->heartbeat), ROCKETMQ_REQUEST_TIMEOUT_MS);
+                           buf_str(&broker->rocketmq->heartbeat), 0);
     }
 }
 
@@ -234,7 +234,7 @@ static void ping(struct rocketmq_broker *broker)
     struct rocketmq_field fields[4] = {{STR("topic"), broker->rocketmq->topic},
                                        {STR("queueId"), STR("0")}};
     rocketmq_link_send(&broker->link, &broker->ping, ROCKETMQ_GET_MAX_OFFSET, fields, 2, STR(""),
-                       ROCKETMQ_REQUEST_TIMEOUT_MS);
+                       0);
 }
 
 void rocketmq_broker_tick(struct rocketmq_broker *broker)
@@ -257,6 +257,7 @@ void rocketmq_broker_init(struct rocketmq_broker *broker, struct rocketmq_bus *r
     static const struct rocketmq_link_callbacks callbacks = {on_open, on_lost};
     broker->rocketmq = rocketmq;
     broker->name = name;
+    broker->perm = ROCKETMQ_PERM_READ | ROCKETMQ_PERM_WRITE;
     broker->away_since_ms = rocketmq_now_ms(rocketmq);
     broker->heartbeat.on_answer = on_heartbeat;
     broker->create.on_answer = on_created;

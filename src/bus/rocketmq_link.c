@@ -325,7 +325,7 @@ static size_t sign(const struct rocketmq_dial *dial, struct rocketmq_field *fiel
 
 int rocketmq_link_send(struct rocketmq_link *link, struct rocketmq_request *request, int32_t code,
                        struct rocketmq_field *fields, size_t count, struct str body,
-                       uint64_t timeout_ms)
+                       uint64_t wait_ms)
 {
     char signature[ROCKETMQ_SIGNATURE_LEN];
     ASSERT(!request->at && count + 2 <= ROCKETMQ_FIELDS_MAX);
@@ -345,7 +345,7 @@ int rocketmq_link_send(struct rocketmq_link *link, struct rocketmq_request *requ
     }
     request->opaque = opaque;
     request->receipts = link->receipts;
-    request->due_ms = loop_now_ms(link->dial->loop) + timeout_ms;
+    request->due_ms = loop_now_ms(link->dial->loop) + link->dial->request_timeout_ms + wait_ms;
     request_link(link, request);
     watch_deadline(link, request);
     return 0;

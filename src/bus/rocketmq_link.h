@@ -21,7 +21,7 @@ struct bus_stats;
 enum {
     ROCKETMQ_HOST_MAX = 255,
     ROCKETMQ_CONNECT_TIMEOUT_MS = 3000,
-    ROCKETMQ_REQUEST_TIMEOUT_MS = 3000,
+
     ROCKETMQ_PROBLEM_MAX = 256, /* bytes of a text for people, with the NUL */
 };
 
@@ -32,6 +32,7 @@ struct rocketmq_dial {
     struct str access_key;  /* empty: requests are not signed */
     struct str secret_key;
     struct bus_stats *stats;
+    uint64_t request_timeout_ms; /* of all but long polls, which add what they wait */
 };
 
 /* Lives in its owner, zeroed at first; one use at a time. */
@@ -104,10 +105,11 @@ void rocketmq_link_praise(struct rocketmq_link *link);
 void rocketmq_link_break(struct rocketmq_link *link, const char *problem);
 
 /* Sends fields (with room for two more behind them, at most ROCKETMQ_FIELDS_MAX in all; they are
- * reordered) and body at once. 0; ERR_CLOSED: not connected; ERR_TOO_LARGE: over a frame's limit,
- * or too much waits unsent; ERR_NO_MEMORY. */
+ * reordered) and body at once. wait_ms: how long the server may wait before it answers, added to
+ * the time it has for that. 0; ERR_CLOSED: not connected; ERR_TOO_LARGE: over a frame's limit, or
+ * too much waits unsent; ERR_NO_MEMORY. */
 int rocketmq_link_send(struct rocketmq_link *link, struct rocketmq_request *request, int32_t code,
                        struct rocketmq_field *fields, size_t count, struct str body,
-                       uint64_t timeout_ms);
+                       uint64_t wait_ms);
 
 #endif

@@ -40,8 +40,7 @@ static void ask_route(struct rocketmq_names *names)
     }
     names->asked_ms = rocketmq_now_ms(names->rocketmq);
     names->ask.on_answer = on_route;
-    if (rocketmq_link_send(&names->link, &names->ask, ROCKETMQ_GET_ROUTE, fields, 2, STR(""),
-                           ROCKETMQ_REQUEST_TIMEOUT_MS)) {
+    if (rocketmq_link_send(&names->link, &names->ask, ROCKETMQ_GET_ROUTE, fields, 2, STR(""), 0)) {
         schedule(names);
     }
 }
@@ -103,7 +102,7 @@ static void on_cluster(struct rocketmq_request *request, int err,
     for (uint32_t i = 0; i < names->rocketmq->broker_count; i++) {
         struct rocketmq_broker *broker = &names->rocketmq->brokers[i];
         struct rocketmq_route_broker found;
-        if (!broker->has_topic &&
+        if (!broker->has_route &&
             !rocketmq_route_find_in_cluster(&found, buf_str(&names->body), broker->name)) {
             rocketmq_broker_set_route(broker, &found);
         }
@@ -116,7 +115,7 @@ static void ask_cluster(struct rocketmq_names *names)
     struct rocketmq_field fields[2];
     names->ask.on_answer = on_cluster;
     if (rocketmq_link_send(&names->link, &names->ask, ROCKETMQ_GET_CLUSTER, fields, 0, STR(""),
-                           ROCKETMQ_REQUEST_TIMEOUT_MS)) {
+                           0)) {
         end_of_question(names);
     }
 }
@@ -128,12 +127,12 @@ static bool apply_route(struct rocketmq_names *names)
     for (uint32_t i = 0; i < names->rocketmq->broker_count; i++) {
         struct rocketmq_broker *broker = &names->rocketmq->brokers[i];
         struct rocketmq_route_broker found;
-        broker->has_topic = false;
+        broker->has_route = false;
         int err = rocketmq_route_find(&found, buf_str(&names->body), broker->name);
         if (!err) {
             rocketmq_broker_set_route(broker, &found);
         }
-        all_found = all_found && broker->has_topic;
+        all_found = all_found && broker->has_route;
     }
     return all_found;
 }

@@ -94,9 +94,10 @@ struct rocketmq_broker {
     bool is_lost_logged;
     uint64_t away_since_ms; /* meaningful while it is not up */
     uint64_t heartbeat_due_ms;
-    /* as the last route said */
-    bool has_topic;
-    uint32_t route_queues; /* that can be both read and written */
+    bool has_route; /* the last route has it among the topic's brokers */
+    /* of the topic there, as last heard: a broker that comes back is believed to have what it had,
+     * and says so if it has not */
+    uint32_t topic_queues; /* that can be both read and written */
     uint32_t perm;
     char problem[ROCKETMQ_PROBLEM_MAX]; /* "": none */
 };
@@ -179,7 +180,7 @@ void rocketmq_broker_note(struct rocketmq_broker *broker, const char *what, int 
 
 static inline bool rocketmq_broker_takes_writes(const struct rocketmq_broker *broker)
 {
-    return broker->is_up && (!broker->has_topic || broker->perm & ROCKETMQ_PERM_WRITE);
+    return broker->is_up && broker->perm & ROCKETMQ_PERM_WRITE;
 }
 
 /* --- rocketmq_start.c --- */
@@ -212,6 +213,14 @@ void rocketmq_queue_skip_to(struct rocketmq_queue *queue, uint64_t to, enum bus_
 
 void rocketmq_send_init(struct rocketmq_queue *queue);
 void rocketmq_send_fini(struct rocketmq_queue *queue);
+
+/* Whether our place in it is known and was not put in doubt: before, nothing is sent, since a
+ * position would be one of another history. */
+static inline bool rocketmq_queue_is_settled(const struct rocketmq_queue *queue)
+{
+    return queue->is_started && !queue->is_verifying && !queue->is_other_history &&
+           queue->asks_left == 0;
+}
 
 /* Sends what waits, if it can be sent now. */
 void rocketmq_queue_send(struct rocketmq_queue *queue);

@@ -14,9 +14,9 @@
 
 enum {
     SUSPEND_MS = 15000, /* brokers look for polls that are over every 5 s only */
-    PULL_TIMEOUT_MS = SUSPEND_MS + 15000,
-    QUICK_MS = 100, /* an empty answer that comes sooner was no long poll */
-    QUICK_MAX = 3,  /* in a row: then a pause, so that such a broker does not keep us busy */
+    LATE_MS = 12000,    /* so late may an answer come when nothing was there */
+    QUICK_MS = 100,     /* an empty answer that comes sooner was no long poll */
+    QUICK_MAX = 3,      /* in a row: then a pause, so that such a broker does not keep us busy */
     SYS_SUSPEND = 2,
     SYS_SUBSCRIPTION = 4, /* it is in the request: no heartbeat is needed first */
 };
@@ -261,6 +261,8 @@ static void take_verifying_answer(struct rocketmq_queue *queue, const struct roc
                answer->code == ROCKETMQ_PULL_RETRY) {
         queue->is_verifying = false;
         rocketmq_queue_pull(queue);
+        rocketmq_queue_send(queue);
+        rocketmq_report(queue->rocketmq);
     } else {
         on_refused(queue, 0, answer);
     }
@@ -309,7 +311,7 @@ void rocketmq_queue_pull(struct rocketmq_queue *queue)
     }
     queue->pulled_ms = rocketmq_now_ms(queue->rocketmq);
     if (rocketmq_link_send(&queue->broker->link, &queue->pull, ROCKETMQ_PULL_MESSAGE, fields, 11,
-                           STR(""), PULL_TIMEOUT_MS)) {
+                           STR(""), verifying ? 0 : SUSPEND_MS + LATE_MS)) {
         rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
     }
 }

@@ -170,7 +170,7 @@ static int send_message(struct rocketmq_queue *queue, struct str body, struct st
         {STR("k"), STR("false")},
         {STR("m"), STR("false")}};
     return rocketmq_link_send(&queue->broker->link, &queue->send, ROCKETMQ_SEND_MESSAGE_V2, fields,
-                              11, body, ROCKETMQ_REQUEST_TIMEOUT_MS);
+                              11, body, 0);
 }
 
 static void send_publish(struct rocketmq_queue *queue)
@@ -211,7 +211,8 @@ void rocketmq_queue_send(struct rocketmq_queue *queue)
         finish(queue, ERR_TIMEOUT, (struct bus_pos){0, 0});
         return;
     }
-    bool can_send = rocketmq_broker_takes_writes(queue->broker) && now_ms >= queue->send_again_ms &&
+    bool can_send = rocketmq_queue_is_settled(queue) &&
+                    rocketmq_broker_takes_writes(queue->broker) && now_ms >= queue->send_again_ms &&
                     !rocketmq_request_is_open(&queue->send);
     if (can_send && queue->publish) {
         send_publish(queue);

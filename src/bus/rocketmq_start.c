@@ -46,7 +46,8 @@ static void begin_anew(struct rocketmq_queue *queue)
     queue->is_other_history = false;
 }
 
-static void settle(struct rocketmq_queue *queue)
+/* False: all is as we thought, and what made us ask was a false alarm. */
+static bool settle(struct rocketmq_queue *queue)
 {
     queue->max = queue->max < queue->min ? queue->min : queue->max;
     queue->found = queue->found < queue->min ? queue->min : queue->found;
@@ -58,12 +59,9 @@ static void settle(struct rocketmq_queue *queue)
     } else if (queue->next < queue->min) {
         rocketmq_queue_skip_to(queue, queue->min, BUS_HOLE_EXPIRED);
     } else {
-        queue->is_verifying = false;
-        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS); /* a false alarm: it may be raised again */
-        return;
+        return false;
     }
-    queue->is_verifying = false;
-    rocketmq_queue_pull(queue);
+    return true;
 }
 
 static void on_all_answered(struct rocketmq_queue *queue)
@@ -73,9 +71,17 @@ static void on_all_answered(struct rocketmq_queue *queue)
     }
     if (queue->ask_failed) {
         rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
-    } else {
-        settle(queue);
+        return;
     }
+    bool changed = settle(queue);
+    queue->is_verifying = false;
+    if (changed) {
+        rocketmq_queue_pull(queue);
+    } else {
+        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS); /* it may be raised again */
+    }
+    rocketmq_queue_send(queue);
+    rocketmq_report(queue->rocketmq);
 }
 
 static void take_offset(struct rocketmq_queue *queue, int err, const struct rocketmq_frame *answer,
@@ -126,7 +132,7 @@ static void ask(struct rocketmq_queue *queue, struct rocketmq_request *request, 
                                                          {STR("timestamp"), timestamp}};
     queue->asks_left++;
     if (rocketmq_link_send(&queue->broker->link, request, code, fields, timestamp.len ? 3 : 2,
-                           STR(""), ROCKETMQ_REQUEST_TIMEOUT_MS)) {
+                           STR(""), 0)) {
         queue->ask_failed = true;
         queue->asks_left--;
     }

@@ -56,11 +56,11 @@ void zk_tell(struct zk_bus *zk)
 /* While it is down, a new reason is told too. */
 static void tell_reason(struct zk_bus *zk, const char *reason)
 {
+    bool was_up = zk->is_up;
     bool is_new = strcmp(zk->reason, reason) != 0;
     snprintf(zk->reason, sizeof(zk->reason), "%s", reason);
-    bool was_up = zk->is_up;
     zk_tell(zk);
-    if (!was_up && !zk->is_up && is_new) {
+    if (!was_up && is_new) {
         zk_callbacks(zk)->on_state(zk->bus.owner, false, zk->reason);
     }
 }
@@ -111,7 +111,6 @@ static void queue_open(struct zk_queue *queue)
 
 void zk_opened(struct zk_bus *zk)
 {
-    zk_link_opened(&zk->link);
     for (uint32_t i = 0; i < zk->bus.queues; i++) {
         queue_open(&zk->queues[i]);
     }

@@ -126,7 +126,7 @@ static void on_removed(void *owner, uint64_t tag, const struct zk_reply *reply)
 static void remove_some(struct zk_bus *zk)
 {
     struct zk_clean *clean = &zk->clean;
-    static _Thread_local char paths[ZK_CLEAN_BATCH][ZK_NODE_MAX];
+    char paths[ZK_CLEAN_BATCH][ZK_NODE_MAX];
     zoo_op_t ops[ZK_CLEAN_BATCH];
     size_t left = clean->old - clean->done;
     clean->batch = left < ZK_CLEAN_BATCH ? left : ZK_CLEAN_BATCH;

@@ -3,10 +3,13 @@
  * has it. So there is one way to begin, and the library's own reconnecting, which looks up names
  * where it stands and tries again without a pause that we could set, is never used. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -44,35 +47,57 @@ void zk_link_break(struct zk_link *link, const char *format, ...)
     va_end(args);
 }
 
-/* The session is left to the server unless it is told: closing waits for the server's answer. */
+static void unwatch(struct zk_link *link)
+{
+    int fd = link->watch.fd;
+    loop_unwatch(link->bus->loop, &link->watch);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* Ending a live session waits for the server's goodbye, seconds when it hangs. So the connection is
+ * taken from under the library, which finds a dead one in its place, and the session is left to the
+ * server. Only while it says that it is connected is the descriptor sure to be its own. */
+static void cut(struct zk_link *link)
+{
+    int pair[2];
+    if (!link->handle || zoo_state(link->handle) != ZOO_CONNECTED_STATE ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
+        return; /* it may take its time, then */
+    }
+    close(pair[1]);
+    dup3(pair[0], link->fd, O_CLOEXEC);
+    close(pair[0]);
+    link->processing = true;
+    zookeeper_process(link->handle, ZOOKEEPER_READ);
+    link->processing = false;
+}
+
 static void close_handle(struct zk_link *link)
 {
     zhandle_t *handle = link->handle;
     link->handle = NULL;
-    loop_unwatch(link->bus->loop, &link->watch);
+    unwatch(link);
     loop_timer_stop(link->bus->loop, &link->timer);
     loop_timer_stop(link->bus->loop, &link->connect_timer);
+    atomic_fetch_sub_explicit(&link->bus->bus.stats.links, link->established ? 1 : 0,
+                              memory_order_relaxed);
     if (handle) {
-        atomic_fetch_sub_explicit(&link->bus->bus.stats.links, link->established ? 1 : 0,
-                                  memory_order_relaxed);
         zookeeper_close(handle);
     }
     link->established = false;
 }
 
-/* Makes the library find its connection closed, so that ending it does not wait for a goodbye. */
-static void cut(struct zk_link *link)
+/* What is told once is not told again at each try. */
+static void log_end(struct zk_link *link, const char *reason)
 {
-    int fd = link->watch.fd;
-    if (link->handle && fd >= 0) {
-        shutdown(fd, SHUT_RDWR);
-        link->processing = true;
-        for (int i = 0; i < FRAMES_A_TURN && zoo_state(link->handle) == ZOO_CONNECTED_STATE; i++) {
-            if (zookeeper_process(link->handle, ZOOKEEPER_READ) == ZCONNECTIONLOSS) {
-                break;
-            }
-        }
-        link->processing = false;
+    if (link->established) {
+        log_warn("bus.link_lost", "zookeeper: the link is lost: %s", reason);
+    } else if (strcmp(link->bus->reason, reason) != 0) {
+        log_info("bus.link_failed", "zookeeper: no link: %s", reason);
+    } else {
+        log_debug("bus.link_failed", "zookeeper: no link: %s", reason);
     }
 }
 
@@ -81,18 +106,14 @@ static void end_link(struct zk_link *link)
     struct zk_bus *zk = link->bus;
     char reason[ADDR_TEXT_MAX + sizeof(": ") + ZK_REASON_MAX];
     snprintf(reason, sizeof(reason), "%s%s%s", link->peer, link->peer[0] ? ": " : "", link->broken);
-    bool was_established = link->established;
-    bool was_steady = was_established && loop_now_ms(zk->loop) - link->established_ms >= STEADY_MS;
+    uint64_t lasted_ms = loop_now_ms(zk->loop) - link->established_ms;
+    bool was_steady = link->established && lasted_ms >= STEADY_MS;
+    log_end(link, reason);
     zk_lost(zk, reason); /* first: what the calls still say is not heard any more */
     cut(link);
     close_handle(link);
     zk_calls_end(link, ZCONNECTIONLOSS, false);
     link->broken[0] = '\0';
-    if (was_established) {
-        log_warn("bus.link_lost", "zookeeper: the link is lost: %s", reason);
-    } else {
-        log_info("bus.link_failed", "zookeeper: %s", reason);
-    }
     if (was_steady) {
         link->backoff.tries = 0;
     }
@@ -107,15 +128,31 @@ static unsigned events_of(int interest)
            (interest & ZOOKEEPER_WRITE ? (unsigned)LOOP_WRITABLE : 0u);
 }
 
+/* The library closes its descriptor when it likes, and epoll may keep what was closed; so what is
+ * watched is a copy of our own. */
+static int watch_copy(struct zk_link *link, int fd, unsigned wants)
+{
+    unwatch(link);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) {
+        return -errno;
+    }
+    int err = loop_watch(link->bus->loop, &link->watch, copy, wants);
+    if (err) {
+        close(copy);
+    }
+    link->fd = fd;
+    return err;
+}
+
 static void watch_fd(struct zk_link *link, int fd, unsigned wants)
 {
-    struct loop *loop = link->bus->loop;
     int err = 0;
-    if (link->watch.fd != fd) {
-        loop_unwatch(loop, &link->watch);
-        err = loop_watch(loop, &link->watch, fd, wants);
+    if (link->watch.fd < 0 || link->fd != fd) {
+        err = watch_copy(link, fd, wants);
     } else if (link->wants != wants) {
-        err = loop_rewatch(loop, &link->watch, wants);
+        err = loop_rewatch(link->bus->loop, &link->watch, wants);
     }
     link->wants = wants;
     if (err) {
@@ -376,11 +413,6 @@ void zk_link_init(struct zk_link *link, struct zk_bus *bus)
 void zk_link_start(struct zk_link *link)
 {
     try_next(link);
-}
-
-void zk_link_opened(struct zk_link *link)
-{
-    link->backoff.tries = 0;
 }
 
 void zk_link_fini(struct zk_link *link)

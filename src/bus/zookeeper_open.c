@@ -70,7 +70,7 @@ static void on_made(void *owner, uint64_t tag, const struct zk_reply *reply)
 static void make_missing(struct zk_bus *zk)
 {
     zoo_op_t ops[1 + 2 * BUS_MAX_QUEUES];
-    static _Thread_local char paths[2 * BUS_MAX_QUEUES][ZK_NODE_MAX];
+    char paths[2 * BUS_MAX_QUEUES][ZK_NODE_MAX];
     int count = 0;
     if (zk->open.root_missing) {
         zoo_create_op_init(&ops[count++], zk->names.root, "", 0, zk->acl, ZOO_PERSISTENT, NULL, 0);

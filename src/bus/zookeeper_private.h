@@ -109,8 +109,9 @@ void zk_addrs_fini(struct zk_addrs *addrs);
 
 struct zk_link {
     struct zk_bus *bus;
-    zhandle_t *handle; /* NULL between two connections */
-    struct loop_watch watch;
+    zhandle_t *handle;          /* NULL between two connections */
+    int fd;                     /* the handle's */
+    struct loop_watch watch;    /* of a copy of it */
     unsigned wants;             /* what the watch waits for */
     struct timer timer;         /* the library's next deadline, or the next try */
     struct timer connect_timer; /* how long a server may take to give us a session */
@@ -132,7 +133,6 @@ struct zk_link {
 
 void zk_link_init(struct zk_link *link, struct zk_bus *bus);
 void zk_link_start(struct zk_link *link);
-void zk_link_opened(struct zk_link *link); /* it is of use */
 void zk_link_fini(struct zk_link *link);
 
 /* After requests were made outside of the link's own callbacks. */

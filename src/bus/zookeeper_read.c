@@ -31,11 +31,13 @@ static bool is_heard(struct zk_queue *queue, uint64_t tag, int rc)
 
 /* ---- the next one is not there ---- */
 
+static void take(struct zk_queue *queue);
+
 static void watch_record(zhandle_t *handle, int type, int state, const char *path, void *context)
 {
     struct zk_queue *queue = context;
     if (type == ZOO_CREATED_EVENT && queue->reader.state == ZK_READ_AWAIT) {
-        zk_reader_fetch(queue);
+        take(queue);
     }
 }
 
@@ -52,18 +54,25 @@ static void on_armed(void *owner, uint64_t tag, const struct zk_reply *reply)
     } else if (queue->reader.passed) {
         zk_locate(queue);
     } else {
+        queue->reader.streak = 0;
         queue->reader.state = ZK_READ_AWAIT;
     }
 }
 
-void zk_reader_arm(struct zk_queue *queue)
+/* Asks to be told of a record; the answer says whether it is there already. */
+static void watch_for(struct zk_queue *queue, uint64_t number)
 {
     char path[ZK_NODE_MAX];
-    struct zk_reader *reader = &queue->reader;
-    reader->state = ZK_READ_ARM;
-    reader->streak = 0;
-    zk_name_record(path, &queue->bus->names, queue->index, reader->bucket, reader->next);
-    zk_exists(&queue->bus->link, path, watch_record, queue, then_do(queue, on_armed, 0));
+    queue->reader.state = ZK_READ_ARM;
+    zk_name_record(path, &queue->bus->names, queue->index, queue->reader.bucket, number);
+    zk_exists(&queue->bus->link, path, watch_record, queue, then_do(queue, on_armed, number));
+}
+
+void zk_reader_arm(struct zk_queue *queue)
+{
+    queue->reader.round++;
+    queue->reader.streak = 0;
+    watch_for(queue, queue->reader.next);
 }
 
 /* ---- reading ---- */
@@ -125,7 +134,7 @@ static void on_record(void *owner, uint64_t tag, const struct zk_reply *reply)
         zk_refused(queue->bus, reply->rc, "read");
         return;
     }
-    if (round == reader->round) {
+    if (round == reader->round && (reader->state == ZK_READ_FETCH || reader->missed)) {
         fetch_more(queue);
     }
 }
@@ -163,6 +172,21 @@ void zk_reader_fetch(struct zk_queue *queue)
     reader->in_flight = 0;
     reader->missed = reader->passed = false;
     fetch_more(queue);
+}
+
+/* The record that was waited for, and at once the watch for the one behind it: when records come
+ * one by one, that is all there is to do. */
+static void take(struct zk_queue *queue)
+{
+    char path[ZK_NODE_MAX];
+    struct zk_bus *zk = queue->bus;
+    struct zk_reader *reader = &queue->reader;
+    reader->round++;
+    reader->in_flight = 1;
+    reader->missed = reader->passed = false;
+    zk_name_record(path, &zk->names, queue->index, reader->bucket, reader->next);
+    zk_get(&zk->link, path, then_do(queue, on_record, reader->next));
+    watch_for(queue, reader->next + 1);
 }
 
 /* ---- going on ---- */
