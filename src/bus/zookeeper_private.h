@@ -240,6 +240,7 @@ struct zk_sender {
     uint32_t round;              /* answers to an older publish are not heard */
     uint32_t bucket_round;       /* the same for what is_busy waits for */
     uint32_t bucket;             /* the newest one known */
+    struct bus_pos last;         /* of the last record of this node that was accepted */
 };
 
 struct zk_queue {
@@ -349,7 +350,7 @@ void zk_reader_stop(struct zk_queue *queue);
 void zk_reader_tick(struct zk_queue *queue);
 /* To the first record of the next bucket, or to one further on. */
 void zk_reader_enter(struct zk_queue *queue, uint32_t bucket);
-void zk_reader_check_goal(struct zk_queue *queue);
+void zk_reader_moved(struct zk_queue *queue); /* its position did: who waits for it goes on */
 struct bus_pos zk_reader_last(const struct zk_queue *queue);
 void zk_locate(struct zk_queue *queue);
 /* Whether the numbers before to were used up by others; ends in zk_explained. */
