@@ -26,7 +26,7 @@
 
 enum {
     FAKE_QUEUES = 4,
-    FAKE_MESSAGES = 64,
+    FAKE_MESSAGES = 512,
     FAKE_CONNS = 16,
     FAKE_HELD = 16,
     FAKE_CODES = 400,
