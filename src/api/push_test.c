@@ -51,6 +51,7 @@ static void a_status_says_what_became_of_a_push(void **state)
         {{.verdict = PUBLISH_CONFLICT}, 422, "id_conflict"},
         {{.verdict = PUBLISH_FAILED, .err = ERR_TIMEOUT, .parts = 2}, 503, "bus_unavailable"},
         {{.verdict = PUBLISH_FAILED, .parts = 2, .accepted_parts = 1}, 503, "bus_partial"},
+        {{.verdict = PUBLISH_FAILED, .err = ERR_TOO_LARGE, .parts = 1}, 413, "too_large_for_bus"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const char *code = "none";

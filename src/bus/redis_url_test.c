@@ -57,6 +57,7 @@ static void what_is_wrong_is_said(void **state)
     assert_refused("redis://h:65536", "needs a host");
     assert_refused("redis://h:", "needs a host");
     assert_refused("redis://[::1", "needs a host");
+    assert_refused("redis://[h]", "needs a host");
     assert_refused("redis://[::1]x", "needs a host");
     assert_refused("redis://::1", "needs a host");
     assert_refused("redis://a b", "needs a host");

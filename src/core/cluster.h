@@ -33,8 +33,8 @@ enum {
     CLUSTER_MAX_NODES = 128,
     CLUSTER_BEACON_MS = 1000,
     CLUSTER_SILENCE_MS = 5000,
-    /* Beacons of one's own come back for so long: then the node may serve, since it knows whoever
-     * beacons as it should; and then it knows everybody who is not gone by definition. */
+    /* Beacons of one's own come back for so long: then the node may serve (if the others have been
+     * told that it counts, too); and then it knows everybody who is not gone by definition. */
     CLUSTER_READY_MS = 1500,
     CLUSTER_SETTLE_MS = CLUSTER_SILENCE_MS,
     CLUSTER_REPLY_BYTES = 256 * 1024, /* of an answer's text; a longer one is cut by who answers */

@@ -71,31 +71,43 @@ static void doubt_silent(struct cluster *cluster)
     }
 }
 
+/* What comes now on a queue that is up comes behind a beacon that says that this node counts it. */
+static bool is_announced(const struct cluster *cluster)
+{
+    uint64_t up = 0;
+    for (uint32_t q = 0; q < cluster->queues; q++) {
+        up |= (uint64_t)cluster->beacons[q].is_up << q;
+    }
+    return (cluster->announced & up) == up;
+}
+
 void beacons_settle(struct cluster *cluster)
 {
     doubt_silent(cluster);
     uint64_t since_ms = cluster->current ? cluster->live_ms - cluster->current_since_ms : 0;
     pthread_mutex_lock(&cluster->lock);
     cluster->is_known = since_ms >= CLUSTER_SETTLE_MS;
-    cluster->has_settled = cluster->has_settled || since_ms >= CLUSTER_READY_MS;
+    cluster->has_settled = cluster->has_settled ||
+                           (since_ms >= CLUSTER_READY_MS && is_announced(cluster));
     pthread_mutex_unlock(&cluster->lock);
 }
 
-void beacons_on_own(struct cluster *cluster, uint32_t queue, uint32_t seq)
+void beacons_on_own(struct cluster *cluster, uint32_t queue, const struct cluster_beacon *own)
 {
     struct beacon_queue *beacon = &cluster->beacons[queue];
-    if ((int32_t)(seq - beacon->required) < 0) {
+    if ((int32_t)(own->seq - beacon->required) < 0) {
         return;
     }
     if (!cluster->current) {
         cluster->current_since_ms = cluster->live_ms;
     }
-    if (seq == beacon->sent_seq) {
+    if (own->seq == beacon->sent_seq) {
         beacon->is_returned = true;
     }
     beacon->returned_ms = cluster->returned_ms = cluster->now_ms;
     cluster->current |= 1ull << queue;
     cluster->was_current |= 1ull << queue;
+    cluster->announced |= own->counts_on & 1ull << queue;
 }
 
 void cluster_on_queue_state(struct cluster *cluster, uint32_t queue, bool up)

@@ -176,7 +176,7 @@ void members_on_beacon(struct cluster *cluster, uint32_t queue, uint32_t boot, s
         return;
     }
     if (boot == cluster->members[0].node.boot) {
-        beacons_on_own(cluster, queue, beacon.seq);
+        beacons_on_own(cluster, queue, &beacon);
         return;
     }
     cluster_add(&cluster->stats.beacons_in, 1);

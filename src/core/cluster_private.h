@@ -130,6 +130,7 @@ struct cluster {
     struct beacon_queue beacons[BUS_MAX_QUEUES];
     uint64_t current;          /* bit q */
     uint64_t was_current;      /* bit q: at some time, so that what comes on it is counted */
+    uint64_t announced;        /* bit q: and this was said on it, before what comes now */
     uint64_t current_since_ms; /* of live_ms */
     uint64_t beacon_sent_ms;
     uint32_t seq;
@@ -174,7 +175,7 @@ static inline void cluster_add(atomic_uint_fast64_t *counter, uint64_t n)
 void beacons_advance(struct cluster *cluster);
 void beacons_measure(struct cluster *cluster);
 void beacons_send(struct cluster *cluster);
-void beacons_on_own(struct cluster *cluster, uint32_t queue, uint32_t seq);
+void beacons_on_own(struct cluster *cluster, uint32_t queue, const struct cluster_beacon *beacon);
 void beacons_doubt(struct cluster *cluster, uint32_t queue);
 void beacons_settle(struct cluster *cluster);
 

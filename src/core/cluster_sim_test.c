@@ -93,7 +93,7 @@ static uint32_t stable_nodes(void)
     for (uint32_t i = 0; i < NET_NODES; i++) {
         const struct net_node *node = &net.nodes[i];
         bool is_calm = node->hub && !node->is_stopped && !node->is_cut && !node->is_deaf &&
-                       !node->holds_counts && !node->cluster->is_leaving &&
+                       !node->holds_counts && !node->cluster->is_leaving && net_is_ready(node) &&
                        net.now_ms - calm_since_ms[i] >= STABLE_MS;
         stable |= (uint32_t)is_calm << i;
     }

@@ -33,7 +33,7 @@ static void log_conflict(const struct gateway *gateway, const struct cluster_nod
 {
     char reason[256];
     bool yields = cluster_is_unready(gateway->cluster, reason, sizeof(reason));
-    log_error("cluster.conflict",
+    log_error("node.conflict",
               "node '%s' (%08x) has another layout of the bus: %u queues, layout %016llx; %s",
               node->name, node->boot, node->queues, (unsigned long long)node->layout,
               yields ? "it was here first, so this node does not serve"
@@ -45,18 +45,18 @@ static void on_change(void *owner, const struct cluster_node *node, enum cluster
     const struct gateway *gateway = owner;
     switch (change) {
     case CLUSTER_CAME:
-        log_info("cluster.joined", "node '%s' (%08x) is there", node->name, node->boot);
+        log_info("node.joined", "node '%s' (%08x) is there", node->name, node->boot);
         break;
     case CLUSTER_LEFT:
-        log_info("cluster.left", "node '%s' (%08x) has left", node->name, node->boot);
+        log_info("node.left", "node '%s' (%08x) has left", node->name, node->boot);
         break;
     case CLUSTER_SILENT:
-        log_warn("cluster.silent", "node '%s' (%08x) is gone: nothing was heard of it for %d ms",
+        log_warn("node.silent", "node '%s' (%08x) is gone: nothing was heard of it for %d ms",
                  node->name, node->boot, CLUSTER_SILENCE_MS);
         break;
     case CLUSTER_CONFLICT: log_conflict(gateway, node); break;
     case CLUSTER_NO_ROOM:
-        log_error("cluster.full", "node '%s' (%08x) is not counted: %d nodes are there already",
+        log_error("node.full", "node '%s' (%08x) is not counted: %d nodes are there already",
                   node->name, node->boot, CLUSTER_MAX_NODES);
         break;
     }

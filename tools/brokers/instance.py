@@ -98,6 +98,10 @@ class Instance:
 
     # ---- what an engine says ----
 
+    def version(self):
+        """Name and version of the server."""
+        raise NotImplementedError
+
     def waves(self):
         """Lists of nodes: those of one list start side by side, the next list when they are ready."""
         raise NotImplementedError

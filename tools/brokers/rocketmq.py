@@ -67,6 +67,9 @@ class RocketMQ(Instance):
     # Two below: the "VIP" port, the same protocol; one above: replication.
     port_offsets = (-2, 0, 1)
 
+    def version(self):
+        return f"RocketMQ {self.options['version']}"
+
     def waves(self):
         return [["names"], [f"broker-{chr(ord('a') + i)}" for i in range(self.options["masters"])]]
 
