@@ -21,10 +21,7 @@ static void a_thousand_pending_publishes_are_answered_once(void **state)
     enum { NODES = 16 };
     size_t pending = 0;
     for (int i = 0; i < NODES; i++) {
-        rig_node(&(struct node_setup){.name = "n", .queues = BUS_MAX_QUEUES});
-    }
-    for (int i = 0; i < NODES; i++) {
-        struct node *node = rig.nodes[i];
+        struct node *node = rig_node(&(struct node_setup){.name = "n", .queues = BUS_MAX_QUEUES});
         RIG_UNTIL(node->up && node_queues_up(node) == node->queue_count);
         for (uint32_t k = 0; k < node->queue_count; k++) {
             rig_writer(node, k);

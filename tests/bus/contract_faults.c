@@ -10,7 +10,7 @@ enum {
     PATIENT_MS = 15000,
     HASTY_MS = 600,
     SLACK_MS = 1500,
-    RECONNECT_MS = 8000,
+    RECONNECT_MS = 10000,
     NOTICE_MS = 15000
 };
 

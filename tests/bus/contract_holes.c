@@ -1,7 +1,7 @@
 /* What a node missed for good is reported, exactly. */
 #include "contract.h"
 
-enum { PATIENT_MS = 15000, RECONNECT_MS = 8000, NOTICE_MS = 15000 };
+enum { PATIENT_MS = 15000, RECONNECT_MS = 10000, NOTICE_MS = 15000 };
 
 /* b is cut off while a writes `missed` records on each queue. */
 static void write_behind_the_back_of_b(size_t missed)

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { PATIENT_MS = 15000, HASTY_MS = 600, RECONNECT_MS = 8000, NOTICE_MS = 15000 };
+enum { PATIENT_MS = 15000, HASTY_MS = 600, RECONNECT_MS = 10000, NOTICE_MS = 15000 };
 
 static bool may_lose(void)
 {

@@ -354,7 +354,7 @@ static void run_command(char *const *command)
         _exit(127);
     }
     int status = -1;
-    RIG_UNTIL_WITHIN(90000, waitpid(pid, &status, WNOHANG) == pid);
+    RIG_UNTIL_WITHIN(120000, waitpid(pid, &status, WNOHANG) == pid);
     if (status != 0) {
         fail_msg("%s %s %s: status %x", command[0], command[1], command[2], status);
     }

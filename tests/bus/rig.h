@@ -9,7 +9,7 @@
 
 #include "audit.h"
 
-enum { RIG_MAX_NODES = 24, RIG_MAX_WRITERS = 1100, RIG_PATIENCE_MS = 20000 };
+enum { RIG_MAX_NODES = 24, RIG_MAX_WRITERS = 1100, RIG_PATIENCE_MS = 30000 };
 
 struct rig {
     struct settings settings; /* of the whole run */

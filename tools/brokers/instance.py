@@ -18,7 +18,7 @@ import socket
 import subprocess
 import time
 
-START_SECONDS = 60
+START_SECONDS = 110
 STOP_SECONDS = 20
 
 # Below the range that the kernel takes for outgoing connections, which would be in the way of a restart.

@@ -190,8 +190,13 @@ class RocketMQ(Instance):
 
     def _write_logging(self, folder):
         (folder / "conf").mkdir(parents=True, exist_ok=True)
-        # The second and the third are where 4.9 looks.
-        for name in ("logback.xml", "conf/logback_broker.xml", "conf/logback_namesrv.xml"):
+        # But for the first, these are where 4.9 looks.
+        for name in (
+            "logback.xml",
+            "conf/logback_broker.xml",
+            "conf/logback_namesrv.xml",
+            "conf/logback_tools.xml",
+        ):
             (folder / name).write_text(LOGGING.format(folder=folder))
 
     def _names_properties(self, folder):
