@@ -102,13 +102,18 @@ static void on_created(struct rocketmq_request *request, int err,
     }
     if (err || answer->code != ROCKETMQ_SUCCESS) {
         rocketmq_broker_note(broker, "making the topic", err, answer);
-        log_warn("bus.topic_refused", "%s", broker->problem);
-        loop_timer_start(broker->rocketmq->dial.loop, &broker->create_timer, ROCKETMQ_PAUSE_MS);
+        if (!broker->is_topic_refused) {
+            log_warn("bus.topic_refused", "%s", broker->problem);
+        }
+        broker->is_topic_refused = true;
+        loop_timer_start(broker->rocketmq->dial.loop, &broker->create_timer,
+                         broker->rocketmq->dial.pause_ms);
         rocketmq_report(broker->rocketmq);
         return;
     }
     log_info("bus.topic_made", "topic %.*s has %u queues at broker %.*s",
              STR_ARG(broker->rocketmq->topic), broker->queue_count, STR_ARG(broker->name));
+    broker->is_topic_refused = false;
     broker->topic_queues = broker->queue_count;
     broker->perm = ROCKETMQ_PERM_READ | ROCKETMQ_PERM_WRITE;
     rocketmq_names_refresh(&broker->rocketmq->names);

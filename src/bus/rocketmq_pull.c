@@ -140,6 +140,15 @@ static void reach_end(struct rocketmq_queue *queue)
     rocketmq_queue_start(queue);
 }
 
+/* What was refused before is not any more. */
+static void end_refusal(struct rocketmq_queue *queue)
+{
+    if (queue->is_pull_refused) {
+        queue->is_pull_refused = false;
+        queue->broker->problem[0] = 0;
+    }
+}
+
 static void on_found(struct rocketmq_queue *queue, const struct rocketmq_frame *answer)
 {
     uint64_t asked = queue->next;
@@ -202,7 +211,7 @@ static void on_moved(struct rocketmq_queue *queue, const struct rocketmq_frame *
         rocketmq_queue_skip_to(queue, to, BUS_HOLE_EXPIRED);
         rocketmq_queue_pull(queue);
     } else {
-        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
+        rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms);
     }
 }
 
@@ -212,16 +221,25 @@ static void on_refused(struct rocketmq_queue *queue, int err, const struct rocke
         rocketmq_broker_miss_topic(queue->broker);
     } else if (!err) {
         rocketmq_broker_note(queue->broker, "a pull", err, answer);
-        log_warn("bus.pull_refused", "%s", queue->broker->problem);
+        if (!queue->is_pull_refused) {
+            log_warn("bus.pull_refused", "queue %u: %s", queue->index, queue->broker->problem);
+        }
+        queue->is_pull_refused = true;
     }
-    rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
+    rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms);
 }
 
 static void take_answer(struct rocketmq_queue *queue, const struct rocketmq_frame *answer)
 {
     switch (answer->code) {
-    case ROCKETMQ_SUCCESS: on_found(queue, answer); break;
-    case ROCKETMQ_PULL_NOT_FOUND: on_nothing(queue, answer); break;
+    case ROCKETMQ_SUCCESS:
+        end_refusal(queue);
+        on_found(queue, answer);
+        break;
+    case ROCKETMQ_PULL_NOT_FOUND:
+        end_refusal(queue);
+        on_nothing(queue, answer);
+        break;
     case ROCKETMQ_PULL_RETRY:
     case ROCKETMQ_PULL_OFFSET_MOVED: on_moved(queue, answer); break;
     default: on_refused(queue, 0, answer);
@@ -312,7 +330,7 @@ void rocketmq_queue_pull(struct rocketmq_queue *queue)
     queue->pulled_ms = rocketmq_now_ms(queue->rocketmq);
     if (rocketmq_link_send(&queue->broker->link, &queue->pull, ROCKETMQ_PULL_MESSAGE, fields, 11,
                            STR(""), verifying ? 0 : SUSPEND_MS + LATE_MS)) {
-        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
+        rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms);
     }
 }
 

@@ -20,6 +20,7 @@ enum {
     FIRST_RETRY_MS = 500,
     MAX_RETRY_MS = 1500,
     CONNECT_TIMEOUT_MS = 3000,
+    SHORT_WAIT_MS = 20,
     STEADY_MS = 5000, /* a link that lasted so long is tried again at once */
 };
 
@@ -89,27 +90,27 @@ static void close_handle(struct zk_link *link)
     link->established = false;
 }
 
-/* What is told once is not told again at each try. */
+/* What is told once is not told again at each try, until the bus was up in between. */
 static void log_end(struct zk_link *link, const char *reason)
 {
-    if (link->established) {
-        log_warn("bus.link_lost", "zookeeper: the link is lost: %s", reason);
-    } else if (strcmp(link->bus->reason, reason) != 0) {
-        log_info("bus.link_failed", "zookeeper: no link: %s", reason);
+    if (zk_problem_is_told(link->bus, reason)) {
+        log_debug("bus.link_failed", "zookeeper: still no link to %s: %s", link->peer, reason);
+    } else if (link->established) {
+        log_warn("bus.link_lost", "zookeeper: the link to %s is lost: %s", link->peer, reason);
     } else {
-        log_debug("bus.link_failed", "zookeeper: no link: %s", reason);
+        log_info("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
     }
 }
 
 static void end_link(struct zk_link *link)
 {
     struct zk_bus *zk = link->bus;
-    char reason[ADDR_TEXT_MAX + sizeof(": ") + ZK_REASON_MAX];
-    snprintf(reason, sizeof(reason), "%s%s%s", link->peer, link->peer[0] ? ": " : "", link->broken);
+    char reason[ZK_REASON_MAX];
+    memcpy(reason, link->broken, sizeof(reason));
     uint64_t lasted_ms = loop_now_ms(zk->loop) - link->established_ms;
     bool was_steady = link->established && lasted_ms >= STEADY_MS;
     log_end(link, reason);
-    zk_lost(zk, reason); /* first: what the calls still say is not heard any more */
+    zk_lost(zk, link->peer, reason); /* first: what the calls still say is not heard any more */
     cut(link);
     close_handle(link);
     zk_calls_end(link, ZCONNECTIONLOSS, false);
@@ -175,11 +176,14 @@ static void ask_interest(struct zk_link *link)
     } else if (fd < 0) {
         zk_link_break(link, "the connection is closed");
     }
-    if (!link->broken[0]) {
-        watch_fd(link, fd, events_of(interest));
-        loop_timer_start(link->bus->loop, &link->timer,
-                         (uint64_t)wait.tv_sec * 1000 + (uint64_t)wait.tv_usec / 1000 + 1);
+    if (link->broken[0]) {
+        return;
     }
+    /* The few bytes of a frame that has just begun would wake us over and over. */
+    uint64_t wait_ms = (uint64_t)wait.tv_sec * 1000 + (uint64_t)wait.tv_usec / 1000 + 1;
+    unsigned wants = events_of(interest) & (link->is_short ? ~(unsigned)LOOP_READABLE : ~0u);
+    watch_fd(link, fd, wants);
+    loop_timer_start(link->bus->loop, &link->timer, link->is_short ? SHORT_WAIT_MS : wait_ms);
 }
 
 void zk_link_pump(struct zk_link *link)
@@ -226,6 +230,7 @@ static void after_process(struct zk_link *link, int rc)
 static bool may_read(struct zk_link *link)
 {
     uint8_t head[ZK_GUARD_PEEK];
+    link->is_short = false;
     if (link->guard.is_inside || zoo_state(link->handle) == ZOO_CONNECTING_STATE) {
         return true;
     }
@@ -233,11 +238,13 @@ static bool may_read(struct zk_link *link)
     if (len <= 0) {
         return len == 0 || errno != EAGAIN; /* the library finds out what it is */
     }
-    switch (zk_guard_look(&link->guard, head, (size_t)len, link->call_count)) {
-    case ZK_GUARD_GOOD: return true;
-    case ZK_GUARD_MORE: return false;
-    default: zk_link_break(link, "its answer is not ZooKeeper's"); return false;
+    enum zk_guard_verdict verdict = zk_guard_look(&link->guard, head, (size_t)len,
+                                                  link->call_count);
+    if (verdict == ZK_GUARD_BAD) {
+        zk_link_break(link, "its answer is not ZooKeeper's");
     }
+    link->is_short = verdict == ZK_GUARD_MORE;
+    return verdict == ZK_GUARD_GOOD;
 }
 
 static int process(struct zk_link *link, int events)
@@ -262,20 +269,29 @@ static void read_frames(struct zk_link *link)
     }
 }
 
+/* Why it could not be connected; the library only says that it could not. */
+static void check_connect(struct zk_link *link)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (zoo_state(link->handle) == ZOO_CONNECTING_STATE &&
+        getsockopt(link->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error) {
+        zk_link_break(link, "%s", err_str(-error));
+    }
+}
+
 static void on_ready(struct loop_watch *watch, unsigned events)
 {
     struct zk_link *link = (struct zk_link *)((char *)watch - offsetof(struct zk_link, watch));
-    int error = 0;
-    socklen_t len = sizeof(error);
-    if (!link->established && getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
-        error) {
-        zk_link_break(link, "%s", err_str(-error));
-    }
+    check_connect(link);
     if (!link->broken[0] && (events & LOOP_WRITABLE)) {
         after_process(link, process(link, ZOOKEEPER_WRITE));
     }
     if (events & (LOOP_READABLE | LOOP_HANGUP)) {
         read_frames(link);
+    }
+    if (link->is_short && (events & LOOP_HANGUP)) {
+        zk_link_break(link, "the server closed the connection in the middle of a frame");
     }
     zk_link_pump(link);
 }
@@ -296,9 +312,11 @@ static void on_session_event(struct zk_link *link, int state)
         atomic_fetch_add_explicit(&zk->bus.stats.reconnects, 1, memory_order_relaxed);
     }
     link->ever_established = true;
-    log_info("bus.link_made", "zookeeper: %s session 0x%llx at %s, timeout %d ms",
-             resumed ? "resumed" : "new", (unsigned long long)link->session.client_id, link->peer,
-             zoo_recv_timeout(link->handle));
+    log_write(link->is_told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "bus.link_made",
+              "zookeeper: %s session 0x%llx at %s, timeout %d ms", resumed ? "resumed" : "new",
+              (unsigned long long)link->session.client_id, link->peer,
+              zoo_recv_timeout(link->handle));
+    link->is_told = true;
     zk_open_begin(zk);
 }
 
@@ -343,6 +361,8 @@ static void connect_to(struct zk_link *link, const struct addr *addr)
     format_host(addr, host, sizeof(host));
     addr_format(addr, link->peer);
     link->guard = (struct zk_guard){0};
+    link->is_short = false;
+    link->broken[0] = '\0';
     link->handle = zookeeper_init2(host, watch_session, (int)zk->session_timeout_ms,
                                    link->session.client_id ? &link->session : NULL, link,
                                    ZOO_NO_LOG_CLIENTENV, log_library);
@@ -384,8 +404,10 @@ static void on_addrs(struct zk_addrs *addrs, const char *problem)
         try_next(link);
         return;
     }
-    log_info("bus.link_failed", "zookeeper: %s", problem);
-    zk_lost(link->bus, problem);
+    if (!zk_problem_is_told(link->bus, problem)) {
+        log_info("bus.link_failed", "zookeeper: %s", problem);
+    }
+    zk_lost(link->bus, "", problem);
     loop_timer_start(link->bus->loop, &link->timer, retry_delay_ms(link));
 }
 
@@ -393,6 +415,9 @@ static void on_timer(struct timer *timer)
 {
     struct zk_link *link = (struct zk_link *)((char *)timer - offsetof(struct zk_link, timer));
     if (link->handle) {
+        if (link->is_short) {
+            read_frames(link);
+        }
         zk_link_pump(link);
     } else {
         try_next(link);

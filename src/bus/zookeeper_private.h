@@ -38,6 +38,7 @@ enum {
     ZK_FETCH_MAX = 16, /* reads under way a queue */
     ZK_TICK_MS = 100,  /* deadlines of publishes are looked at */
     ZK_CLEAN_BATCH = 100,
+    ZK_PROBLEMS_MAX = 8,
 };
 
 /* ---- options ---- */
@@ -118,10 +119,12 @@ struct zk_link {
     struct zk_guard guard;
     struct zk_call *calls; /* under way */
     uint32_t call_count;
+    bool is_short;    /* too few bytes to judge a frame by wait in the socket */
     bool established; /* a session is there */
     bool processing;  /* inside the library: the handle must stay */
     bool is_silent;   /* at the end: calls end without telling */
     bool ever_established;
+    bool is_told;               /* that there is a link, since the bus was last up */
     char broken[ZK_REASON_MAX]; /* why the link has to end; "" while it need not */
     clientid_t session;         /* of the last connection: kept across a lost link; id 0: none */
     uint64_t established_ms;
@@ -151,7 +154,7 @@ void zk_get(struct zk_link *link, const char *path, struct zk_then then);
 void zk_children(struct zk_link *link, const char *path, struct zk_then then);
 void zk_create(struct zk_link *link, const char *path, struct str data, int mode,
                struct zk_then then);
-void zk_sync(struct zk_link *link, const char *path, struct zk_then then);
+void zk_touch(struct zk_link *link, const char *path, struct zk_then then); /* writes it, empty */
 void zk_multi(struct zk_link *link, zoo_op_t *ops, int count, struct zk_then then);
 
 /* Ends every call with rc; silently: without telling. */
@@ -299,7 +302,9 @@ struct zk_bus {
     char epoch[BUS_EPOCH_MAX]; /* "": none yet */
     bool was_up;               /* every queue was read to its goal once */
     bool is_up;
-    char reason[ZK_REASON_MAX];
+    char reason[ZK_REASON_MAX + ADDR_TEXT_MAX]; /* why it is, or last was, down, and with whom */
+    uint64_t told[ZK_PROBLEMS_MAX];             /* hashes of what was told since it was last up */
+    uint32_t told_next;
     struct zk_queue queues[BUS_MAX_QUEUES];
 };
 
@@ -311,10 +316,13 @@ static inline const struct bus_callbacks *zk_callbacks(const struct zk_bus *zk)
 /* The link is there: zk_open_begin; it is lost: zk_lost. */
 void zk_open_begin(struct zk_bus *zk);
 void zk_open_stop(struct zk_bus *zk);
-void zk_lost(struct zk_bus *zk, const char *reason);
+void zk_lost(struct zk_bus *zk, const char *peer, const char *problem);
 
 /* The queues may be used: they start, or go on. */
 void zk_opened(struct zk_bus *zk);
+
+/* Since the bus was last up. */
+bool zk_problem_is_told(const struct zk_bus *zk, const char *problem);
 
 /* Tells what has changed of up and down. */
 void zk_tell(struct zk_bus *zk);

@@ -38,8 +38,9 @@ static void a_start_goes_back_by_age(void **state)
     }
     snprintf(rig.fresh_name, sizeof(rig.fresh_name), "%s", old.fresh_name);
     RIG_UNTIL(rig_now_ms() >= old.written_ms + LATER_MS);
-    struct node *a = rig_node_up("a");
-    assert_true(a->seen_ours >= OLD); /* it is there for who looks back a minute */
+    struct node *a = rig_node(&(struct node_setup){.name = "a", .window_age_ms = 10 * 60 * 1000});
+    rig_until_up(RIG_PATIENCE_MS);
+    assert_true(a->seen_ours >= OLD); /* they are there for who looks back ten minutes */
     uint64_t begun_ms = rig_now_ms();
     rig_writer(a, 0)->wanted = YOUNG;
     RIG_UNTIL(rig_writers_are_done());

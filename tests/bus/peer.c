@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "net/loop.h"
 
 enum { PEER_ARGUMENTS = 5, MAX_ARGV = 96, FIRST_WRITER = 1000 };
 

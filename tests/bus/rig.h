@@ -8,7 +8,6 @@
 #define TIDEGATE_TESTS_BUS_RIG_H
 
 #include "audit.h"
-#include "link.h"
 
 enum { RIG_MAX_NODES = 24, RIG_MAX_WRITERS = 1100, RIG_PATIENCE_MS = 20000 };
 
@@ -17,7 +16,7 @@ struct rig {
     int argc;                 /* what settings was read from: for a second process */
     char **argv;
     struct loop *loop;
-    struct link *links[SETTINGS_MAX_LINKS]; /* as in settings */
+    struct fault_proxy *proxies[SETTINGS_MAX_LINKS]; /* one a link of settings */
     char fresh_name[48];
     struct node *nodes[RIG_MAX_NODES];
     size_t node_count;
@@ -68,14 +67,24 @@ void rig_stream_until_failed(size_t more);
 void rig_stream_stop(void);    /* and turns until nothing is under way */
 void rig_forget_writers(void); /* ended; what they wrote is not audited any more */
 
-/* Over all nodes and writers of the case: turns until it is settled, then the audit. */
+/* Over all nodes and writers of the case: turns until it is settled, then the audit. A bus that is
+ * not lossless may have holes too when it has lost a link. */
 void rig_audit(bool may_have_holes);
 struct audit rig_whole(void);
 
 /* ---- links: between the nodes of this process and all servers ---- */
 
+enum link {
+    LINK_CARRIES, /* and what was held back goes on */
+    LINK_CUT,     /* connections are reset, and nobody listens */
+    LINK_DEAF,    /* nothing gets to the server; what it says arrives */
+    LINK_MUTE,    /* nothing comes from the server; what it is told arrives */
+    LINK_DEAD,    /* neither; connections stand, new ones are accepted */
+    LINK_BABBLES, /* connections are reset, new ones get bytes that no server says */
+};
+
 bool rig_has_links(void);
-void rig_link(enum link_fault fault);
+void rig_link(enum link what);
 /* Who is connected stays so, whatever rig_link does until it carries again. */
 void rig_link_spare(void);
 uint64_t rig_link_accepted(void); /* connections ever, of all links */

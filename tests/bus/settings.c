@@ -127,7 +127,8 @@ static bool read_value(const struct bus_option *option, struct bus_value *value,
 {
     switch (option->type) {
     case BUS_OPTION_TEXT:
-    case BUS_OPTION_SECRET: value->text = str_of(text); return true;
+    case BUS_OPTION_SECRET:
+    case BUS_OPTION_FILE: value->text = str_of(text); return true;
     case BUS_OPTION_TEXTS: return read_list(value, text, items);
     case BUS_OPTION_BOOL:
         value->number = strcmp(text, "true") == 0;

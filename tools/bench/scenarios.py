@@ -286,7 +286,7 @@ def bus_rows(bus: str) -> list[Row]:
 
 
 def bus(scale: Scale, name: str) -> Scenario:
-    """Three nodes and a real broker: 1,000 users with two sessions on two nodes, pushes to all nodes in turn."""
+    """Three nodes and a real broker: 1,000 users with a session on two nodes each, pushes to all in turn."""
     users = scale.sessions(2_000) // 2
     args = ["--sessions", str(2 * users), "--users", str(users), *settle(scale)]
     args += phases(
