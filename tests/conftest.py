@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 import pytest
+from harness import brokers
 from harness.browser import open_browser
 from harness.gateway import Gateway
 
@@ -46,6 +47,27 @@ def make_gateway(request, tmp_path):
             return gateway
 
         yield make
+
+
+@pytest.fixture
+def make_brokers():
+    """A function that starts the servers of an engine for this test; see harness/brokers.py."""
+    with contextlib.ExitStack() as ends:
+        yield lambda engine, **options: ends.enter_context(brokers.running(engine, **options))
+
+
+@pytest.fixture(scope="module")
+def module_brokers():
+    """The same for a whole file: each engine once, with the options of whoever asks first."""
+    with contextlib.ExitStack() as ends:
+        started = {}
+
+        def get(engine, **options):
+            if engine not in started:
+                started[engine] = ends.enter_context(brokers.running(engine, **options))
+            return started[engine]
+
+        yield get
 
 
 @pytest.fixture(scope="session")
