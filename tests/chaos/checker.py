@@ -29,7 +29,8 @@ class Push:
     id: str
     targets: list
     began: float
-    ended: float = float("inf")
+    start: int  # the event that began it, and the one that accepted it
+    end: int | None = None
     outcome: str = "unknown"
     answered: list = field(default_factory=list)  # positions: [(queue, position)]
     seen_at: dict = field(default_factory=dict)  # queue → {position}
@@ -66,6 +67,27 @@ def place(text):
     return queue, position(where)
 
 
+def outages(events):
+    """How long each session was without any connection, at the longest: {name: seconds}. Counts from the first
+    connection on, and what hasn't ended when the history does."""
+    connected, since, longest = defaultdict(set), {}, Counter()
+    for event in events:
+        name = event.get("s")
+        if event["e"] == "open":
+            if name in since:
+                longest[name] = max(longest[name], event["t"] - since.pop(name))
+            connected[name].add(event["c"])
+        elif event["e"] == "close" and event["c"] in connected[name]:
+            connected[name].discard(event["c"])
+            if not connected[name]:
+                since[name] = event["t"]
+        elif event["e"] == "fault" and event["what"] == "parting":
+            break
+    for name, began in since.items():
+        longest[name] = max(longest[name], event["t"] - began)
+    return longest
+
+
 class Checker:
     def __init__(self, promise=None):
         self.promise = promise or Promise()
@@ -74,12 +96,14 @@ class Checker:
         self.audience = defaultdict(set)  # target → session names
         self.count = Counter()
         self.problems = defaultdict(list)  # kind → words
-        self.dirty_until = 0.0
+        self.at = 0  # the event that is being read
+        self.longest_outage = 0
 
     # Reading
 
     def read(self, events):
-        for event in events:
+        self.longest_outage = max(outages(events).values(), default=0)
+        for self.at, event in enumerate(events):
             reader = getattr(self, "on_" + event["e"], None)
             if reader:
                 reader(event)
@@ -98,13 +122,13 @@ class Checker:
 
     def on_push(self, event):
         self.count["pushed"] += 1
-        self.pushes[event["n"]] = Push(event["n"], event["id"], event["targets"], event["t"])
+        self.pushes[event["n"]] = Push(event["n"], event["id"], event["targets"], event["t"], self.at)
 
     def on_answer(self, event):
         self.count["attempts"] += 1
         if 200 <= event["status"] < 300:
             push = self.pushes[event["n"]]
-            push.ended = min(push.ended, event["t"])
+            push.end = push.end or self.at
             push.answered += [place(text) for text in event["pos"]]
 
     def on_pushed(self, event):
@@ -262,11 +286,11 @@ class Checker:
         queues = {queue for push in pushes for queue, _ in push.positions}
         if len(queues) > 1:
             self.complain("out of order", f"{key} has messages in queues {sorted(queues)}")
-        moments = [(push.began, 1, push) for push in pushes]
-        moments += [(push.ended, 0, push) for push in pushes if push.answered]
+        moments = {push.start: push for push in pushes}
+        moments |= {push.end: push for push in pushes if push.end}
         highest, before = None, {}
-        for _, begins, push in sorted(moments, key=lambda moment: moment[:2]):
-            if begins:
+        for at, push in sorted(moments.items()):
+            if at == push.start:
                 before[push.number] = highest
                 continue
             first = min(push.positions)
@@ -285,9 +309,10 @@ class Checker:
 
     def summary(self):
         more = [kind for kind in self.problems if kind not in MUST_BE_ZERO]
-        return "\n".join(
+        told, zero = (
             ", ".join(f"{self.count[kind]} {kind}" for kind in kinds) for kinds in (TOLD, MUST_BE_ZERO + more)
         )
+        return f"{told}, {self.longest_outage:.1f} s longest outage of a client\n{zero}"
 
     def details(self):
         return "\n".join(f"{kind}: {words}" for kind, found in self.problems.items() for words in found)

@@ -1,16 +1,13 @@
 """A cluster to break: gateway processes, the servers of their bus, and the links between them."""
 
 import hashlib
-import json
-import os
 import pathlib
 import secrets
 import signal
-import subprocess
-import sys
 import time
 
-from harness.gateway import ROOT, Gateway, wait_for
+from harness.brokers import Brokers
+from harness.gateway import Gateway, wait_for
 
 from chaos.links import Links
 
@@ -52,33 +49,16 @@ class Node(Gateway):
         self.process.send_signal(signal.SIGCONT)
 
 
-class Servers:
-    """The bus's own servers, by tools/broker, in a folder of their own."""
-
-    def __init__(self, engine, folder):
-        self.engine, self.folder = engine, folder
-        self.run("start", "--apart", *engine.options)
-        addresses = self.run("env", "--json")
-        self.addresses = json.loads(addresses)
-
-    def run(self, verb, *arguments):
-        command = [sys.executable, ROOT / "tools/broker", verb, self.engine.server, *arguments]
-        environment = {**os.environ, "BROKER_DIR": str(self.folder)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{verb} {arguments}: {done.stderr or done.stdout}"
-        return done.stdout
-
-    def ports(self):
-        """Those where clients look for them."""
-        told = [value for name, value in self.addresses.items() if not name.endswith("_BOUND")]
-        return sorted({int(value.rsplit(":", 1)[1]) for value in told})
-
-
 def make_secret():
     """An API key that all nodes know."""
     key = "chaos-" + secrets.token_urlsafe(24)
     digest = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
     return {"name": "chaos", "key": key, "hash": digest, "scopes": ["push", "read", "kick", "admin"]}
+
+
+def ports_of(servers):
+    """Where clients look for them, which is where the links begin."""
+    return [int(announced.rsplit(":", 1)[1]) for announced, _ in servers.links().values()]
 
 
 class Cluster:
@@ -91,8 +71,9 @@ class Cluster:
         self.changes = changes or {}
         try:
             if engine.server:
-                self.servers = Servers(engine, self.folder / "servers")
-                self.links = Links(self.servers.ports())
+                options = {"apart": True, **engine.options}
+                self.servers = Brokers(engine.server, self.folder / "servers", **options).start()
+                self.links = Links(ports_of(self.servers))
             self.start_nodes(engine.nodes)
         except BaseException:
             self.close()
@@ -104,10 +85,10 @@ class Cluster:
             self.nodes[-1].start()
 
     def make_node(self, number):
-        addresses = self.servers.addresses if self.servers else {}
+        bus = self.servers.bus(**self.engine.bus) if self.servers else self.engine.bus
         changes = {
             "workers": 1,
-            "bus": {**self.engine.bus(addresses), "publish_timeout": "3s", **self.changes.get("bus", {})},
+            "bus": {**bus, "publish_timeout": "3s", **self.changes.get("bus", {})},
             "cluster": {"name": "chaos", "secrets": [{"id": "a", "secret": self.cluster_secret}]},
             "drain": {"window": DRAIN},
             "heartbeat": {"interval": "2s"},
@@ -126,20 +107,6 @@ class Cluster:
         node.start()
         self.nodes.append(node)
         return node
-
-    # Servers
-
-    def kill_server(self, name):
-        self.servers.run("kill", name)
-
-    def start_server(self, name):
-        self.servers.run("start", name)
-
-    def pause_server(self, name):
-        self.servers.run("pause", name)
-
-    def go_on_server(self, name):
-        self.servers.run("resume", name)
 
     # Ends
 
@@ -163,4 +130,4 @@ class Cluster:
         if self.links:
             self.links.close()
         if self.servers:
-            self.servers.run("clean")
+            self.servers.clean()

@@ -1,6 +1,6 @@
 """What a run must know of each engine: its servers, how a node is pointed at them, what it promises."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chaos.checker import Promise
 
@@ -9,54 +9,27 @@ from chaos.checker import Promise
 class Engine:
     name: str
     server: str = ""  # as tools/broker calls it; "": it needs none
-    options: tuple = ()  # of tools/broker
-    brokers: tuple = ()  # the server's nodes that faults may hit
+    brokers: tuple = ()  # those of the server's nodes that faults may hit
+    options: dict = field(default_factory=dict)  # of tools/broker
+    bus: dict = field(default_factory=dict)  # in a node's configuration, besides the addresses
     nodes: int = 3
-    promise: Promise = Promise()
-
-    def bus(self, addresses):
-        """The `bus:` section, from what `tools/broker env --json` says."""
-        return {"engine": "memory", "queues": 8}
-
-
-class RocketMQ(Engine):
-    def bus(self, addresses):
-        return {
-            "engine": "rocketmq",
-            "name_servers": [addresses["ROCKETMQ_NAMES"]],
-            "topic": "chaos",
-            "brokers": list(self.brokers),
-            "queues": 8,
-        }
-
-
-class Redis(Engine):
-    def bus(self, addresses):
-        mode = "pubsub" if self.promise.gaps else "streams"
-        url = f"redis://{addresses['REDIS_MAIN']}/0"
-        return {"engine": "redis", "url": url, "mode": mode, "name": "chaos", "queues": 8}
-
-
-class ZooKeeper(Engine):
-    def bus(self, addresses):
-        servers = [addresses["ZOOKEEPER_SERVER"]]
-        return {"engine": "zookeeper", "servers": servers, "path": "/chaos", "queues": 8}
+    promise: Promise = field(default_factory=Promise)
 
 
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("memory", nodes=1),
-        RocketMQ("rocketmq", "rocketmq", (), ("broker-a",)),
-        RocketMQ(
+        Engine("memory", nodes=1, bus={"engine": "memory"}),
+        Engine("rocketmq", "rocketmq", ("broker-a",)),
+        Engine(
             "rocketmq-two",
             "rocketmq",
-            ("--masters", "2"),
             ("broker-a", "broker-b"),
+            options={"masters": 2},
             promise=Promise(failover=True),
         ),
-        Redis("redis", "redis", (), ("main",)),
-        Redis("redis-pubsub", "redis", (), ("main",), promise=Promise(gaps=True)),
-        ZooKeeper("zookeeper", "zookeeper", (), ("server",)),
+        Engine("redis", "redis", ("main",), bus={"mode": "streams"}),
+        Engine("redis-pubsub", "redis", ("main",), bus={"mode": "pubsub"}, promise=Promise(gaps=True)),
+        Engine("zookeeper", "zookeeper", ("server",)),
     )
 }

@@ -125,19 +125,19 @@ class Doer:
         return next((node for node in self.cluster.nodes if node.name == name), None)
 
     async def do_kill(self, fault):
-        node, cluster = self.node(fault.target), self.cluster
+        node, servers = self.node(fault.target), self.cluster.servers
         await self.for_a_while(
             fault,
-            node.kill if node else lambda: cluster.kill_server(fault.target),
-            node.live_again if node else lambda: cluster.start_server(fault.target),
+            node.kill if node else lambda: servers.kill(fault.target),
+            node.live_again if node else lambda: servers.start(fault.target),
         )
 
     async def do_pause(self, fault):
-        node, cluster = self.node(fault.target), self.cluster
+        node, servers = self.node(fault.target), self.cluster.servers
         await self.for_a_while(
             fault,
-            node.pause if node else lambda: cluster.pause_server(fault.target),
-            node.go_on if node else lambda: cluster.go_on_server(fault.target),
+            node.pause if node else lambda: servers.pause(fault.target),
+            node.go_on if node else lambda: servers.resume(fault.target),
         )
 
     async def do_cut(self, fault):

@@ -12,7 +12,7 @@ An event is a dict with `t` (seconds since the run began), `e` (what) and more:
     gap       s c q from to why
     goaway    s c
     close     s c code                  the connection ended; after open or, with code 0, before it
-    fault     what                      one begins or ends, in words
+    fault     what                      one begins or ends, in words; "parting": clients leave for good
 """
 
 import json

@@ -1,6 +1,6 @@
 """The links between nodes and servers: a proxy, in a process of its own, that can cut those of one node.
 
-Servers listen on 127.0.0.2 (`tools/broker --apart`), and clients are sent to the same port of 127.0.0.1: here.
+Servers listen on 127.0.0.2 (`tools/broker --apart`), and clients are sent to the same port of 127.0.0.1.
 Whose connection one is, its socket tells: the process at its other end.
 
 A cut link is a network that carries nothing, in one direction or both: what was sent waits, as TCP waits for
@@ -16,6 +16,8 @@ import glob
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 
@@ -28,6 +30,7 @@ class Links:
     """What a test holds: the proxies of some ports."""
 
     def __init__(self, ports):
+        self.ports = ports
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -73,6 +76,12 @@ def socket_inode(port, peer_port):
     return table[match.start() :].split("\n", 1)[0].split()[9] if match else None
 
 
+def reset_connection(writer):
+    """Ends it with an RST, not with an orderly end."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
 class Gates:
     """Of one node: open, or shut in a direction."""
 
@@ -108,7 +117,7 @@ class Proxy:
     def heal(self, gates, reset):
         if reset:
             for writer in gates.writers:
-                writer.transport.abort()
+                reset_connection(writer)
         for event in gates.open.values():
             event.set()
 
@@ -122,7 +131,7 @@ class Proxy:
             far_reader, far_writer = await asyncio.open_connection(APART, port)
         except OSError:
             gates.writers.discard(writer)
-            writer.transport.abort()
+            reset_connection(writer)
             return
         gates.writers.add(far_writer)
         await asyncio.gather(
@@ -149,7 +158,7 @@ class Proxy:
             await gates.open[direction].wait()
             writer.close()
         except OSError:
-            writer.transport.abort()
+            reset_connection(writer)
 
 
 async def main():

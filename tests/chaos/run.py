@@ -127,6 +127,7 @@ class Run:
         self.history.note("fault", what="settled")
 
     async def part(self, lives):
+        self.history.note("fault", what="parting")
         for session in self.sessions:
             session.stopping = True
         await asyncio.gather(*(session.stop() for session in self.sessions))

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from chaos.checker import Promise, check
+from chaos.checker import Promise, check, outages
 
 USERS = {"u:ann": ["ann.0", "ann.1"], "u:bob": ["bob.0", "bob.1"]}
 QUEUE_OF = {"u:ann": "0", "u:bob": "1"}
@@ -241,6 +241,26 @@ def test_a_refused_push_and_a_wrong_close_are_found(story):
     story.push("u:ann", outcome="refused")
     story.note("close", s="ann.0", c=1, code=4002)
     assert story.wrong() == {"wrong answers": 1, "wrong closes": 1}
+
+
+def test_an_outage_is_the_time_without_any_connection(story):
+    def close(connection):
+        story.note("close", s="ann.0", c=connection, code=1006)
+
+    story.opens("ann.0", 2)
+    close(1)
+    assert outages(story.events)["ann.0"] == 0
+    close(2)
+    story.now += 3
+    story.opens("ann.0", 3)
+    assert outages(story.events)["ann.0"] == pytest.approx(3, abs=0.01)
+    close(3)
+    story.now += 5
+    story.note("fault", what="parting")
+    story.now += 9
+    story.opens("ann.0", 4)
+    assert outages(story.events)["ann.0"] == pytest.approx(5, abs=0.01)
+    assert outages(story.events)["ann.1"] == 0
 
 
 # A long history, broken at every place in turn.
