@@ -68,8 +68,8 @@ def place(text):
 
 
 def outages(events):
-    """How long each session was without any connection, at the longest: {name: seconds}. Counts from the first
-    connection on, and what hasn't ended when the history does."""
+    """How long each session was without any connection, at the longest: {name: seconds}. From its first
+    connection on, and to the end of the history when it never came back."""
     connected, since, longest = defaultdict(set), {}, Counter()
     for event in events:
         name = event.get("s")
