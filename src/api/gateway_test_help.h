@@ -394,7 +394,7 @@ static inline void gateway_test_close(struct gateway_test_client *client)
 static inline unsigned gateway_test_worker_of(const struct gateway_test_client *client)
 {
     struct sid sid;
-    assert_true(sid_parse(&sid, &client->test->gateway->sid_key, str_of(client->sid)));
+    assert_true(sid_parse(&sid, &client->test->gateway->keys.sid_keys[0], str_of(client->sid)));
     return sid.worker;
 }
 

@@ -167,7 +167,7 @@ static uint64_t mix(uint64_t hash, struct str text)
 /* Of what the caller said, not of how long it waits for an answer. */
 static uint64_t body_hash(const struct gateway *gateway, const struct push *push)
 {
-    uint64_t hash = gateway->cluster_key.k1;
+    uint64_t hash = gateway->keys.space.open.k1;
     for (size_t i = 0; i < push->target_count; i++) {
         hash = mix(hash + push->targets[i].kind, push->targets[i].name);
     }
@@ -179,40 +179,48 @@ static uint64_t body_hash(const struct gateway *gateway, const struct push *push
     return mix(hash, push->origin_tag);
 }
 
-static uint64_t id_hash(const struct gateway *gateway, uint32_t app_hash, struct str id)
-{
-    return mix(gateway->cluster_key.k0 ^ app_hash, id);
-}
+struct plan_target {
+    uint64_t key; /* 0: the target was named before */
+    uint32_t queue;
+};
 
 struct plan {
-    uint64_t keys[1];   /* for one target; more are on the heap */
-    uint64_t *all_keys; /* 0: the target was named before */
-    uint64_t queues;    /* bit q: some target hashes to queue q */
+    const struct target_space *space;
+    uint32_t app_hash;
+    uint32_t queue_count;
+    struct plan_target one; /* for one target; more are on the heap */
+    struct plan_target *targets;
+    uint64_t queues; /* bit q: some target's home is queue q */
     uint32_t parts;
 };
 
-static void plan_key(struct plan *plan, size_t index, uint64_t key, uint32_t queue_count)
+static void plan_target(struct plan *plan, size_t index, const struct target *target, uint64_t key)
 {
-    plan->all_keys[index] = key;
-    plan->queues |= 1ull << target_queue(key, queue_count);
+    uint32_t queue = target_queue(plan->space, plan->app_hash, target->kind, target->name,
+                                  plan->queue_count);
+    plan->targets[index] = (struct plan_target){key, queue};
+    plan->queues |= 1ull << queue;
+}
+
+static uint64_t plan_key(const struct plan *plan, const struct target *target)
+{
+    return target_key(plan->space, plan->app_hash, target->kind, target->name);
 }
 
 /* Each key once, for each costs the workers a look-up. */
-static int plan_several(struct plan *plan, const struct gateway *gateway, uint32_t app_hash,
-                        const struct push *push, uint32_t queue_count)
+static int plan_several(struct plan *plan, const struct push *push)
 {
     struct u64map known = {0};
     int err = 0;
-    memset(plan->all_keys, 0, sizeof(uint64_t) * push->target_count);
     for (size_t i = 0; i < push->target_count && !err; i++) {
-        const struct target *target = &push->targets[i];
-        uint64_t key = target_key(&gateway->cluster_key, app_hash, target->kind, target->name);
+        uint64_t key = plan_key(plan, &push->targets[i]);
         uint64_t *place = u64map_put(&known, key);
+        plan->targets[i].key = 0;
         if (!place) {
             err = ERR_NO_MEMORY;
         } else if (!*place) {
             *place = 1;
-            plan_key(plan, i, key, queue_count);
+            plan_target(plan, i, &push->targets[i], key);
         }
     }
     u64map_fini(&known);
@@ -222,18 +230,16 @@ static int plan_several(struct plan *plan, const struct gateway *gateway, uint32
 static int make_plan(struct plan *plan, struct worker *worker, uint32_t app_hash,
                      const struct push *push)
 {
-    const struct gateway *gateway = worker->gateway;
-    uint32_t queue_count = shard_get_options(worker->shard)->queues;
+    *plan = (struct plan){.space = &worker->gateway->keys.space,
+                          .app_hash = app_hash,
+                          .queue_count = shard_get_options(worker->shard)->queues,
+                          .targets = &plan->one};
     int err = 0;
-    *plan = (struct plan){.all_keys = plan->keys};
     if (push->target_count > 1) {
-        plan->all_keys = mem_alloc(sizeof(uint64_t) * push->target_count);
-        err = plan->all_keys ? plan_several(plan, gateway, app_hash, push, queue_count)
-                             : ERR_NO_MEMORY;
+        plan->targets = mem_alloc(sizeof(*plan->targets) * push->target_count);
+        err = plan->targets ? plan_several(plan, push) : ERR_NO_MEMORY;
     } else {
-        const struct target *target = &push->targets[0];
-        plan_key(plan, 0, target_key(&gateway->cluster_key, app_hash, target->kind, target->name),
-                 queue_count);
+        plan_target(plan, 0, &push->targets[0], plan_key(plan, &push->targets[0]));
     }
     plan->parts = (uint32_t)__builtin_popcountll(plan->queues);
     return err;
@@ -241,27 +247,27 @@ static int make_plan(struct plan *plan, struct worker *worker, uint32_t app_hash
 
 static void free_plan(struct plan *plan)
 {
-    if (plan->all_keys != plan->keys) {
-        mem_free(plan->all_keys);
+    if (plan->targets != &plan->one) {
+        mem_free(plan->targets);
     }
 }
 
 /* The targets of one queue, moved together. */
 static int encode_part(struct publish_part *part, const struct event *event,
-                       const struct push *push, const struct plan *plan, uint32_t queue_count)
+                       const struct push *push, const struct plan *plan)
 {
     if (push->target_count == 1) {
-        return event_encode(&part->event, event, push->targets, plan->all_keys, 1, push->excepts,
+        return event_encode(&part->event, event, push->targets, &plan->one.key, 1, push->excepts,
                             push->except_count);
     }
     struct target *targets = mem_alloc(sizeof(*targets) * push->target_count);
     uint64_t *keys = mem_alloc(sizeof(*keys) * push->target_count);
     size_t count = 0;
     for (size_t i = 0; targets && keys && i < push->target_count; i++) {
-        uint64_t key = plan->all_keys[i];
-        if (key && target_queue(key, queue_count) == part->queue) {
+        const struct plan_target *planned = &plan->targets[i];
+        if (planned->key && planned->queue == part->queue) {
             targets[count] = push->targets[i];
-            keys[count++] = key;
+            keys[count++] = planned->key;
         }
     }
     int err = count ? event_encode(&part->event, event, targets, keys, count, push->excepts,
@@ -273,16 +279,16 @@ static int encode_part(struct publish_part *part, const struct event *event,
 }
 
 static int encode_parts(struct publish *publish, struct event *event, const struct push *push,
-                        const struct plan *plan, uint32_t queue_count)
+                        const struct plan *plan)
 {
     uint32_t index = 0;
     int err = 0;
     event->parts = (uint8_t)plan->parts;
-    for (uint32_t q = 0; q < queue_count && !err; q++) {
+    for (uint32_t q = 0; q < plan->queue_count && !err; q++) {
         if (plan->queues >> q & 1) {
             event->part = (uint8_t)index;
             publish->parts[index].queue = q;
-            err = encode_part(&publish->parts[index++], event, push, plan, queue_count);
+            err = encode_part(&publish->parts[index++], event, push, plan);
         }
     }
     return err;
@@ -292,6 +298,7 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
                        const struct push *push, const struct push_kind *kind, uint32_t app_hash)
 {
     *event = (struct event){.kind = kind ? kind->kind : EVENT_MESSAGE,
+                            .key_tag = worker->gateway->keys.space.tag,
                             .time_ms = clock_wall_ms(),
                             .id = task->id,
                             .type = push->type,
@@ -308,7 +315,7 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
         event->subject = kind->subject;
     }
     if (push->id.len) {
-        event->id_hash = id_hash(worker->gateway, app_hash, push->id);
+        event->id_hash = event_id_hash(&worker->gateway->keys.space, app_hash, push->id);
         event->body_hash = body_hash(worker->gateway, push);
     }
 }
@@ -364,8 +371,7 @@ static int build(struct push_task *task, const struct push *push, const struct p
     err = task->publish ? attach_receipt(task, push) : ERR_NO_MEMORY;
     if (!err) {
         fill_event(&event, worker, task, push, kind, app_hash);
-        err = encode_parts(task->publish, &event, push, &plan,
-                           shard_get_options(worker->shard)->queues);
+        err = encode_parts(task->publish, &event, push, &plan);
     }
     free_plan(&plan);
     return err;

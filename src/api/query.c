@@ -17,7 +17,7 @@ static void write_session(struct buf *out, struct worker *worker, struct session
     struct sid sid;
     char text[SID_LEN + 1];
     shard_session_sid(worker->shard, session, &sid);
-    sid_format(text, &worker->gateway->sid_key, &sid);
+    sid_format(text, &worker->gateway->keys.sid_keys[0], &sid);
     uint64_t age_ms = worker_now_ms(worker) - (uint64_t)cold->opened_s * 1000;
     buf_append_char(out, '{');
     json_write_string_field(out, STR("sid"), str_make(text, SID_LEN));
@@ -213,7 +213,7 @@ void query_handle_users(struct api_call *call)
 static bool find_sid(struct api_call *call, struct sid *out_sid)
 {
     const struct gateway *gateway = call->worker->gateway;
-    if (sid_parse(out_sid, &gateway->sid_key, call->names[0]) && out_sid->node == gateway->boot &&
+    if (cluster_keys_parse_sid(&gateway->keys, out_sid, call->names[0]) && out_sid->node == gateway->boot &&
         out_sid->worker < gateway->worker_count) {
         return true;
     }
@@ -225,7 +225,7 @@ static void ask_session(struct gather_part *part)
 {
     struct shard *shard = part->worker->shard;
     struct sid sid;
-    sid_parse(&sid, &part->worker->gateway->sid_key, part->gather->name);
+    cluster_keys_parse_sid(&part->worker->gateway->keys, &sid, part->gather->name);
     struct session *session = shard_session_find(shard, sid.slot, sid.generation);
     if (!session || session->app != part->gather->app || session->state < SESSION_REPLAYING ||
         session->state == SESSION_ENDED) {

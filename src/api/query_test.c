@@ -177,7 +177,7 @@ static void a_sid_that_is_none_is_404(void **state)
     char text[SID_LEN + 1];
     struct sid sid;
     gateway_test_open(test, &client, "shop", "42", "[]");
-    assert_true(sid_parse(&sid, &test->gateway->sid_key, str_of(client.sid)));
+    assert_true(sid_parse(&sid, &test->gateway->keys.sid_keys[0], str_of(client.sid)));
     ask_sid(test, "GET", "s_1", 404);
     ask_sid(test, "DELETE", "x", 404);
 
@@ -190,7 +190,7 @@ static void a_sid_that_is_none_is_404(void **state)
     others[2].slot += 1000000;
     others[3].generation++;
     for (int i = 0; i < 4; i++) {
-        sid_format(text, &test->gateway->sid_key, &others[i]);
+        sid_format(text, &test->gateway->keys.sid_keys[0], &others[i]);
         ask_sid(test, "GET", text, 404);
         gateway_test_says_code(test, "session_not_found");
     }

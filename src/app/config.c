@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/config_bus.h"
 #include "app/config_env.h"
 #include "app/config_read.h"
 #include "app/config_rules.h"
@@ -35,6 +36,7 @@ static int parse(struct settings **out_settings, struct str yaml, char *const *e
     }
     if (!err) {
         config_env_apply(&reader, env);
+        config_bus_read(&reader, &tree, env);
         config_rules_check(&reader, &tree);
     }
     if (reader.has_inline_secret && stat && (stat->st_mode & (S_IRGRP | S_IROTH))) {
@@ -139,16 +141,36 @@ static bool differs(const struct config_visit *visit, const uint8_t *a, const ui
     }
 }
 
+static void append_name(struct difference *difference, const char *start, const char *name)
+{
+    buf_printf(difference->out, "%s%s%s", difference->has_one ? ", " : "", start, name);
+    difference->has_one = true;
+}
+
 static bool append_difference(void *arg, const struct config_visit *visit)
 {
     struct difference *difference = arg;
     if (config_visit_is_single(visit) && visit->key->needs_restart &&
         differs(visit, difference->old_settings + visit->offset,
                 difference->new_settings + visit->offset)) {
-        buf_printf(difference->out, "%s%s", difference->has_one ? ", " : "", visit->path);
-        difference->has_one = true;
+        append_name(difference, "", visit->path);
     }
     return false;
+}
+
+/* Of another engine it is said already that the engine is another. */
+static void append_bus_differences(struct difference *difference, const struct settings_bus *a,
+                                   const struct settings_bus *b)
+{
+    const struct bus_engine *engine = bus_engine_find(a->engine);
+    if (!str_equal(a->engine, b->engine) || !a->values || !b->values) {
+        return;
+    }
+    for (size_t i = 0; i < engine->option_count; i++) {
+        if (!config_bus_equal(&a->values[i], &b->values[i])) {
+            append_name(difference, "bus.", engine->options[i].name);
+        }
+    }
 }
 
 void config_reload_diff(const struct settings *old_settings, const struct settings *new_settings,
@@ -157,4 +179,5 @@ void config_reload_diff(const struct settings *old_settings, const struct settin
     struct difference difference = {(const uint8_t *)old_settings, (const uint8_t *)new_settings,
                                     needs_restart, false};
     config_schema_visit(append_difference, &difference);
+    append_bus_differences(&difference, &old_settings->bus, &new_settings->bus);
 }

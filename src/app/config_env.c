@@ -6,6 +6,9 @@
 
 static const struct str prefix = {"TIDEGATE_", sizeof("TIDEGATE_") - 1};
 
+/* What is no key of all engines is for config_bus.h to judge. */
+static const struct str bus_prefix = {"TIDEGATE_BUS_", sizeof("TIDEGATE_BUS_") - 1};
+
 static const char *const command_line_names[] = {"TIDEGATE_API_KEY", "TIDEGATE_TOKEN",
                                                  "TIDEGATE_CONFIG", "TIDEGATE_URL", NULL};
 
@@ -136,7 +139,7 @@ static void apply_one(struct config_reader *reader, struct str variable)
         search.value = STR("");
     }
     config_schema_visit(set_if_named, &search);
-    if (!search.is_found) {
+    if (!search.is_found && !str_starts_with(search.name, bus_prefix)) {
         refuse_unknown(&search);
     }
 }

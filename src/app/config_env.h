@@ -6,7 +6,8 @@
 #include "app/config_read.h"
 
 /* env is an environ; may be NULL. A TIDEGATE_ variable that is neither a key's nor one of the
- * command line's own (TIDEGATE_API_KEY, _TOKEN, _CONFIG, _URL) is a mistake. Its value is not
+ * command line's own (TIDEGATE_API_KEY, _TOKEN, _CONFIG, _URL) is a mistake, but for those that
+ * begin with TIDEGATE_BUS_: config_bus_read judges them. Its value is not
  * repeated when its name is unknown: it may be a secret in the wrong place. */
 void config_env_apply(struct config_reader *reader, char *const *env);
 

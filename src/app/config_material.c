@@ -58,8 +58,6 @@ void config_scopes_read(struct config_reader *reader, const struct config_key *k
 
 /* --- Contents of keys and secrets --- */
 
-typedef const char *check_fn(struct str text); /* NULL, or what is wrong with it */
-
 static const char *check_secret(struct str text)
 {
     return text.len >= SECRET_MIN ? NULL : "expected a secret of 32 bytes or more";
@@ -92,7 +90,7 @@ static const char *check_jwks(struct str text)
 
 /* The text goes to *out_material when check likes it. */
 static void keep(struct config_reader *reader, const struct config_node *node, struct str text,
-                 check_fn *check, struct str *out_material)
+                 config_check_fn *check, struct str *out_material)
 {
     const char *problem = check(text);
     if (problem) {
@@ -172,7 +170,7 @@ static void resolve(struct config_reader *reader, struct str name, char out[PATH
 }
 
 static void read_file(struct config_reader *reader, const struct config_node *node, bool is_secret,
-                      check_fn *check, struct str *out_material)
+                      config_check_fn *check, struct str *out_material)
 {
     if (!is_filled_scalar(reader, node, "the name of a file")) {
         return;
@@ -206,6 +204,12 @@ static void read_file(struct config_reader *reader, const struct config_node *no
     buf_fini(&text);
 }
 
+void config_secret_file_take(struct config_reader *reader, const struct config_node *node,
+                             config_check_fn *check, struct str *out_secret)
+{
+    read_file(reader, node, true, check, out_secret);
+}
+
 /* --- Keys of tokens --- */
 
 void config_secret_read(struct config_reader *reader, const struct config_key *key,
@@ -220,7 +224,8 @@ void config_secret_read(struct config_reader *reader, const struct config_key *k
 }
 
 static void jwt_file(struct config_reader *reader, const struct config_node *node,
-                     struct settings_jwt_key *jwt_key, enum settings_key_kind kind, check_fn *check)
+                     struct settings_jwt_key *jwt_key, enum settings_key_kind kind,
+                     config_check_fn *check)
 {
     jwt_key->kind = kind;
     if (node->kind == CONFIG_NODE_SCALAR) {

@@ -5,6 +5,8 @@
 #ifndef TIDEGATE_APP_CONFIG_MATERIAL_H
 #define TIDEGATE_APP_CONFIG_MATERIAL_H
 
+#include "base/str.h"
+
 struct config_reader;
 struct config_key;
 struct config_node;
@@ -28,6 +30,12 @@ config_read_fn config_jwk_read;
 config_read_fn config_jwks_file_read;
 config_read_fn config_jwks_url_read;
 config_finish_fn config_jwt_key_finish; /* one source, an algorithm that fits it */
+
+/* The text of the file that node names, without its line end, goes to *out_secret when check finds
+ * nothing wrong with it; check returns what to say else, without the secret. */
+typedef const char *config_check_fn(struct str text);
+void config_secret_file_take(struct config_reader *reader, const struct config_node *node,
+                             config_check_fn *check, struct str *out_secret);
 
 /* object: struct settings_secret */
 config_read_fn config_cluster_file_read;

@@ -48,8 +48,8 @@ void config_read_expected(struct config_reader *reader, const struct config_node
     config_read_mistake(reader, node->place, "expected %s, got %s", expected, got);
 }
 
-static void expected_of_key(struct config_reader *reader, const struct config_key *key,
-                            const struct config_node *node)
+void config_read_expected_of(struct config_reader *reader, const struct config_key *key,
+                             const struct config_node *node)
 {
     struct buf expected = {0};
     config_key_expected(key, &expected);
@@ -72,11 +72,8 @@ struct str config_read_copy(struct config_reader *reader, struct str text)
 
 /* --- The path of the key that is being read --- */
 
-static size_t enter(struct config_reader *reader, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-/* Returns what leave needs. The depth of the schema bounds the path; snprintf cuts it anyway. */
-static size_t enter(struct config_reader *reader, const char *format, ...)
+/* The depth of the schema bounds the path; snprintf cuts it anyway. */
+size_t config_read_enter(struct config_reader *reader, const char *format, ...)
 {
     size_t before = reader->path_len;
     size_t room = sizeof(reader->path) - before;
@@ -88,7 +85,7 @@ static size_t enter(struct config_reader *reader, const char *format, ...)
     return before;
 }
 
-static void leave(struct config_reader *reader, size_t before)
+void config_read_leave(struct config_reader *reader, size_t before)
 {
     reader->path_len = before;
     reader->path[before] = '\0';
@@ -162,7 +159,7 @@ static void read_value(struct config_reader *reader, const struct config_key *ke
     if (err == ERR_NO_MEMORY) {
         reader->err = err;
     } else if (err) {
-        expected_of_key(reader, key, node);
+        config_read_expected_of(reader, key, node);
     }
 }
 
@@ -176,12 +173,13 @@ static bool make_items(struct config_reader *reader, const struct config_key *ke
         count++;
     }
     if (node->kind != CONFIG_NODE_LIST) {
-        expected_of_key(reader, key, node);
+        config_read_expected_of(reader, key, node);
         return false;
     }
-    if (count > key->max) {
-        config_read_mistake(reader, node->place, "expected at most %zu items, got %zu",
-                            (size_t)key->max, count);
+    if (count < key->min || count > key->max) {
+        config_read_mistake(reader, node->place, "expected at %s %zu items, got %zu",
+                            count < key->min ? "least" : "most",
+                            (size_t)(count < key->min ? key->min : key->max), count);
         return false;
     }
     void *items = settings_array(reader->settings, count, size);
@@ -208,8 +206,8 @@ static void read_item(struct config_reader *reader, const struct config_key *key
     }
 }
 
-static void read_list(struct config_reader *reader, const struct config_key *key,
-                      const struct config_node *node, uint8_t *object)
+void config_read_list(struct config_reader *reader, const struct config_key *key,
+                      const struct config_node *node, void *object)
 {
     size_t size = key->type == CONFIG_TEXTS ? sizeof(struct str) : key->map->size;
     void *items;
@@ -219,12 +217,12 @@ static void read_list(struct config_reader *reader, const struct config_key *key
     }
     size_t i = 0;
     for (const struct config_node *child = node->first; child; child = child->next, i++) {
-        size_t before = enter(reader, "[%zu]", i);
+        size_t before = config_read_enter(reader, "[%zu]", i);
         read_item(reader, key, child, (uint8_t *)items + i * size);
-        leave(reader, before);
+        config_read_leave(reader, before);
     }
-    memcpy(object + key->offset, &items, sizeof(items));
-    memcpy(object + key->count_offset, &count, sizeof(count));
+    memcpy((uint8_t *)object + key->offset, &items, sizeof(items));
+    memcpy((uint8_t *)object + key->count_offset, &count, sizeof(count));
 }
 
 static void read_key(struct config_reader *reader, const struct config_key *key,
@@ -233,7 +231,7 @@ static void read_key(struct config_reader *reader, const struct config_key *key,
     switch (key->type) {
     case CONFIG_MAP: config_read_map(reader, key->map, node, object + key->offset); break;
     case CONFIG_MAPS:
-    case CONFIG_TEXTS: read_list(reader, key, node, object); break;
+    case CONFIG_TEXTS: config_read_list(reader, key, node, object); break;
     case CONFIG_CUSTOM: key->read(reader, key, node, object); break;
     default: read_value(reader, key, node, object + key->offset); break;
     }
@@ -248,10 +246,13 @@ static void read_member(struct config_reader *reader, const struct config_map *m
         i++;
     }
     if (i == map->key_count) {
-        refuse_unknown(reader, map, node);
+        if (!map->is_open) {
+            refuse_unknown(reader, map, node);
+        }
         return;
     }
-    size_t before = enter(reader, "%s%s", reader->path_len > 0 ? "." : "", map->keys[i].name);
+    size_t before = config_read_enter(reader, "%s%s", reader->path_len > 0 ? "." : "",
+                                      map->keys[i].name);
     if (seen[i]) {
         config_read_mistake(reader, node->key_place, "set twice; first on line %u",
                             seen[i]->key_place.line);
@@ -259,7 +260,7 @@ static void read_member(struct config_reader *reader, const struct config_map *m
         seen[i] = node;
         read_key(reader, &map->keys[i], node, object);
     }
-    leave(reader, before);
+    config_read_leave(reader, before);
 }
 
 void config_read_map(struct config_reader *reader, const struct config_map *map,

@@ -22,10 +22,20 @@ struct config_reader {
 void config_read_map(struct config_reader *reader, const struct config_map *map,
                      const struct config_node *node, void *object);
 
+/* A list (CONFIG_TEXTS, CONFIG_MAPS): its items and their count, at the key's offsets in object; a
+ * null node and a mistake leave it alone. */
+void config_read_list(struct config_reader *reader, const struct config_key *key,
+                      const struct config_node *node, void *object);
+
 /* One value, from whatever source, into the field at value. 0, ERR_SYNTAX when it isn't what
  * config_key_expected says, ERR_NO_MEMORY. Texts are copied into settings. */
 int config_value_parse(const struct config_key *key, struct str text, struct settings *settings,
                        void *value);
+
+/* Lengthens the path that is being read; what enter returns makes leave shorten it again. */
+size_t config_read_enter(struct config_reader *reader, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void config_read_leave(struct config_reader *reader, size_t before);
 
 /* A mistake or warning at place, about the path that is being read. */
 void config_read_mistake(struct config_reader *reader, struct config_place place,
@@ -36,6 +46,10 @@ void config_read_warning(struct config_reader *reader, struct config_place place
 /* `expected EXPECTED, got "…"`, or `got a list`, `got nothing` by the node's kind. */
 void config_read_expected(struct config_reader *reader, const struct config_node *node,
                           const char *expected);
+
+/* The same for what config_key_expected says of key. */
+void config_read_expected_of(struct config_reader *reader, const struct config_key *key,
+                             const struct config_node *node);
 
 /* Copies text into the settings; on failure notes reader->err and gives an empty text. */
 struct str config_read_copy(struct config_reader *reader, struct str text);

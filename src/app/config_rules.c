@@ -1,5 +1,9 @@
 #include "app/config_rules.h"
 
+#include <stdio.h>
+
+#include "bus/bus.h"
+
 struct rules {
     struct config_reader *reader;
     const struct config_tree *tree;
@@ -76,6 +80,21 @@ static void check_limits(const struct rules *rules)
     }
 }
 
+/* Without one, each node would draw its own: no grant of one would hold on another, and each would
+ * look for other keys than the rest. */
+static void check_shared_secret(const struct rules *rules)
+{
+    const struct bus_engine *engine = bus_engine_find(rules->settings->bus.engine);
+    if (engine->nodes && rules->settings->cluster.secret_count == 0) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "the engine %s needs a secret that all nodes share: make a file with "
+                 "`openssl rand -hex 32`, and name it in an item with \"id\" and \"file\"",
+                 engine->name);
+        mistake(rules, "cluster.secrets", false, text);
+    }
+}
+
 static void check_secret_ids(const struct rules *rules)
 {
     const struct settings_cluster *cluster = &rules->settings->cluster;
@@ -132,6 +151,7 @@ void config_rules_check(struct config_reader *reader, const struct config_tree *
     check_listeners(&rules);
     check_debug(&rules);
     check_limits(&rules);
+    check_shared_secret(&rules);
     check_secret_ids(&rules);
     check_app_names(&rules);
     check_key_hashes(&rules);

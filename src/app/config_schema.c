@@ -13,9 +13,9 @@ enum {
 
 #define FIELD(structure, field) .offset = offsetof(struct structure, field)
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
-#define MAP_OF(structure, keys)                              \
-    {                                                        \
-        (keys), LENGTH(keys), sizeof(struct structure), NULL \
+#define MAP_OF(structure, table)                                                      \
+    {                                                                                 \
+        .keys = (table), .key_count = LENGTH(table), .size = sizeof(struct structure) \
     }
 
 static const struct config_key listen_keys[] = {
@@ -33,7 +33,10 @@ static const struct config_key listen_keys[] = {
 
 static const struct config_key bus_keys[] = {
     {"engine", CONFIG_TEXT, FIELD(settings_bus, engine), .text = &config_text_engine,
-     .needs_restart = true, .help = "What carries events between nodes. memory: one node."},
+     .needs_restart = true,
+     .help =
+         "What carries events between nodes; memory is for one node alone. Each has keys of its "
+         "own, below."},
     {"queues", CONFIG_COUNT, FIELD(settings_bus, queues), .min = 1, .max = 64,
      .needs_restart = true, .help = "Ordered queues that keys are spread over."},
     {"publish_timeout", CONFIG_TIME, FIELD(settings_bus, publish_timeout_ms), .min = 100,
@@ -146,11 +149,15 @@ static const struct config_key debug_keys[] = {
 static const struct config_key cluster_keys[] = {
     {"name", CONFIG_TEXT, FIELD(settings_cluster, name), .text = &config_text_name,
      .needs_restart = true, .help = "Nodes of one name belong together."},
+    {"node", CONFIG_TEXT, FIELD(settings_cluster, node), .text = &config_text_node,
+     .needs_restart = true,
+     .help = "This node's name, for people and brokers; \"\" takes the host's. No two nodes should "
+             "share one."},
     {"secrets", CONFIG_MAPS, FIELD(settings_cluster, secrets),
      .count_offset = offsetof(struct settings_cluster, secret_count), .max = 2,
      .map = &config_schema_secrets,
-     .help = "Sign tickets and grants; needed for more than one node. The first signs, all verify: "
-             "two at once for a rotation."},
+     .help = "Sign tickets and grants; required with every engine but memory, the same on all "
+             "nodes. The first signs, all verify: two at once for a rotation."},
 };
 
 static const struct config_key heartbeat_keys[] = {
@@ -174,7 +181,10 @@ static const struct config_key log_keys[] = {
 };
 
 static const struct config_map listen_map = MAP_OF(settings_listen, listen_keys);
-static const struct config_map bus_map = MAP_OF(settings_bus, bus_keys);
+const struct config_map config_schema_bus = {.keys = bus_keys,
+                                             .key_count = LENGTH(bus_keys),
+                                             .size = sizeof(struct settings_bus),
+                                             .is_open = true};
 static const struct config_map window_map = MAP_OF(settings_window, window_keys);
 static const struct config_map limits_map = MAP_OF(settings_limits, limits_keys);
 static const struct config_map compression_map = MAP_OF(settings_compression, compression_keys);
@@ -193,7 +203,8 @@ static const struct config_key root_keys[] = {
     {"workers", CONFIG_COUNT, FIELD(settings, workers), .max = 256, .zero = "one a core",
      .needs_restart = true, .help = "Threads that hold the connections."},
     SECTION(listen, "Addresses: \"127.0.0.1:8080\", \"[::1]:8080\", \":8080\" for all."),
-    SECTION(bus, "The engine that carries events between nodes."),
+    {"bus", CONFIG_MAP, FIELD(settings, bus), .map = &config_schema_bus,
+     .help = "The engine that carries events between nodes."},
     SECTION(window, "This node's memory of recent messages, from which clients resume."),
     SECTION(limits, "Everything that a peer can make grow."),
     SECTION(compression, "Compression of what goes to clients."),

@@ -56,11 +56,13 @@ struct config_map {
     size_t size; /* of the struct */
     /* May refuse combinations, after all keys of node were read. May be NULL. */
     void (*finish)(struct config_reader *reader, const struct config_node *node, void *object);
+    bool is_open; /* keys that are not in the table are left to somebody else */
 };
 
 enum { CONFIG_KEYS_MAX = 64 }; /* of one map */
 
 extern const struct config_map config_schema;         /* fills struct settings */
+extern const struct config_map config_schema_bus;     /* struct settings_bus; open: config_bus.h */
 extern const struct config_map config_schema_app;     /* struct settings_app; config_schema_app.c */
 extern const struct config_map config_schema_secrets; /* struct settings_secret; there too */
 

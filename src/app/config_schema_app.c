@@ -22,8 +22,9 @@ static const struct config_key api_key_keys[] = {
      .help = "What it may do: a list of push, read, kick, ticket, admin.",
      .example = "[push, read]"},
 };
-static const struct config_map api_key_map = {api_key_keys, LENGTH(api_key_keys),
-                                              sizeof(struct settings_api_key), NULL};
+static const struct config_map api_key_map = {.keys = api_key_keys,
+                                              .key_count = LENGTH(api_key_keys),
+                                              .size = sizeof(struct settings_api_key)};
 
 static const char *const algs[] = {"auto", "HS256", "RS256", "ES256", "EdDSA", NULL};
 
@@ -54,8 +55,10 @@ static const struct config_key jwt_key_keys[] = {
     {"refresh", CONFIG_TIME, FIELD(settings_jwt_key, refresh_ms), .min = 10 * 1000, .max = DAY,
      .help = "How often to fetch it (10m).", .example = "10m"},
 };
-static const struct config_map jwt_key_map = {
-    jwt_key_keys, LENGTH(jwt_key_keys), sizeof(struct settings_jwt_key), config_jwt_key_finish};
+static const struct config_map jwt_key_map = {.keys = jwt_key_keys,
+                                              .key_count = LENGTH(jwt_key_keys),
+                                              .size = sizeof(struct settings_jwt_key),
+                                              .finish = config_jwt_key_finish};
 
 static const struct config_key jwt_keys[] = {
     {"issuer", CONFIG_TEXT, FIELD(settings_jwt, issuer), .text = &config_text_any,
@@ -69,8 +72,8 @@ static const struct config_key jwt_keys[] = {
      .map = &jwt_key_map,
      .help = "Keys that tokens are verified with; each has one source. None: no tokens."},
 };
-static const struct config_map jwt_map = {jwt_keys, LENGTH(jwt_keys), sizeof(struct settings_jwt),
-                                          NULL};
+static const struct config_map jwt_map = {
+    .keys = jwt_keys, .key_count = LENGTH(jwt_keys), .size = sizeof(struct settings_jwt)};
 
 static const struct config_key trusted_header_keys[] = {
     {"name", CONFIG_TEXT, FIELD(settings_trusted_header, name), .text = &config_text_token,
@@ -81,9 +84,10 @@ static const struct config_key trusted_header_keys[] = {
      .help = "Addresses of that proxy; from others the header is ignored.",
      .example = "[127.0.0.0/8]"},
 };
-static const struct config_map trusted_header_map = {
-    trusted_header_keys, LENGTH(trusted_header_keys), sizeof(struct settings_trusted_header),
-    config_trusted_header_finish};
+static const struct config_map trusted_header_map = {.keys = trusted_header_keys,
+                                                     .key_count = LENGTH(trusted_header_keys),
+                                                     .size = sizeof(struct settings_trusted_header),
+                                                     .finish = config_trusted_header_finish};
 
 static const struct config_key auth_keys[] = {
     {"jwt", CONFIG_MAP, FIELD(settings_auth, jwt), .map = &jwt_map, .help = "Tokens (JWT)."},
@@ -95,8 +99,10 @@ static const struct config_key auth_keys[] = {
     {"anonymous", CONFIG_BOOL, FIELD(settings_auth, anonymous),
      .help = "Let clients in that show nothing; they are nobody's sessions.", .example = "false"},
 };
-static const struct config_map auth_map = {auth_keys, LENGTH(auth_keys),
-                                           sizeof(struct settings_auth), config_auth_finish};
+static const struct config_map auth_map = {.keys = auth_keys,
+                                           .key_count = LENGTH(auth_keys),
+                                           .size = sizeof(struct settings_auth),
+                                           .finish = config_auth_finish};
 
 static const struct config_key groups_keys[] = {
     {"join", CONFIG_TEXTS, FIELD(settings_app, join_patterns),
@@ -105,8 +111,8 @@ static const struct config_key groups_keys[] = {
              "API.",
      .example = "[\"room:*\"]"},
 };
-static const struct config_map groups_map = {groups_keys, LENGTH(groups_keys),
-                                             sizeof(struct settings_app), NULL};
+static const struct config_map groups_map = {
+    .keys = groups_keys, .key_count = LENGTH(groups_keys), .size = sizeof(struct settings_app)};
 
 static const struct config_key app_keys[] = {
     {"name", CONFIG_TEXT, FIELD(settings_app, name), .required = true, .text = &config_text_name,
@@ -122,8 +128,10 @@ static const struct config_key app_keys[] = {
      .example = "[\"https://www.example.com\"]"},
     {"groups", CONFIG_MAP, .offset = 0, .map = &groups_map, .help = "Rules for groups."},
 };
-const struct config_map config_schema_app = {app_keys, LENGTH(app_keys),
-                                             sizeof(struct settings_app), config_app_finish};
+const struct config_map config_schema_app = {.keys = app_keys,
+                                             .key_count = LENGTH(app_keys),
+                                             .size = sizeof(struct settings_app),
+                                             .finish = config_app_finish};
 
 static const struct config_key secret_keys[] = {
     {"id", CONFIG_TEXT, FIELD(settings_secret, id), .required = true, .text = &config_text_name,
@@ -134,5 +142,7 @@ static const struct config_key secret_keys[] = {
     {"secret", CONFIG_CUSTOM, .read = config_cluster_secret_read,
      .help = "The secret itself. For tests; file is safer.", .example = "…"},
 };
-const struct config_map config_schema_secrets = {
-    secret_keys, LENGTH(secret_keys), sizeof(struct settings_secret), config_cluster_secret_finish};
+const struct config_map config_schema_secrets = {.keys = secret_keys,
+                                                 .key_count = LENGTH(secret_keys),
+                                                 .size = sizeof(struct settings_secret),
+                                                 .finish = config_cluster_secret_finish};

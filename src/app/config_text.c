@@ -48,6 +48,16 @@ static bool is_name(struct str text)
            is_made_of(text, "._-");
 }
 
+static bool is_filled(struct str text)
+{
+    return text.len > 0 && is_any(text);
+}
+
+static bool is_node(struct str text)
+{
+    return text.len == 0 || is_name(text);
+}
+
 static bool is_address(struct str text)
 {
     struct addr addr;
@@ -159,9 +169,13 @@ bool config_address_is_local(struct str text)
 }
 
 const struct config_text config_text_any = {"a text without control characters", is_any, NULL};
+const struct config_text config_text_filled = {
+    "a text of 1 to 1024 bytes without control characters", is_filled, NULL};
 const struct config_text config_text_label = {"a text of 1 to 64 bytes", is_label, NULL};
 const struct config_text config_text_name = {
     "a name of up to 64 letters, digits, \".\", \"_\" and \"-\"", is_name, NULL};
+const struct config_text config_text_node = {
+    "a name of up to 64 letters, digits, \".\", \"_\" and \"-\", or \"\"", is_node, NULL};
 const struct config_text config_text_address = {
     "an address such as \"127.0.0.1:8080\", \"[::1]:8080\" or \":8080\"", is_address, NULL};
 const struct config_text config_text_prefix = {"a prefix such as \"10.0.0.0/8\" or \"fd00::/8\"",

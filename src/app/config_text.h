@@ -14,7 +14,9 @@ struct config_text {
 };
 
 extern const struct config_text config_text_any;     /* no control bytes, up to 1024 bytes */
+extern const struct config_text config_text_filled;  /* the same, and not empty */
 extern const struct config_text config_text_name;    /* apps, clusters, secrets: "shop-eu" */
+extern const struct config_text config_text_node;    /* a name, or "" for the host's */
 extern const struct config_text config_text_label;   /* for people: any, but not empty */
 extern const struct config_text config_text_address; /* "127.0.0.1:8080", "" */
 extern const struct config_text config_text_prefix;  /* "10.0.0.0/8" */

@@ -32,6 +32,10 @@ static bool in_range(const struct config_key *key, uint64_t value)
 static int parse_into_number(const struct config_key *key, struct str text, uint64_t *out_value)
 {
     uint64_t value;
+    if (key->zero && str_equal(text, str_of(key->zero))) {
+        *out_value = 0;
+        return 0;
+    }
     if (numbers[key->type].parse(text, &value) != 0 || !in_range(key, value)) {
         return ERR_SYNTAX;
     }

@@ -1,6 +1,7 @@
 /* The walk over the schema, and the reference page, which is one such walk. */
 #include <stdio.h>
 
+#include "app/config_bus.h"
 #include "app/config_env.h"
 #include "app/config_schema.h"
 #include "base/err.h"
@@ -57,6 +58,7 @@ static const char preamble[] =
     "- A single value outside lists can be set by an environment variable, which wins over the "
     "file:\n  `TIDEGATE_LIMITS_MESSAGE=1MiB` is `limits.message`. An unknown `TIDEGATE_` variable "
     "is a mistake.\n"
+    "- What 0 means may be written in its place: `sessions: no limit`.\n"
     "- File names start at the folder of the configuration. The files are read when the "
     "configuration is.\n"
     "- SIGHUP reads everything again. A file with mistakes changes nothing, and so does one that "
@@ -65,6 +67,7 @@ static const char preamble[] =
 struct page {
     struct buf *out;
     const struct settings *defaults;
+    const struct config_map *section; /* the one whose rows are being written */
 };
 
 static void append_default(const struct page *page, const struct config_visit *visit)
@@ -99,10 +102,47 @@ static void append_section(struct buf *out, const struct config_visit *visit)
     buf_printf(out, "\n## `%s`\n\n%s\n\n%s", visit->path, visit->key->help, table_head);
 }
 
+static void append_option(struct buf *out, const struct bus_option *option)
+{
+    const struct config_key key = config_bus_key(option);
+    buf_printf(out, "| `bus.%s` | ", option->name);
+    if (option->initial) {
+        buf_printf(out, "`%s` ", option->initial);
+    } else if (option->example) {
+        buf_printf(out, "%s`%s` ", option->required ? "required, like " : "like ", option->example);
+    }
+    buf_append_str(out, STR("| "));
+    config_key_expected(&key, out);
+    buf_printf(out, " | %s", option->help);
+    if (option->type == BUS_OPTION_SECRET) {
+        buf_printf(out, " Or `bus.%s_file`: a file that holds it.", option->name);
+    }
+    buf_append_str(out, STR(" *Needs a restart.* |\n"));
+}
+
+/* A table for each engine that has keys of its own. */
+static void append_engines(struct buf *out)
+{
+    const struct bus_engine *engine;
+    for (size_t i = 0; (engine = bus_engine_at(i)); i++) {
+        if (engine->option_count > 0) {
+            buf_printf(out, "\n### With `engine: %s`\n\nSee [bus-%s.md](bus-%s.md).\n\n%s",
+                       engine->name, engine->name, engine->name, table_head);
+        }
+        for (size_t k = 0; k < engine->option_count; k++) {
+            append_option(out, &engine->options[k]);
+        }
+    }
+}
+
 static bool append_visit(void *arg, const struct config_visit *visit)
 {
-    const struct page *page = arg;
+    struct page *page = arg;
     if (visit->key->map && !strchr(visit->path, '.')) {
+        if (page->section == &config_schema_bus) {
+            append_engines(page->out);
+        }
+        page->section = visit->key->map;
         append_section(page->out, visit);
     } else if (visit->key->type != CONFIG_MAP) {
         append_row(page, visit);
@@ -117,10 +157,10 @@ int config_schema_markdown(struct buf *out)
     if (err) {
         return err;
     }
-    const struct page page = {out, defaults};
+    struct page page = {out, defaults, NULL};
     buf_append_str(out, str_of(preamble));
     buf_append_str(out, str_of(table_head));
-    config_schema_visit(append_visit, (void *)&page);
+    config_schema_visit(append_visit, &page);
     settings_unref(defaults);
     return buf_err(out);
 }

@@ -8,6 +8,7 @@
 #include "app/config_tree.h"
 #include "app/config_try.h"
 #include "base/mem.h"
+#include "bus/bus.h"
 
 static void read_document(const char *path, struct buf *out)
 {
@@ -175,6 +176,85 @@ static void the_options_that_are_off_are_right_but_for_their_files(void **state)
     buf_fini(&yaml);
 }
 
+/* What the file has behind "  #engine: NAME": lines of "  #key: value", as the section `bus`. */
+static void collect_bus_example(struct str text, const char *engine, struct buf *out)
+{
+    struct str line;
+    char first[64];
+    bool is_inside = false;
+    snprintf(first, sizeof(first), "  #engine: %s", engine);
+    while (str_split(&text, '\n', &line)) {
+        bool is_off = str_starts_with(line, STR("  #"));
+        bool is_key = is_off && line.len > 3 && islower((unsigned char)line.ptr[3]);
+        if (str_starts_with(line, STR("  #engine: "))) {
+            is_inside = str_equal(line, str_of(first));
+        }
+        is_inside = is_inside && is_off;
+        if (is_inside && is_key) {
+            buf_printf(out, "  %.*s\n", STR_ARG(str_make(line.ptr + 3, line.len - 3)));
+        }
+    }
+}
+
+static void must_have_option(const struct bus_engine *engine, const struct bus_option *option,
+                             const struct config_node *section)
+{
+    char file[64];
+    snprintf(file, sizeof(file), "%s_file", option->name);
+    const struct config_node *node = config_tree_child(section, str_of(option->name));
+    if (!node && option->type == BUS_OPTION_SECRET) {
+        node = config_tree_child(section, str_of(file));
+    }
+    if (!node) {
+        print_error("config/tidegate.yaml doesn't mention bus.%s of %s\n", option->name,
+                    engine->name);
+        fail();
+    }
+    if (option->initial && !str_equal(node->text, str_of(option->initial))) {
+        print_error("bus.%s of %s: %s in the file, %s in the code\n", option->name, engine->name,
+                    node->text.ptr, option->initial);
+        fail();
+    }
+}
+
+static void check_bus_example(const struct bus_engine *engine, struct str file)
+{
+    struct buf yaml = {0};
+    struct config_tree tree;
+    struct config_report report;
+    struct settings *settings = NULL;
+    buf_append_str(&yaml, STR("cluster: {secrets: [{id: a, secret: "
+                              "0123456789abcdef0123456789abcdef}]}\nbus:\n"));
+    collect_bus_example(file, engine->name, &yaml);
+    config_report_init(&report, STR("config/tidegate.yaml"));
+    assert_int_equal(config_tree_parse(&tree, buf_str(&yaml), &report), 0);
+    for (size_t i = 0; i < engine->option_count; i++) {
+        must_have_option(engine, &engine->options[i], config_tree_find(&tree, STR("bus")));
+    }
+    config_parse(&settings, buf_str(&yaml), NULL, &report);
+    for (size_t i = 0; i < report.count; i++) {
+        print_message("%s: %s\n", report.remarks[i].key, report.remarks[i].text);
+        assert_non_null(strstr(report.remarks[i].text, "No such file"));
+    }
+    settings_unref(settings);
+    config_report_fini(&report);
+    config_tree_fini(&tree);
+    buf_fini(&yaml);
+}
+
+static void the_commented_file_has_an_example_of_each_engine(void **state)
+{
+    struct buf text;
+    const struct bus_engine *engine;
+    read_document("config/tidegate.yaml", &text);
+    for (size_t i = 0; (engine = bus_engine_at(i)); i++) {
+        if (engine->option_count > 0) {
+            check_bus_example(engine, buf_str(&text));
+        }
+    }
+    buf_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +262,7 @@ int main(void)
         cmocka_unit_test(a_page_that_finds_no_memory_fails),
         cmocka_unit_test(the_commented_file_has_the_defaults),
         cmocka_unit_test(the_commented_file_mentions_every_key),
+        cmocka_unit_test(the_commented_file_has_an_example_of_each_engine),
         cmocka_unit_test(the_options_that_are_off_are_right_but_for_their_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

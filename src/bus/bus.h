@@ -97,13 +97,17 @@ enum bus_option_type {
     BUS_OPTION_CHOICE, /* an index into choices */
 };
 
+enum { BUS_MAX_OPTIONS = 32, BUS_OPTION_NAME_MAX = 32 /* bytes */ };
+
 struct bus_option {
-    const char *name;
+    const char *name; /* of a-z, 0-9 and _ */
     enum bus_option_type type;
-    bool required;
-    const char *initial;        /* what it is when nobody says, as in the file; NULL: nothing */
+    bool required;              /* without initial; a text or list must not be empty then */
+    const char *initial;        /* what it is when nobody says, as in the file; NULL: nothing, which
+                                 * only texts and lists can be */
     uint64_t min, max;          /* of a number; of the items of a list */
-    const char *zero;           /* what 0 means when it is below min; NULL: it is not allowed */
+    const char *zero;           /* what 0 means when it is below min ("never", which may be written
+                                 * too); NULL: it is not allowed */
     const char *const *choices; /* ends with NULL */
     const char *help;           /* one line for the reference page */
     const char *example;        /* for a key without initial */
@@ -171,6 +175,9 @@ struct bus {
     uint64_t layout; /* a hash of what all nodes must have alike: name of the topic, brokers, … */
     struct bus_stats stats;
 };
+
+/* The engines in the order of engines.c, memory first; NULL behind the last. */
+const struct bus_engine *bus_engine_at(size_t index);
 
 /* NULL when no engine has that name. */
 const struct bus_engine *bus_engine_find(struct str name);

@@ -6,17 +6,7 @@ static const struct bus_engine *const engines[] = {
 
 enum { ENGINE_COUNT = sizeof(engines) / sizeof(engines[0]) };
 
-const struct bus_engine *bus_engine_find(struct str name)
+const struct bus_engine *bus_engine_at(size_t index)
 {
-    for (int i = 0; i < ENGINE_COUNT; i++) {
-        if (str_equal(name, str_of(engines[i]->name))) {
-            return engines[i];
-        }
-    }
-    return NULL;
-}
-
-const char *bus_engine_names(void)
-{
-    return "memory";
+    return index < ENGINE_COUNT ? engines[index] : NULL;
 }

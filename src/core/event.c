@@ -31,7 +31,7 @@ static void put_body(struct buf *out, const struct event *event, const struct ta
                      size_t target_count, const struct str *excepts, size_t except_count)
 {
     const uint8_t first[4] = {(uint8_t)event->kind, event->part, event->parts,
-                              (uint8_t)event->data_kind};
+                              (uint8_t)((uint8_t)event->data_kind | event->key_tag << 2)};
     buf_append(out, first, sizeof(first));
     put_u64(out, event->time_ms);
     put_name(out, event->id);
@@ -88,6 +88,11 @@ int event_encode(struct buf *out, const struct event *event, const struct target
 void event_set_counter(uint8_t *encoded, uint32_t counter)
 {
     memcpy(encoded + offsetof(struct event_header, counter), &counter, sizeof(counter));
+}
+
+void event_add_flag(uint8_t *encoded, enum event_flag flag)
+{
+    encoded[offsetof(struct event_header, flags)] |= (uint8_t)flag;
 }
 
 /* A reader that remembers that it ran over the end, so that each step needs no check. */
@@ -151,7 +156,9 @@ static void take_body(struct event *event, struct reader *reader)
     event->kind = (enum event_kind)take_number(reader, 1);
     event->part = (uint8_t)take_number(reader, 1);
     event->parts = (uint8_t)take_number(reader, 1);
-    event->data_kind = (enum event_data_kind)take_number(reader, 1);
+    uint8_t data_kind = (uint8_t)take_number(reader, 1);
+    event->data_kind = (enum event_data_kind)(data_kind & 3);
+    event->key_tag = data_kind >> 2;
     event->time_ms = take_number(reader, 8);
     event->id = take_name(reader);
     event->type = take_name(reader);
@@ -183,8 +190,7 @@ static bool has_keys(const struct event *event)
 static bool is_sound(const struct event *event, const struct reader *reader)
 {
     if (reader->short_of || reader->left > 0 || event->part >= event->parts ||
-        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE || event->kind > EVENT_KICK ||
-        event->data_kind > EVENT_DATA_TEXT) {
+        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE || event->kind > EVENT_KICK) {
         return false;
     }
     bool is_one_group = event->header.target_count == 1 &&

@@ -8,7 +8,8 @@
  *        length 4 (of what follows the header)
  *     32  [id hash 8, body hash 8] when EVENT_HAS_ID
  *         the other target keys, 8 each
- *         body: kind 1, part 1, parts 1, data kind 1, time 8 (wall, ms),
+ *         body: kind 1, part 1, parts 1, data kind (2 bits) and key tag (6 bits) 1,
+ *               time 8 (wall, ms),
  *               id, type, collapse, origin tag, subject (2-byte length each),
  *               targets (kind 1, 2-byte length each),
  *               excepted sessions (2-byte count, 2-byte length each),
@@ -30,6 +31,7 @@ enum event_flag {
     EVENT_HAS_ID = 1,        /* the caller chose the id: it is an idempotency key */
     EVENT_WANTS_RECEIPT = 2, /* its publisher counts who got it */
     EVENT_IS_CONTROL = 4,    /* not a message: never replayed, never shown to a client as one */
+    EVENT_IS_STRAY = 16,     /* in another queue than its targets' home, whose broker is away */
 };
 
 enum event_kind {
@@ -65,6 +67,7 @@ struct event {
     uint8_t part; /* 0 to parts - 1 */
     uint8_t parts;
     enum event_data_kind data_kind;
+    uint8_t key_tag; /* of target_space: whose keys these are */
     uint64_t time_ms;
     struct str id;
     struct str type;
@@ -84,8 +87,19 @@ int event_encode(struct buf *out, const struct event *event, const struct target
                  const uint64_t *keys, size_t target_count, const struct str *excepts,
                  size_t except_count);
 
-/* Puts the counter into an encoded event, which the bus thread does as it packs. */
+/* Puts the counter, or a further flag, into an encoded event, which the bus thread does as it
+ * packs.
+ */
 void event_set_counter(uint8_t *encoded, uint32_t counter);
+void event_add_flag(uint8_t *encoded, enum event_flag flag);
+
+/* For an event whose keys were made with another secret: appends it to out with those of space, its
+ * id hash too. 0 or ERR_NO_MEMORY. */
+int event_rekey(struct buf *out, const struct event *event, struct str encoded,
+                const struct target_space *space);
+
+/* Of an id that a caller chose: what stands for it in the tables. */
+uint64_t event_id_hash(const struct target_space *space, uint32_t app_hash, struct str id);
 
 /* Returns the bytes of the first event in data, or ERR_SYNTAX, or ERR_UNSUPPORTED for another
  * version. *out_skip is set to the bytes that lead to the next event as soon as these are known,

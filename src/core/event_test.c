@@ -220,10 +220,36 @@ static void unknown_kinds_and_impossible_parts_are_refused(void **state)
     assert_refused_with(PART, 1);
     assert_refused_with(PARTS, 0);
     assert_refused_with(PARTS, EVENT_MAX_PARTS + 1);
-    assert_refused_with(DATA_KIND, EVENT_DATA_TEXT + 1);
     assert_refused_with(offsetof(struct event_header, target_count), 0);
     assert_refused_with(offsetof(struct event_header, target_count), 2);
     assert_refused_with(offsetof(struct event_header, target_count) + 1, 0xff);
+}
+
+static void the_tag_of_the_keys_stands_beside_the_kind_of_the_data(void **state)
+{
+    struct buf wire = {0};
+    struct event event = event_test_make(1, "1");
+    size_t skip;
+    event.key_tag = 63;
+    event_test_encode(&wire, &event, (const char *[]){"u:42"}, 1);
+    assert_int_equal(wire.data[DATA_KIND], 63 << 2 | EVENT_DATA_JSON);
+    assert_true(decode(&event, &wire, &skip) > 0);
+    assert_int_equal(event.key_tag, 63);
+    assert_int_equal(event.data_kind, EVENT_DATA_JSON);
+    buf_fini(&wire);
+}
+
+static void a_flag_can_be_added_later(void **state)
+{
+    struct buf wire = {0};
+    struct event event = event_test_make(1, "1");
+    size_t skip;
+    event.header.flags = EVENT_WANTS_RECEIPT;
+    event_test_encode(&wire, &event, (const char *[]){"u:42"}, 1);
+    event_add_flag(wire.data, EVENT_IS_STRAY);
+    assert_true(decode(&event, &wire, &skip) > 0);
+    assert_int_equal(event.header.flags, EVENT_WANTS_RECEIPT | EVENT_IS_STRAY);
+    buf_fini(&wire);
 }
 
 static void a_key_of_0_is_refused(void **state)
@@ -361,6 +387,8 @@ int main(void)
         cmocka_unit_test(another_version_is_skipped),
         cmocka_unit_test(several_events_follow_each_other),
         cmocka_unit_test(unknown_kinds_and_impossible_parts_are_refused),
+        cmocka_unit_test(the_tag_of_the_keys_stands_beside_the_kind_of_the_data),
+        cmocka_unit_test(a_flag_can_be_added_later),
         cmocka_unit_test(a_key_of_0_is_refused),
         cmocka_unit_test(a_join_or_part_names_one_group),
         cmocka_unit_test(random_bytes_never_lead_outside),

@@ -10,13 +10,18 @@
 
 #include "core/event.h"
 
-static const struct siphash_key event_test_key = {1, 2};
+static const struct target_space event_test_space = {.keys = {1, 2}, .open = {5, 6}};
 
 enum { EVENT_TEST_APP = 4711, EVENT_TEST_BOOT = 77 };
 
 static inline uint64_t event_test_key_of(enum target_kind kind, const char *name)
 {
-    return target_key(&event_test_key, EVENT_TEST_APP, kind, str_of(name));
+    return target_key(&event_test_space, EVENT_TEST_APP, kind, str_of(name));
+}
+
+static inline uint32_t event_test_queue_of(enum target_kind kind, const char *name, uint32_t queues)
+{
+    return target_queue(&event_test_space, EVENT_TEST_APP, kind, str_of(name), queues);
 }
 
 /* Of one part, in JSON. */

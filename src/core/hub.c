@@ -44,7 +44,9 @@ int hub_create(struct hub **out_hub, const struct hub_options *options,
 
 void hub_set_bus(struct hub *hub, struct bus *bus)
 {
+    ASSERT(bus->queues >= 1 && bus->queues <= hub->options.queues);
     hub->bus = bus;
+    hub->options.queues = bus->queues;
 }
 
 static void give_back_done(struct hub *hub)

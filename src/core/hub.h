@@ -15,6 +15,7 @@
 #include "base/siphash.h"
 #include "bus/bus.h"
 #include "core/ring.h"
+#include "core/target.h"
 #include "core/window.h"
 
 struct hub; /* hub.c */
@@ -31,8 +32,8 @@ struct hub_options {
     uint32_t record_bytes;  /* a record is closed when it reaches this; one event may exceed it */
     uint32_t ring_slots;    /* a power of two */
     uint32_t boot;          /* this run of this node, as events carry it */
-    struct siphash_key cluster_key; /* target keys */
-    struct siphash_key sid_key;     /* session ids */
+    struct target_space space;
+    struct siphash_key sid_key; /* session ids */
 };
 
 /* How far each queue is: what positions a node has passed. */
@@ -133,7 +134,8 @@ int hub_create(struct hub **out_hub, const struct hub_options *options,
  * or afterwards by ring_drain. */
 void hub_destroy(struct hub *hub);
 
-/* For engine->create(…, &hub_bus_callbacks, hub); the hub then owns the bus. */
+/* For engine->create(…, &hub_bus_callbacks, hub); the hub then owns the bus, and its queues are the
+ * hub's (no more than its options said). Before the first turn. */
 extern const struct bus_callbacks hub_bus_callbacks;
 void hub_set_bus(struct hub *hub, struct bus *bus);
 

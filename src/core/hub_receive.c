@@ -38,7 +38,7 @@ static uint64_t workers_of_sid(const struct hub *hub, struct str name)
 static uint64_t workers_of_subject(const struct hub *hub, const struct event *event)
 {
     return hub_workers_of_key(
-        hub, target_key(&hub->options.cluster_key, event->header.app, TARGET_USER, event->subject));
+        hub, target_key(&hub->options.space, event->header.app, TARGET_USER, event->subject));
 }
 
 static uint64_t workers_of_targets(const struct hub *hub, struct message *message)

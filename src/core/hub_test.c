@@ -430,6 +430,14 @@ static void the_state_of_the_bus_is_passed_on(void **state)
     assert_false(hub_bus_is_up(hub_test.hub));
 }
 
+static void a_bus_may_have_fewer_queues_than_asked_for(void **state)
+{
+    assert_int_equal(hub_get_options(hub_test.hub)->queues, HUB_TEST_QUEUES);
+    hub_test.bus.queues = 1;
+    hub_set_bus(hub_test.hub, &hub_test.bus);
+    assert_int_equal(hub_get_options(hub_test.hub)->queues, 1);
+}
+
 static void without_memory_there_is_no_hub(void **state)
 {
     struct hub_options options = {
@@ -477,6 +485,7 @@ int main(void)
         WITH_HUB(heads_are_sent_when_a_quarter_of_the_bytes_passed),
         WITH_HUB(the_window_is_trimmed_at_the_flush),
         WITH_HUB(the_state_of_the_bus_is_passed_on),
+        WITH_HUB(a_bus_may_have_fewer_queues_than_asked_for),
         cmocka_unit_test(without_memory_there_is_no_hub),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

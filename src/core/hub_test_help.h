@@ -86,7 +86,7 @@ static inline void hub_test_open(uint32_t ring_slots)
                                   .record_bytes = 1000,
                                   .ring_slots = ring_slots,
                                   .boot = EVENT_TEST_BOOT,
-                                  .cluster_key = event_test_key,
+                                  .space = event_test_space,
                                   .sid_key = {7, 8}};
     assert_int_equal(hub_create(&hub_test.hub, &options, &hub_test_callbacks, &hub_test), 0);
     hub_test.bus = (struct bus){.engine = &hub_test_engine,

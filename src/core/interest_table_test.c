@@ -60,9 +60,9 @@ static void it_behaves_like_a_plain_array(void **state)
 static void keys_are_counted_by_kind(void **state)
 {
     struct interest_table table;
-    struct siphash_key key = {1, 2};
-    uint64_t user = target_key(&key, 7, TARGET_USER, STR("u"));
-    uint64_t group = target_key(&key, 7, TARGET_GROUP, STR("u"));
+    struct target_space space = {.keys = {1, 2}};
+    uint64_t user = target_key(&space, 7, TARGET_USER, STR("u"));
+    uint64_t group = target_key(&space, 7, TARGET_GROUP, STR("u"));
     interest_table_init(&table, 4);
     assert_int_equal(interest_table_add(&table, user, 1), 0);
     assert_int_equal(interest_table_add(&table, user, 2), 0);

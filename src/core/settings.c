@@ -1,6 +1,9 @@
 #include "core/settings.h"
 
+#include <ctype.h>
 #include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -16,7 +19,9 @@ struct settings_chunk {
 static const struct settings defaults = {
     .listen = {STR("127.0.0.1:8080"), STR("127.0.0.1:8081"), STR("127.0.0.1:8082")},
     .workers = 0,
-    .bus = {STR("memory"), .queues = 8, .publish_timeout_ms = 5 * SECOND,
+    .bus = {.engine = STR("memory"),
+            .queues = 8,
+            .publish_timeout_ms = 5 * SECOND,
             .backlog_bytes = 64 * MIB},
     .window = {.max_age_ms = 10 * MINUTE, .max_bytes = 256 * MIB},
     .limits =
@@ -128,6 +133,22 @@ unsigned settings_worker_count(const struct settings *settings)
         count = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (uint64_t)CPU_COUNT(&cpus) : 1;
     }
     return count > WORKERS_MAX ? WORKERS_MAX : (unsigned)count;
+}
+
+void settings_node_name(const struct settings *settings, char out[SETTINGS_NODE_MAX + 1])
+{
+    struct str node = settings->cluster.node;
+    int len = snprintf(out, SETTINGS_NODE_MAX + 1, "%.*s", STR_ARG(node));
+    if (len == 0 && gethostname(out, SETTINGS_NODE_MAX) != 0) {
+        out[0] = '\0';
+    }
+    out[SETTINGS_NODE_MAX] = '\0'; /* gethostname cuts without one */
+    for (char *c = out; *c; c++) {
+        *c = isalnum((unsigned char)*c) || strchr("._", *c) ? *c : '-';
+    }
+    if (!out[0]) {
+        memcpy(out, "node", sizeof("node"));
+    }
 }
 
 const struct settings_app *settings_find_app(const struct settings *settings, struct str name)

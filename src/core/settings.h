@@ -16,6 +16,10 @@
 #include "base/log.h"
 #include "base/str.h"
 
+struct bus_value;
+
+enum { SETTINGS_NODE_MAX = 64 /* bytes of a node's name */ };
+
 /* Rights of an API key; bits. */
 enum settings_scope {
     SETTINGS_SCOPE_PUSH = 1,
@@ -99,10 +103,11 @@ struct settings_listen {
 };
 
 struct settings_bus {
-    struct str engine;           /* "memory" */
-    uint64_t queues;             /* 1 to 64 */
-    uint64_t publish_timeout_ms; /* no acknowledgement until then: 503 */
-    uint64_t backlog_bytes;      /* events that wait for the bus; over it: 503 */
+    struct str engine;              /* "memory" */
+    const struct bus_value *values; /* of the engine's own options, in their order; NULL: none */
+    uint64_t queues;                /* 1 to 64 */
+    uint64_t publish_timeout_ms;    /* no acknowledgement until then: 503 */
+    uint64_t backlog_bytes;         /* events that wait for the bus; over it: 503 */
 };
 
 struct settings_window {
@@ -165,6 +170,7 @@ struct settings_secret {
 
 struct settings_cluster {
     struct str name;
+    struct str node;                 /* "": the host's name; see settings_node_name */
     struct settings_secret *secrets; /* the first signs, all verify */
     size_t secret_count;
 };
@@ -220,6 +226,9 @@ struct str settings_copy(struct settings *settings, struct str text);
 
 /* workers, with 0 resolved to the CPUs that this process may run on (1 to 256). */
 unsigned settings_worker_count(const struct settings *settings);
+
+/* cluster.node, with "" resolved to the host's name; what a name may not hold becomes "-". */
+void settings_node_name(const struct settings *settings, char out[SETTINGS_NODE_MAX + 1]);
 
 /* Borrowed from settings; NULL when there is none of that name. */
 const struct settings_app *settings_find_app(const struct settings *settings, struct str name);

@@ -80,6 +80,22 @@ static void workers_are_counted_from_the_cpus_unless_said(void **state)
     settings_unref(settings);
 }
 
+static void a_node_is_named_after_its_host_unless_said(void **state)
+{
+    struct settings *settings;
+    char name[SETTINGS_NODE_MAX + 1];
+    assert_int_equal(settings_create_default(&settings), 0);
+    settings_node_name(settings, name);
+    assert_in_range(strlen(name), 1, SETTINGS_NODE_MAX);
+    settings->cluster.node = STR("eu_1.a");
+    settings_node_name(settings, name);
+    assert_string_equal(name, "eu_1.a");
+    settings->cluster.node = STR("a b\x1b\xc3\xa4");
+    settings_node_name(settings, name);
+    assert_string_equal(name, "a-b---");
+    settings_unref(settings);
+}
+
 static void an_app_is_found_by_its_whole_name(void **state)
 {
     struct settings *settings;
@@ -110,6 +126,7 @@ int main(void)
         cmocka_unit_test(an_array_whose_size_overflows_is_refused),
         cmocka_unit_test(failed_allocations_are_told),
         cmocka_unit_test(workers_are_counted_from_the_cpus_unless_said),
+        cmocka_unit_test(a_node_is_named_after_its_host_unless_said),
         cmocka_unit_test(an_app_is_found_by_its_whole_name),
         cmocka_unit_test(scopes_have_names),
     };

@@ -92,7 +92,7 @@ int shard_add_app(struct shard *shard, uint16_t app, struct str name)
     }
     struct shard_app *added = &shard->apps[app];
     added->known = true;
-    added->hash = target_app_hash(&shard->options.cluster_key, name);
+    added->hash = target_app_hash(&shard->options.space, name);
     added->all_key = shard_key(shard, app, TARGET_ALL, STR(""));
     return 0;
 }
@@ -114,7 +114,7 @@ uint32_t shard_app_sessions(const struct shard *shard, uint16_t app)
 
 uint64_t shard_key(const struct shard *shard, uint16_t app, enum target_kind kind, struct str name)
 {
-    return target_key(&shard->options.cluster_key, shard->apps[app].hash, kind, name);
+    return target_key(&shard->options.space, shard->apps[app].hash, kind, name);
 }
 
 struct session *shard_session_create(struct shard *shard, uint16_t app, uint8_t transport)

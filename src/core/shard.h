@@ -25,7 +25,7 @@ struct shard_options {
     uint32_t worker;
     uint32_t queues;
     uint32_t boot;
-    struct siphash_key cluster_key;
+    struct target_space space;
     struct siphash_key sid_key;
     struct window *window;
     struct hub_link *link;

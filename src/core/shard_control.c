@@ -7,7 +7,7 @@ enum { VOIDS_KEPT = 1024 };
 
 static uint64_t subject_key(const struct shard *shard, const struct message *message)
 {
-    return target_key(&shard->options.cluster_key, message->event.header.app, TARGET_USER,
+    return target_key(&shard->options.space, message->event.header.app, TARGET_USER,
                       message->event.subject);
 }
 
@@ -46,6 +46,19 @@ static bool was_in_force(const struct shard *shard, const struct session *sessio
     return index && member_at(shard, index)->stamp <= ordinal;
 }
 
+/* What a session that replays must find of its new group: in the event's own queue what comes
+ * behind it, in the others what this worker has not sent yet. */
+static int note_join(struct shard *shard, struct session *session, uint32_t member,
+                     const struct message *message)
+{
+    struct replay *replay = replay_of(shard, session);
+    struct bus_pos from[BUS_MAX_QUEUES];
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
+        from[q] = q == message->queue ? message->pos : shard->lanes[q].done;
+    }
+    return replay ? replay_note_join(replay, member, from) : 0;
+}
+
 static bool join_session(struct shard *shard, struct session *session, uint32_t group,
                          const struct message *message, uint64_t ordinal)
 {
@@ -60,8 +73,7 @@ static bool join_session(struct shard *shard, struct session *session, uint32_t 
     }
     bool is_told = is_in_force(shard, session, group);
     uint32_t member = make_member(shard, session, group, ordinal);
-    struct replay *replay = replay_of(shard, session);
-    if (!member || (replay && replay_note_join(replay, member, message->pos))) {
+    if (!member || note_join(shard, session, member, message)) {
         ops_of(shard, session)->on_kick(shard, session, 4100);
         return false;
     }

@@ -250,10 +250,8 @@ static int put_in_force(struct shard *shard, struct session *session, uint32_t i
 {
     struct member *member = member_at(shard, index);
     struct replay *replay = replay_of(shard, session);
-    uint64_t key = group_at(shard, member->group)->name.key;
-    uint32_t queue = target_queue(key, shard->options.queues);
     member->stamp = shard->ordinal;
-    return replay ? replay_note_join(replay, index, heads->pos[queue]) : 0;
+    return replay ? replay_note_join(replay, index, heads->pos) : 0;
 }
 
 /* The fence of a join. The session may have left meanwhile, or the API may have joined or parted

@@ -166,9 +166,9 @@ struct replay {
         struct bus_pos from;
         uint64_t to_seq;
     } listing;
-    struct replay_join { /* groups joined meanwhile count from there */
+    struct replay_join { /* groups joined meanwhile count from there, in each queue */
         uint32_t member;
-        struct bus_pos from;
+        struct bus_pos *from;
     } * joins;
     uint32_t join_count, join_cap;
     struct replay_queue {
@@ -306,7 +306,8 @@ enum list_step { LIST_DONE, LIST_MORE, LIST_FAILED };
 enum list_step replay_list(struct replay *replay, struct session *session, uint32_t *turn_finds);
 void replay_shorten_list(struct replay *replay);
 void replay_drop_list(struct replay *replay);
-int replay_note_join(struct replay *replay, uint32_t member, struct bus_pos from);
+int replay_note_join(struct replay *replay, uint32_t member, const struct bus_pos *from);
+void replay_drop_joins(struct replay *replay);
 void replay_forget_member(struct replay *replay, uint32_t member);
 
 #endif

@@ -72,7 +72,7 @@ void replay_destroy(struct shard *shard, struct replay *replay)
     give_up_place(shard, replay);
     replay_drop_list(replay);
     mem_account(MEM_SESSIONS, -(int64_t)size_of(shard->options.queues));
-    mem_free(replay->joins);
+    replay_drop_joins(replay);
     mem_free(replay);
 }
 

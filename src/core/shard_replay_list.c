@@ -37,25 +37,61 @@ static struct replay_join *find_join(const struct replay *replay, uint32_t membe
     return NULL;
 }
 
-/* The group's messages after from are for the session; what was noted before is replaced. */
-int replay_note_join(struct replay *replay, uint32_t member, struct bus_pos from)
+static bool has_room_for_join(struct replay *replay)
+{
+    if (replay->join_count < replay->join_cap) {
+        return true;
+    }
+    uint32_t cap = replay->join_cap ? replay->join_cap * 2 : 4;
+    struct replay_join *joins = mem_realloc(replay->joins, sizeof(*joins) * cap);
+    if (!joins) {
+        return false;
+    }
+    replay->joins = joins;
+    replay->join_cap = cap;
+    return true;
+}
+
+static struct replay_join *add_join(struct replay *replay, uint32_t member)
+{
+    size_t size = sizeof(struct bus_pos) * replay->shard->options.queues;
+    struct bus_pos *from = has_room_for_join(replay) ? mem_alloc(size) : NULL;
+    if (!from) {
+        return NULL;
+    }
+    mem_account(MEM_SESSIONS, (int64_t)size);
+    struct replay_join *join = &replay->joins[replay->join_count++];
+    *join = (struct replay_join){member, from};
+    return join;
+}
+
+static void free_join(const struct replay *replay, struct replay_join *join)
+{
+    mem_account(MEM_SESSIONS, -(int64_t)(sizeof(struct bus_pos) * replay->shard->options.queues));
+    mem_free(join->from);
+}
+
+/* The group's messages after from, in each queue, are for the session; what was noted before is
+ * replaced. */
+int replay_note_join(struct replay *replay, uint32_t member, const struct bus_pos *from)
 {
     struct replay_join *noted = find_join(replay, member);
-    if (noted) {
-        noted->from = from;
-        return 0;
+    noted = noted ? noted : add_join(replay, member);
+    if (!noted) {
+        return ERR_NO_MEMORY;
     }
-    if (replay->join_count == replay->join_cap) {
-        uint32_t cap = replay->join_cap ? replay->join_cap * 2 : 4;
-        struct replay_join *joins = mem_realloc(replay->joins, sizeof(*joins) * cap);
-        if (!joins) {
-            return ERR_NO_MEMORY;
-        }
-        replay->joins = joins;
-        replay->join_cap = cap;
-    }
-    replay->joins[replay->join_count++] = (struct replay_join){member, from};
+    memcpy(noted->from, from, sizeof(*from) * replay->shard->options.queues);
     return 0;
+}
+
+void replay_drop_joins(struct replay *replay)
+{
+    while (replay->join_count > 0) {
+        free_join(replay, &replay->joins[--replay->join_count]);
+    }
+    mem_free(replay->joins);
+    replay->joins = NULL;
+    replay->join_cap = 0;
 }
 
 /* What is listed for the group must not go out any more, so the rest is listed anew. */
@@ -63,6 +99,7 @@ void replay_forget_member(struct replay *replay, uint32_t member)
 {
     struct replay_join *noted = find_join(replay, member);
     if (noted) {
+        free_join(replay, noted);
         *noted = replay->joins[--replay->join_count];
     }
     replay_drop_list(replay);
@@ -149,20 +186,18 @@ void replay_shorten_list(struct replay *replay)
     replay->seq_at = 0;
 }
 
-/* From where the group's messages are for the session. */
+/* From where the group's messages in the queue in hand are for the session. */
 static struct bus_pos join_pos(const struct replay *replay, uint32_t member, struct bus_pos cursor)
 {
     const struct replay_join *noted = find_join(replay, member);
-    return noted ? bus_pos_max(noted->from, cursor) : cursor;
+    return noted ? bus_pos_max(noted->from[replay->queue], cursor) : cursor;
 }
 
+/* In any queue: while a broker is away, its keys' messages are in others. */
 static void search_key(struct replay *replay, uint64_t key, struct bus_pos from)
 {
     const struct shard *shard = replay->shard;
     bool complete;
-    if (target_queue(key, shard->options.queues) != replay->queue) {
-        return;
-    }
     replay->listing.searching = true;
     replay->listing.search = (struct window_search){
         .queue = replay->queue,

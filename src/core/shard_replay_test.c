@@ -397,9 +397,8 @@ static void a_message_of_several_keys_in_one_queue_is_replayed_once(void **state
     char name[16];
     for (int i = 0; !group; i++) { /* one in the user's queue */
         snprintf(name, sizeof(name), "g:%d", i);
-        uint64_t key = event_test_key_of(TARGET_GROUP, name + 2);
-        if (target_queue(key, SHARD_TEST_QUEUES) ==
-            target_queue(event_test_key_of(TARGET_USER, "a"), SHARD_TEST_QUEUES)) {
+        if (event_test_queue_of(TARGET_GROUP, name + 2, SHARD_TEST_QUEUES) ==
+            event_test_queue_of(TARGET_USER, "a", SHARD_TEST_QUEUES)) {
             group = name;
         }
     }

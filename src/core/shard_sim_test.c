@@ -35,8 +35,7 @@ static void choose_target(struct sim *sim, struct sim_push *push, struct sim_tar
         target->kind = TARGET_USER;
         snprintf(target->name, sizeof(target->name), "u%u", sim_roll(sim, SIM_USERS));
     }
-    target->queue = target_queue(sim_key(push->app, target->kind, str_of(target->name)),
-                                 sim->queues);
+    target->queue = sim_queue(push->app, target->kind, str_of(target->name), sim->queues);
 }
 
 static void choose_push(struct sim *sim, struct sim_push *push, int index)
@@ -116,7 +115,7 @@ static void encode_part(const struct sim_push *push, int index, uint32_t part,
     struct event event = {
         .header = {.flags = (uint8_t)((push->has_id ? EVENT_HAS_ID : 0) |
                                       (push->wants_receipt ? EVENT_WANTS_RECEIPT : 0)),
-                   .app = target_app_hash(&sim_cluster_key, str_of(sim_app_names[push->app])),
+                   .app = target_app_hash(&sim_space, str_of(sim_app_names[push->app])),
                    .ttl_ms = push->has_ttl ? 100 : 0,
                    .origin = SIM_BOOT},
         .id_hash = 1000 + (uint64_t)push->first_of_id,

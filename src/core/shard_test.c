@@ -309,7 +309,7 @@ static void a_part_that_is_lost_for_want_of_memory_makes_all_earlier_grants_void
     event.time_ms = 5000;
     struct buf record = {0};
     event_test_encode(&record, &event, (const char *[]){"g:room"}, 1);
-    uint32_t queue = target_queue(event_test_key_of(TARGET_GROUP, "room"), SHARD_TEST_QUEUES);
+    uint32_t queue = event_test_queue_of(TARGET_GROUP, "room", SHARD_TEST_QUEUES);
     for (int nth = 1; nth < 10; nth++) {
         shard_test_teardown(state);
         shard_test_open(1024, 1 << 20, 0);

@@ -143,7 +143,7 @@ static inline void shard_test_open_hub(uint32_t ring_slots, uint64_t window_byte
                                   .record_bytes = 1 << 16,
                                   .ring_slots = ring_slots,
                                   .boot = EVENT_TEST_BOOT,
-                                  .cluster_key = event_test_key,
+                                  .space = event_test_space,
                                   .sid_key = {7, 8}};
     struct bus_options bus_options = {.queues = SHARD_TEST_QUEUES};
     struct bus *bus;
@@ -160,7 +160,7 @@ static inline void shard_test_open(uint32_t ring_slots, uint64_t window_bytes, u
     shard_test_open_hub(ring_slots, window_bytes);
     struct shard_options options = {.queues = SHARD_TEST_QUEUES,
                                     .boot = EVENT_TEST_BOOT,
-                                    .cluster_key = event_test_key,
+                                    .space = event_test_space,
                                     .sid_key = {7, 8},
                                     .window = hub_window(shard_test.hub),
                                     .link = hub_link(shard_test.hub, 0),
@@ -278,7 +278,7 @@ static inline void shard_test_push_event(struct event event, const char *const *
     publish->receipt = receipt;
     publish->awaits_return = receipt != NULL;
     event.header.flags |= receipt ? EVENT_WANTS_RECEIPT : 0;
-    publish->parts[0].queue = target_queue(event_test_key_of(kind, name), SHARD_TEST_QUEUES);
+    publish->parts[0].queue = event_test_queue_of(kind, name, SHARD_TEST_QUEUES);
     event_test_encode(&publish->parts[0].event, &event, targets, count);
     hub_publish(shard_test.hub, publish, shard_test.now_ms);
 }

@@ -209,7 +209,7 @@ static void push(uint32_t number)
     publish->on_done = on_done;
     publish->awaits_return = true;
     publish->receipt = receipt_create(1, on_report, NULL);
-    publish->parts[0].queue = target_queue(event_test_key_of(kind, target + 2), QUEUES);
+    publish->parts[0].queue = event_test_queue_of(kind, target + 2, QUEUES);
     event_test_encode(&publish->parts[0].event, &event, &target, 1);
     hub_publish(rig.hub, publish, 1000);
 }
@@ -223,7 +223,7 @@ static void create_hub(void)
                                   .record_bytes = 1 << 16,
                                   .ring_slots = 16,
                                   .boot = EVENT_TEST_BOOT,
-                                  .cluster_key = event_test_key,
+                                  .space = event_test_space,
                                   .sid_key = {7, 8}};
     struct bus_options bus_options = {.queues = QUEUES};
     struct bus *bus;
@@ -240,7 +240,7 @@ static void create_worker(uint32_t index)
     struct shard_options options = {.worker = index,
                                     .queues = QUEUES,
                                     .boot = EVENT_TEST_BOOT,
-                                    .cluster_key = event_test_key,
+                                    .space = event_test_space,
                                     .sid_key = {7, 8},
                                     .window = hub_window(rig.hub),
                                     .link = hub_link(rig.hub, index),

@@ -218,8 +218,9 @@ static inline void sim_on_start(struct shard *shard, struct session *session,
         sim_skip(client, q, from);
         for (uint32_t g = 0; g < SIM_GROUPS; g++) {
             char name[12];
-            uint64_t key = sim_key(client->app, TARGET_GROUP, sim_group_name(name, g));
-            if (client->member[g] && target_queue(key, sim->queues) == q) {
+            struct str group = sim_group_name(name, g);
+            if (client->member[g] &&
+                sim_queue(client->app, TARGET_GROUP, group, sim->queues) == q) {
                 client->member_from[g] = from;
             }
         }
@@ -229,8 +230,7 @@ static inline void sim_on_start(struct shard *shard, struct session *session,
 static inline uint32_t sim_group_queue(const struct sim_client *client, uint32_t group)
 {
     char name[12];
-    uint64_t key = sim_key(client->app, TARGET_GROUP, sim_group_name(name, group));
-    return target_queue(key, client->sim->queues);
+    return sim_queue(client->app, TARGET_GROUP, sim_group_name(name, group), client->sim->queues);
 }
 
 /* A join by the API that the fence of the client's own overtook in line: it counts from that event.

@@ -144,14 +144,21 @@ static inline void sim_disarm(void)
     mem_fail_nth(0);
 }
 
-static const struct siphash_key sim_cluster_key = {1, 2};
+static const struct target_space sim_space = {.keys = {1, 2}, .open = {5, 6}};
 static const struct siphash_key sim_sid_key = {3, 4};
 static const char *const sim_app_names[SIM_APPS] = {"one", "two"};
 
 static inline uint64_t sim_key(uint16_t app, enum target_kind kind, struct str name)
 {
-    uint32_t hash = target_app_hash(&sim_cluster_key, str_of(sim_app_names[app]));
-    return target_key(&sim_cluster_key, hash, kind, name);
+    uint32_t hash = target_app_hash(&sim_space, str_of(sim_app_names[app]));
+    return target_key(&sim_space, hash, kind, name);
+}
+
+static inline uint32_t sim_queue(uint16_t app, enum target_kind kind, struct str name,
+                                 uint32_t queues)
+{
+    uint32_t hash = target_app_hash(&sim_space, str_of(sim_app_names[app]));
+    return target_queue(&sim_space, hash, kind, name, queues);
 }
 
 /* The bus: records wait, fail, are acknowledged before or after they arrive, and arrive twice. */
@@ -415,7 +422,7 @@ static inline void sim_create_hub(struct sim *sim)
                                   .record_bytes = 1000,
                                   .ring_slots = 1u << (1 + sim_roll(sim, 8)),
                                   .boot = SIM_BOOT,
-                                  .cluster_key = sim_cluster_key,
+                                  .space = sim_space,
                                   .sid_key = sim_sid_key};
     assert_int_equal(hub_create(&sim->hub, &options, &sim_hub_callbacks, sim), 0);
     hub_set_bus(sim->hub, sim_bus_create(sim));
@@ -427,7 +434,7 @@ static inline void sim_create_shard(struct sim *sim, uint32_t index, const struc
     struct shard_options options = {.worker = index,
                                     .queues = sim->queues,
                                     .boot = SIM_BOOT,
-                                    .cluster_key = sim_cluster_key,
+                                    .space = sim_space,
                                     .sid_key = sim_sid_key,
                                     .window = hub_window(sim->hub),
                                     .link = hub_link(sim->hub, index),

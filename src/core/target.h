@@ -21,24 +21,32 @@ struct target {
     struct str name; /* borrowed */
 };
 
-/* The app's name as events carry it. */
-uint32_t target_app_hash(const struct siphash_key *key, struct str app_name);
+/* How a cluster turns names into numbers. keys is secret, so that nobody can choose names that
+ * collide in the tables, and changes when the cluster's secret does. open comes from the cluster's
+ * name: what it makes stays the same while secrets are being rotated, and is not used where names
+ * of peers could collide. */
+struct target_space {
+    struct siphash_key keys;
+    struct siphash_key open;
+    uint8_t tag; /* tells in events whose keys theirs are; 6 bits */
+};
 
-/* Never 0. The same on every node of a cluster, since the key is the cluster's. */
-uint64_t target_key(const struct siphash_key *key, uint32_t app_hash, enum target_kind kind,
+/* The app's name as events carry it. */
+uint32_t target_app_hash(const struct target_space *space, struct str app_name);
+
+/* Never 0. The same on every node that has the same secret first. */
+uint64_t target_key(const struct target_space *space, uint32_t app_hash, enum target_kind kind,
                     struct str name);
 
-/* The kind that a key was made for; it stands in bits that choose neither a queue nor a table's
- * place. */
+/* The target's home among so many queues, the same on every node: count and order of queues are
+ * part of the configuration. */
+uint32_t target_queue(const struct target_space *space, uint32_t app_hash, enum target_kind kind,
+                      struct str name, uint32_t queues);
+
+/* The kind that a key was made for; it stands in bits that don't choose a table's place. */
 static inline enum target_kind target_key_kind(uint64_t key)
 {
     return (enum target_kind)(key >> 29 & 7);
-}
-
-/* Fixed for a topic: count and order of queues are part of its configuration. */
-static inline uint32_t target_queue(uint64_t key, uint32_t queues)
-{
-    return (uint32_t)((key >> 32) * queues >> 32);
 }
 
 #endif

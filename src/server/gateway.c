@@ -101,16 +101,13 @@ static void *run_hub(void *arg)
 static int make_keys(struct gateway *gateway)
 {
     uint64_t boot[2];
-    if (RAND_bytes((unsigned char *)boot, sizeof(boot)) != 1 ||
-        RAND_bytes(gateway->grant_key, sizeof(gateway->grant_key)) != 1) {
+    if (RAND_bytes((unsigned char *)boot, sizeof(boot)) != 1) {
         return ERR_UNAVAILABLE;
     }
-    int err = siphash_key_random(&gateway->cluster_key);
-    err = err ? err : siphash_key_random(&gateway->sid_key);
     gateway->boot = (uint32_t)boot[0] | 1;
     struct siphash_key admission_key = {boot[0], ~boot[1]};
     admission_init(&gateway->admission, &admission_key);
-    return err;
+    return cluster_keys_make(&gateway->keys, &gateway->options.settings->cluster);
 }
 
 static int create_hub(struct gateway *gateway)
@@ -124,19 +121,23 @@ static int create_hub(struct gateway *gateway)
                                   .record_bytes = RECORD_BYTES,
                                   .ring_slots = RING_SLOTS_PER_WORKER,
                                   .boot = gateway->boot,
-                                  .cluster_key = gateway->cluster_key,
-                                  .sid_key = gateway->sid_key};
+                                  .space = gateway->keys.space,
+                                  .sid_key = gateway->keys.sid_keys[0]};
     return hub_create(&gateway->hub, &options, &hub_callbacks, gateway);
 }
 
 static int create_bus(struct gateway *gateway)
 {
-    struct bus_options options = {.queues = (uint32_t)gateway->options.settings->bus.queues};
-    struct bus *bus;
-    int err = gateway->options.engine->create(&bus, gateway->hub_loop, &options, &hub_bus_callbacks,
-                                              gateway->hub);
+    const struct settings *settings = gateway->options.settings;
+    struct bus_options options = {.queues = (uint32_t)settings->bus.queues,
+                                  .values = settings->bus.values,
+                                  .window_age_ms = settings->window.max_age_ms,
+                                  .boot = gateway->boot,
+                                  .node = str_of(gateway->node)};
+    int err = gateway->options.engine->create(&gateway->bus, gateway->hub_loop, &options,
+                                              &hub_bus_callbacks, gateway->hub);
     if (!err) {
-        hub_set_bus(gateway->hub, bus);
+        hub_set_bus(gateway->hub, gateway->bus);
     }
     return err;
 }
@@ -225,6 +226,7 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
     }
     gateway->options = *options;
     settings_ref(options->settings);
+    settings_node_name(options->settings, gateway->node);
     gateway->workers = workers;
     gateway->worker_count = count;
     gateway->started_ms = clock_wall_ms();

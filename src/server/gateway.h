@@ -13,6 +13,7 @@
 #include "net/addr.h"
 #include "net/mailbox.h"
 #include "server/admission.h"
+#include "server/cluster_keys.h"
 #include "server/hub_gate.h"
 #include "server/tenants.h"
 
@@ -48,15 +49,15 @@ struct gateway {
     uint32_t worker_count;
     uint32_t workers_made; /* so far, while it is being made */
     struct hub *hub;
+    struct bus *bus; /* the hub's; for its engine and stats */
     struct loop *hub_loop;
     struct mailbox hub_mailbox;
     struct hub_gate gate;          /* in front of the hub */
     struct hub_thread *hub_thread; /* private */
-    struct siphash_key cluster_key;
-    struct siphash_key sid_key;
+    struct cluster_keys keys;
     uint32_t boot;
-    char epoch[BUS_EPOCH_MAX + 1]; /* identity of the bus's history, shown to clients */
-    uint8_t grant_key[32];         /* signs grants of group membership */
+    char node[SETTINGS_NODE_MAX + 1]; /* its name, for people */
+    char epoch[BUS_EPOCH_MAX + 1];    /* identity of the bus's history, shown to clients */
     struct admission admission;
     atomic_bool draining;
     uint64_t drain_window_ms;

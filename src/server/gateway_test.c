@@ -1,6 +1,7 @@
 #include "server/gateway.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "server/test_gateway.h"
 
@@ -33,6 +34,40 @@ static int stop(void **state)
         assert_int_equal(mem_accounted(owner), held_before[owner]);
     }
     return 0;
+}
+
+static struct bus_options told; /* to spy_engine */
+static char told_node[SETTINGS_NODE_MAX + 1];
+
+/* Finds one queue alone, whatever was asked for. */
+static int spy_create(struct bus **out_bus, struct loop *loop, const struct bus_options *options,
+                      const struct bus_callbacks *callbacks, void *owner)
+{
+    struct bus_options fewer = *options;
+    told = *options;
+    snprintf(told_node, sizeof(told_node), "%.*s", STR_ARG(options->node));
+    fewer.queues = 1;
+    return bus_engine_find(STR("memory"))->create(out_bus, loop, &fewer, callbacks, owner);
+}
+
+static void the_engine_is_told_of_the_node_and_tells_its_queues(void **state)
+{
+    const struct bus_value values[1] = {{.number = 7}};
+    struct bus_engine spy_engine = *bus_engine_find(STR("memory"));
+    struct gateway_options options = {.settings = t.settings, .engine = &spy_engine};
+    struct gateway *gateway;
+    const char *problem;
+    spy_engine.create = spy_create;
+    t.settings->bus.values = values;
+    t.settings->cluster.node = STR("eu-1");
+    assert_int_equal(gateway_create(&gateway, &options, t.tenants, &problem), 0);
+    assert_int_equal(told.queues, t.settings->bus.queues);
+    assert_ptr_equal(told.values, values);
+    assert_int_equal(told.window_age_ms, t.settings->window.max_age_ms);
+    assert_int_equal(told.boot, gateway->boot);
+    assert_string_equal(told_node, "eu-1");
+    assert_int_equal(hub_get_options(gateway->hub)->queues, 1);
+    gateway_destroy(gateway);
 }
 
 static void count_reload(void *owner)
@@ -226,6 +261,7 @@ static void a_port_that_is_taken_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_engine_is_told_of_the_node_and_tells_its_queues),
         TEST(a_reload_reaches_the_workers_and_is_told_once),
         TEST(a_reload_without_memory_changes_nothing),
         TEST(an_app_for_which_there_was_no_memory_is_taken_later),

@@ -297,18 +297,20 @@ static inline void test_push(struct test_gateway *test, enum target_kind kind, c
     struct event event = {.kind = EVENT_MESSAGE,
                           .parts = 1,
                           .data_kind = EVENT_DATA_TEXT,
+                          .key_tag = test->gateway->keys.space.tag,
                           .time_ms = clock_wall_ms(),
                           .id = STR("m1"),
                           .data = data};
     event.header.app = shard_app_hash(shard, 0);
     event.header.origin = test->gateway->boot;
-    uint64_t key = target_key(&test->gateway->cluster_key, event.header.app, kind, target.name);
+    uint64_t key = target_key(&test->gateway->keys.space, event.header.app, kind, target.name);
     struct publish *publish = publish_create(1);
     if (!publish || event_encode(&publish->parts[0].event, &event, &target, &key, 1, NULL, 0)) {
         publish_destroy(publish);
         return;
     }
-    publish->parts[0].queue = target_queue(key, shard_get_options(shard)->queues);
+    publish->parts[0].queue = target_queue(&test->gateway->keys.space, event.header.app, kind,
+                                           target.name, shard_get_options(shard)->queues);
     publish->on_done = test_push_done;
     publish->deadline_ms = clock_monotonic_ms() + 1000;
     gateway_publish(test->worker, publish);

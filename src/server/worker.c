@@ -103,8 +103,8 @@ static int create_shard(struct worker *worker)
     struct shard_options options = {.worker = worker->index,
                                     .queues = hub_get_options(gateway->hub)->queues,
                                     .boot = gateway->boot,
-                                    .cluster_key = gateway->cluster_key,
-                                    .sid_key = gateway->sid_key,
+                                    .space = gateway->keys.space,
+                                    .sid_key = gateway->keys.sid_keys[0],
                                     .window = hub_window(gateway->hub),
                                     .link = hub_link(gateway->hub, worker->index),
                                     .max_replays = MAX_REPLAYS};

@@ -79,7 +79,7 @@ static void write_sid(struct buf *out, const struct worker *worker, const struct
     struct sid sid;
     char text[SID_LEN + 1];
     shard_session_sid(worker->shard, session, &sid);
-    sid_format(text, &worker->gateway->sid_key, &sid);
+    sid_format(text, &worker->gateway->keys.sid_keys[0], &sid);
     json_write_string_field(out, STR("sid"), str_make(text, SID_LEN));
 }
 
@@ -132,7 +132,7 @@ static int write_grant(struct buf *out, const struct worker *worker, const struc
                           .issued_ms = now,
                           .expires_ms = now + SHARD_GRANT_LIFE_MS};
     struct buf text = {0};
-    int err = grant_write(&text, worker->gateway->grant_key, &grant);
+    int err = grant_write(&text, worker->gateway->keys.grant_keys[0], &grant);
     if (!err) {
         json_write_string_field(out, STR("grant"), buf_str(&text));
     }

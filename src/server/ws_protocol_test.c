@@ -401,7 +401,7 @@ static const char *hello_with_grant(const char *user, const char *granted_to, ui
                           .group = STR("team:a"),
                           .issued_ms = issued_ms,
                           .expires_ms = clock_wall_ms() + 60000};
-    assert_int_equal(grant_write(&text, t.gateway->grant_key, &grant), 0);
+    assert_int_equal(grant_write(&text, t.gateway->keys.grant_keys[0], &grant), 0);
     snprintf(hello, sizeof(hello), "{\"t\":\"hello\",\"v\":1,\"token\":\"%s\",\"grants\":[\"%s\"]}",
              token_of(user, NULL), buf_cstr(&text));
     buf_fini(&text);
