@@ -67,7 +67,7 @@ class Cluster:
         self.engine, self.folder = engine, pathlib.Path(folder)
         self.servers = self.links = None
         self.nodes, self.secret = [], make_secret()
-        self.cluster_secret = secrets.token_urlsafe(32)
+        self.cluster_secret = {"id": "a", "secret": secrets.token_urlsafe(32)}
         self.changes = changes or {}
         try:
             if engine.server:
@@ -89,7 +89,7 @@ class Cluster:
         changes = {
             "workers": 1,
             "bus": {**bus, "publish_timeout": "3s", **self.changes.get("bus", {})},
-            "cluster": {"name": "chaos", "secrets": [{"id": "a", "secret": self.cluster_secret}]},
+            "cluster": {"name": "chaos", "node": f"n{number}", "secrets": [self.cluster_secret]},
             "drain": {"window": DRAIN},
             "heartbeat": {"interval": "2s"},
         }

@@ -54,6 +54,7 @@ class Verdict:
         self.scenario = scenario
         self.failures = []  # words about the run itself: a node that ended badly
         self.checker = None
+        self.events = []
         self.kept = None
 
     @property
@@ -81,6 +82,7 @@ class Run:
             self.attempt("a node did not end well", cluster.stop)
         finally:
             cluster.close()
+        self.verdict.events = self.history.events
         self.verdict.checker = check(self.history.events, self.scenario.engine.promise)
         return self.verdict
 

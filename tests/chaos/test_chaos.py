@@ -24,6 +24,14 @@ def test_what_was_accepted_arrives_once_and_in_order_whatever_fails(name, capsys
     must_be_good(told(ENGINES[name]), capsys)
 
 
+def test_a_run_that_loses_is_found():
+    """What was accepted before a gateway on its own was killed is gone, and that must show."""
+    plan = [faults.Fault(1, "kill", "n0", 0.5)]
+    verdict = run(Scenario(ENGINES["memory"], 1, 3, plan, users=50))
+    assert not verdict.is_good
+    assert {"accepted and lost", "gaps that must not be"} <= set(verdict.checker.wrong)
+
+
 @pytest.mark.parametrize("name, seed, seconds, plan", REGRESSIONS)
 def test_what_once_failed_does_not_again(name, seed, seconds, plan, capsys):
     must_be_good(Scenario(ENGINES[name], seed, seconds, [faults.parse(line) for line in plan]), capsys)
