@@ -30,6 +30,6 @@ ENGINES = {
         ),
         Engine("redis", "redis", ("main",), bus={"mode": "streams"}),
         Engine("redis-pubsub", "redis", ("main",), bus={"mode": "pubsub"}, promise=Promise(gaps=True)),
-        Engine("zookeeper", "zookeeper", ("server",)),
+        Engine("zookeeper", "zookeeper", ("server",), bus={"session_timeout": "4s"}),
     )
 }
