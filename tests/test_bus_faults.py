@@ -12,12 +12,11 @@ import threading
 import time
 
 import pytest
+from chaos.cases import cluster_of, moment, must_hold
 from chaos.checker import outages
-from chaos.cluster import Cluster, ports_of
+from chaos.cluster import ports_of
 from chaos.engines import ENGINES
-from chaos.faults import parse
 from chaos.links import Links
-from chaos.run import Scenario, run
 from harness.brokers import Brokers
 from harness.clients import V1Client
 from harness.gateway import Gateway, wait_for
@@ -31,31 +30,6 @@ EVERY = pytest.mark.parametrize("name", LOSSLESS)
 READY_SECONDS = 5  # after the broker is up
 WATCHED_SECONDS = 6  # for attempts to connect
 ATTEMPTS_A_SECOND = 1
-
-
-def must_hold(name, *plan, seconds, users=60, rate=200):
-    """Runs the faults; nothing may be lost, doubled or out of order. Returns the history."""
-    scenario = Scenario(ENGINES[name], 1, seconds, [parse(line) for line in plan], users, rate)
-    verdict = run(scenario)
-    assert verdict.is_good, str(verdict)
-    return verdict.events
-
-
-def moment(events, words):
-    """When a fault began or was over."""
-    return next(event["t"] for event in events if event["e"] == "fault" and words in event["what"])
-
-
-@contextlib.contextmanager
-def cluster_of(name, changes=None):
-    """A cluster without clients, for tests that do one thing after another."""
-    with tempfile.TemporaryDirectory(prefix="bus-faults") as folder:
-        cluster = Cluster(ENGINES[name], folder, changes)
-        try:
-            yield cluster
-            cluster.stop()
-        finally:
-            cluster.close()
 
 
 # B1: no broker yet

@@ -4,11 +4,10 @@ import threading
 
 import pytest
 import redis
-from chaos.checker import place, position
+from chaos.cases import cluster_of, counted_as_bad, gap_of, is_live_again, push_numbers
 from harness.brokers import running
 from harness.clients import V1Client
 from harness.gateway import wait_for
-from test_bus_faults import cluster_of
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(100)]
 
@@ -23,22 +22,6 @@ def server_of(brokers):
 
 def streams(server):
     return [key for key in server.keys("*") if server.type(key) == b"stream"]
-
-
-def push_numbers(gateway, user, numbers):
-    """Pushes them one by one; returns {number: place}."""
-    return {number: place(gateway.push({"users": [user]}, number)["pos"]) for number in numbers}
-
-
-def gap_of(client):
-    """The next frame must be a gap; (queue, from, to)."""
-    frame = client.read("gap")
-    return frame["q"], position(frame["from"]), position(frame["to"]), frame["why"]
-
-
-def is_live_again(client, gateway, user, told="live"):
-    gateway.push({"users": [user]}, told)
-    assert client.read_data() == [told]
 
 
 # B5: positions that the server doesn't have
@@ -105,9 +88,8 @@ def test_b8_what_passed_while_a_subscription_was_away_is_a_gap_that_covers_just_
         cluster.links.heal("n0", reset=True)
         queue, low, high, why = gap_of(client)
         assert why == "bus"
-        assert {
-            number for number, (q, pos) in (seen | missed).items() if q == queue and low < pos <= high
-        } == set(missed)
+        inside = {number for number, (q, pos) in (seen | missed).items() if q == queue and low < pos <= high}
+        assert inside == set(missed)
         is_live_again(client, far, "sub")
 
 
@@ -183,11 +165,7 @@ def test_b11_poison_on_a_stream_is_skipped_and_counted_and_the_next_message_arri
             server.xadd(key, fields)
             push_numbers(cluster.nodes[1], "well", [number])
             assert client.read_data() == [number]
-        moved = {name: by for name, _, by in node.metrics().moved(before)}
-        bad = moved.get("tidegate_bus_events_bad_total", 0) + moved.get(
-            "tidegate_bus_records_skipped_total", 0
-        )
-        assert bad >= len(poison(entry)) - 1, moved
+        assert counted_as_bad(node, before) >= len(poison(entry)) - 1
 
 
 def newest_entry(server):
