@@ -28,7 +28,7 @@ LOSSLESS = ["rocketmq", "redis", "zookeeper"]
 EVERY = pytest.mark.parametrize("name", LOSSLESS)
 
 READY_SECONDS = 5  # after the broker is up
-WATCHED_SECONDS = 6  # for attempts to connect
+WATCHED_SECONDS = 4  # for attempts to connect
 ATTEMPTS_A_SECOND = 1
 
 

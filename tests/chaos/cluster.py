@@ -108,6 +108,9 @@ class Cluster:
         self.nodes.append(node)
         return node
 
+    def port_of(self, server):
+        return int(self.servers.address(server).rsplit(":", 1)[1])
+
     # Ends
 
     def wait_until_ready(self, seconds=READY_SECONDS):

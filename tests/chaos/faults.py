@@ -7,6 +7,7 @@ A plan is a list of faults, and a fault is a line of words, the same that regres
     3.0 kill n1 2.0             kill -9 a node (n0…) or a server; it is started again after the duration
     3.0 pause main 2.0          SIGSTOP, then SIGCONT
     3.0 cut n1 2.0              the node's links to all servers carry nothing, either way
+    3.0 cut n1/broker-a 2.0     … to this one
     3.0 cut-up n1 2.0           nothing towards the servers …
     3.0 cut-down n1 2.0         … or nothing towards the node
     3.0 reset n1 2.0            as cut, and then the connections are reset instead of going on
@@ -92,10 +93,12 @@ class Plan:
                 self.free_from.update(dict.fromkeys(nodes, at + ROLL_SECONDS))
             return
         candidates = self.engine.brokers if kind.endswith("-server") else nodes
-        target = self.chance.choice(candidates)
+        target, server = self.chance.choice(candidates), ""
+        if kind in CUTS and len(self.engine.brokers) > 1 and self.chance.random() < 0.5:
+            server = "/" + self.chance.choice(self.engine.brokers)
         lasts = round(self.chance.choice((0.3, 1.0, 2.0, 3.5, 5.0)) * self.chance.uniform(0.7, 1.3), 1)
         if self.free_from.get(target, 0) <= at:
-            self.faults.append(Fault(at, kind.removesuffix("-server"), target, lasts))
+            self.faults.append(Fault(at, kind.removesuffix("-server"), target + server, lasts))
             self.free_from[target] = at + lasts + 1.5
 
 
@@ -141,11 +144,12 @@ class Doer:
         )
 
     async def do_cut(self, fault):
-        links = self.cluster.links
+        links, (node, _, server) = self.cluster.links, fault.target.partition("/")
+        port = self.cluster.port_of(server) if server else None
         await self.for_a_while(
             fault,
-            lambda: links.cut(fault.target, CUTS[fault.kind]),
-            lambda: links.heal(fault.target, fault.kind == "reset"),
+            lambda: links.cut(node, CUTS[fault.kind], port),
+            lambda: links.heal(node, fault.kind == "reset"),
         )
 
     async def for_a_while(self, fault, begin, end):

@@ -40,8 +40,9 @@ class Links:
         """Connections of this process are the node's."""
         self._order(name=node, pid=pid)
 
-    def cut(self, node, directions=(UP, DOWN)):
-        self._order(cut=node, directions=directions)
+    def cut(self, node, directions=(UP, DOWN), port=None):
+        """Its links to all servers, or to the one of this port."""
+        self._order(cut=node, directions=directions, ports_cut=[port] if port else self.ports)
 
     def heal(self, node, reset=False):
         self._order(heal=node, reset=reset)
@@ -83,7 +84,7 @@ def reset_connection(writer):
 
 
 class Gates:
-    """Of one node: open, or shut in a direction."""
+    """Of one node's links to one server: open, or shut in a direction."""
 
     def __init__(self):
         self.open = {UP: asyncio.Event(), DOWN: asyncio.Event()}
@@ -91,14 +92,17 @@ class Gates:
             event.set()
         self.writers = set()
 
+    def are_open(self):
+        return all(event.is_set() for event in self.open.values())
+
 
 class Proxy:
     def __init__(self):
-        self.gates = {}  # node → Gates
+        self.gates = {}  # node, port → Gates
         self.nodes = {}  # pid → node
 
-    def gates_of(self, node):
-        return self.gates.setdefault(node, Gates())
+    def gates_of(self, node, port):
+        return self.gates.setdefault((node, port), Gates())
 
     async def obey(self, order):
         if "ports" in order:
@@ -109,10 +113,13 @@ class Proxy:
         elif "name" in order:
             self.nodes[order["pid"]] = order["name"]
         elif "cut" in order:
-            for direction in order["directions"]:
-                self.gates_of(order["cut"]).open[direction].clear()
+            for port in order["ports_cut"]:
+                for direction in order["directions"]:
+                    self.gates_of(order["cut"], port).open[direction].clear()
         else:
-            self.heal(self.gates_of(order["heal"]), order["reset"])
+            for (node, _), gates in self.gates.items():
+                if node == order["heal"] and not gates.are_open():
+                    self.heal(gates, order["reset"])
 
     def heal(self, gates, reset):
         if reset:
@@ -145,7 +152,7 @@ class Proxy:
         for _ in range(100):
             pid = socket_owner(peer_port, port, list(self.nodes))
             if pid:
-                return self.gates_of(self.nodes[pid])
+                return self.gates_of(self.nodes[pid], port)
             await asyncio.sleep(0.01)
         return Gates()
 

@@ -74,6 +74,12 @@ def test_links_of_another_node_stay(links, ends):
     assert carries(near, far)
 
 
+def test_links_to_another_server_stay(links, ends):
+    links.cut("me", port=1)
+    near, far = ends
+    assert carries(near, far)
+
+
 def test_a_healing_may_reset_what_was_open(links, ends):
     near, far = ends
     links.cut("me")
