@@ -124,28 +124,20 @@ class Gateway:
 
     def start(self):
         for _ in range(5):
-            self.launch()
+            self.client_port, self.api_port, self.admin_port = free_ports(3)
+            self.config["listen"] = {
+                "client": f"127.0.0.1:{self.client_port}",
+                "api": f"127.0.0.1:{self.api_port}",
+                "admin": f"127.0.0.1:{self.admin_port}",
+            }
+            self.config_path.touch(mode=0o600)  # it holds secrets; the gateway would warn
+            self.config_path.write_text(yaml.safe_dump(self.config))
+            self._spawn()
             if self._becomes_ready():
                 return self
             if "in use" not in self.stderr():
                 break
         raise AssertionError(f"the gateway did not become ready; it said:\n{self.stderr()[-4000:]}")
-
-    def launch(self):
-        """Starts it and returns at once."""
-        self.choose_ports()
-        self._spawn()
-
-    def choose_ports(self):
-        """Writes its configuration with ports that are free now."""
-        self.client_port, self.api_port, self.admin_port = free_ports(3)
-        self.config["listen"] = {
-            "client": f"127.0.0.1:{self.client_port}",
-            "api": f"127.0.0.1:{self.api_port}",
-            "admin": f"127.0.0.1:{self.admin_port}",
-        }
-        self.config_path.touch(mode=0o600)  # it holds secrets; the gateway would warn
-        self.config_path.write_text(yaml.safe_dump(self.config))
 
     def _spawn(self):
         binary = ROOT / "build" / self.preset / "tidegate"
