@@ -40,9 +40,9 @@ def make_gateway(request, tmp_path):
         preset = "release"
     with contextlib.ExitStack() as ends:
 
-        def make(changes=None, **options):
+        def make(changes=None, ready=True, **options):
             folder = pathlib.Path(tempfile.mkdtemp(prefix="gateway", dir=tmp_path))
-            gateway = Gateway(preset, folder, changes, **options).start()
+            gateway = Gateway(preset, folder, changes, **options).start(ready)
             ends.callback(gateway.stop)
             return gateway
 

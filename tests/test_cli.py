@@ -161,6 +161,37 @@ def test_a_client_listener_is_not_taken_for_the_api(gateway):
     assert "API listener" in wrong.stderr
 
 
+def check(gateway, path, *words, **variables):
+    command = [binary(gateway), "check", *words, str(path)]
+    return subprocess.run(command, env=environment(**variables), capture_output=True, text=True)
+
+
+def test_check_says_what_is_wrong_with_the_bus(gateway, tmp_path):
+    path = tmp_path / "tidegate.yaml"
+    path.write_text("bus:\n  queues: 4\n  quues: 8\n")
+    told = check(gateway, path)
+    assert told.returncode == REFUSED
+    assert told.stderr.startswith(f'{path}:3:3: bus: unknown key "quues"; the engine memory knows engine, ')
+    assert told.stderr.endswith('; did you mean "queues"?\n')
+    remark = json.loads(check(gateway, path, "--json").stdout)["mistakes"][0]
+    assert (remark["line"], remark["column"], remark["key"]) == (3, 3, "bus")
+
+    path.write_text("bus: {engine: pigeons, coop: 7}\n")
+    told = check(gateway, path)
+    assert told.returncode == REFUSED
+    assert told.stderr.count("\n") == 1 and "bus.engine: expected an engine that is built in: " in told.stderr
+
+
+def test_check_hears_of_the_bus_from_the_environment(gateway, tmp_path):
+    path = tmp_path / "tidegate.yaml"
+    path.write_text("bus: {queues: 4}\n")
+    assert check(gateway, path, TIDEGATE_BUS_QUEUES="8").returncode == 0
+    told = check(gateway, path, TIDEGATE_BUS_COOP="hush")
+    assert told.returncode == REFUSED
+    assert 'environment: unknown variable "TIDEGATE_BUS_COOP"' in told.stderr
+    assert "hush" not in told.stderr
+
+
 @pytest.mark.parametrize("verb", ["serve", "check", "key", "token", "push", "tail"])
 def test_help_and_the_man_page_know_the_same_options(gateway, verb):
     told = subprocess.run(

@@ -209,7 +209,8 @@ def test_the_tests_that_the_readme_names_exist():
 
 
 def test_the_options_that_pages_name_exist():
-    known = set(re.findall(r"^\| `([\w.]+)` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE))
+    rows = re.findall(r"^\| `([\w.\[\]]+)` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
+    known = {name.replace("[]", "") for name in rows}
     sections = {name.split(".")[0] for name in known if "." in name} - {"bus", "apps"}
     for page in PAGES:
         for name in re.findall(r"`(\w+\.\w+)`", page.read_text()):

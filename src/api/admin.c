@@ -33,7 +33,8 @@ static void on_livez(struct admin *admin, struct http_exchange *exchange)
 
 static void on_readyz(struct admin *admin, struct http_exchange *exchange)
 {
-    const char *why = gateway_not_ready(admin->gateway);
+    char reason[GATEWAY_WHY_BYTES];
+    const char *why = gateway_not_ready(admin->gateway, reason);
     if (!why) {
         answer_text(exchange, 200, STR("ready\n"));
         return;

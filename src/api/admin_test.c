@@ -51,7 +51,7 @@ static void a_node_is_ready_once_the_bus_is_up_and_until_it_drains(void **state)
     struct admin_test *test = *state;
     uint64_t ends_ms = clock_monotonic_ms() + GATEWAY_TEST_WAIT_MS;
     while (ask(test, NULL, "GET /readyz") != 200) {
-        gateway_test_says(&test->base, "not ready: the bus is not up\n");
+        gateway_test_says(&test->base, "not ready: the bus is not up: ");
         assert_true(clock_monotonic_ms() < ends_ms);
     }
     assert_string_equal(test->base.body, "ready\n");

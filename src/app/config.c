@@ -158,6 +158,16 @@ static bool append_difference(void *arg, const struct config_visit *visit)
     return false;
 }
 
+static bool secrets_differ(const struct settings_cluster *a, const struct settings_cluster *b)
+{
+    bool differ = a->secret_count != b->secret_count;
+    for (size_t i = 0; i < a->secret_count && !differ; i++) {
+        differ = !str_equal(a->secrets[i].id, b->secrets[i].id) ||
+                 !str_equal(a->secrets[i].material, b->secrets[i].material);
+    }
+    return differ;
+}
+
 /* Of another engine it is said already that the engine is another. */
 static void append_bus_differences(struct difference *difference, const struct settings_bus *a,
                                    const struct settings_bus *b)
@@ -180,4 +190,7 @@ void config_reload_diff(const struct settings *old_settings, const struct settin
                                     needs_restart, false};
     config_schema_visit(append_difference, &difference);
     append_bus_differences(&difference, &old_settings->bus, &new_settings->bus);
+    if (secrets_differ(&old_settings->cluster, &new_settings->cluster)) {
+        append_name(&difference, "", "cluster.secrets");
+    }
 }

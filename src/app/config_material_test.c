@@ -152,6 +152,9 @@ static void names_hashes_and_kids_are_unique(void **state)
     config_must_mention("cluster: {secrets: [{id: a, secret: " SECRET "}, {id: a, secret: " SECRET
                         "}]}",
                         "cluster.secrets: expected two different ids");
+    config_must_mention("cluster: {secrets: [{id: a, secret: " SECRET "}, {id: b, secret: " SECRET
+                        "}]}",
+                        "cluster.secrets: the two secrets look alike to the nodes");
 }
 
 static void a_secret_has_thirty_two_bytes_and_is_never_repeated(void **state)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "bus/bus.h"
+#include "server/cluster_keys.h"
 
 struct rules {
     struct config_reader *reader;
@@ -104,6 +105,20 @@ static void check_secret_ids(const struct rules *rules)
     }
 }
 
+/* Events say by a few bits of it whose keys theirs are. */
+static void check_secret_tags(const struct rules *rules)
+{
+    const struct settings_cluster *cluster = &rules->settings->cluster;
+    if (cluster->secret_count == 2 && cluster->secrets[0].material.len > 0 &&
+        cluster->secrets[1].material.len > 0 &&
+        cluster_keys_tag(cluster->secrets[0].material) ==
+            cluster_keys_tag(cluster->secrets[1].material)) {
+        mistake(rules, "cluster.secrets", false,
+                "the two secrets look alike to the nodes (one pair in 64 does): make another with "
+                "`openssl rand -hex 32`");
+    }
+}
+
 static void check_app_names(const struct rules *rules)
 {
     const struct settings *settings = rules->settings;
@@ -153,6 +168,7 @@ void config_rules_check(struct config_reader *reader, const struct config_tree *
     check_limits(&rules);
     check_shared_secret(&rules);
     check_secret_ids(&rules);
+    check_secret_tags(&rules);
     check_app_names(&rules);
     check_key_hashes(&rules);
 }

@@ -155,7 +155,7 @@ static const struct config_key cluster_keys[] = {
              "share one."},
     {"secrets", CONFIG_MAPS, FIELD(settings_cluster, secrets),
      .count_offset = offsetof(struct settings_cluster, secret_count), .max = 2,
-     .map = &config_schema_secrets,
+     .map = &config_schema_secrets, .needs_restart = true,
      .help = "Sign tickets and grants; required with every engine but memory, the same on all "
              "nodes. The first signs, all verify: two at once for a rotation."},
 };

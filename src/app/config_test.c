@@ -278,12 +278,14 @@ static void a_reload_names_what_needs_a_restart(void **state)
     struct settings *same = config_must_accept(
         "workers: 1\nlimits: {body: 3MiB}\ndrain: {window: 1s}\n");
     struct settings *other = config_must_accept(
-        "workers: 2\nlisten: {client: '127.0.0.1:9'}\ndebug: {demo: true}\nbus: {queues: 9}\n");
+        "workers: 2\nlisten: {client: '127.0.0.1:9'}\ndebug: {demo: true}\nbus: {queues: 9}\n"
+        "cluster: {secrets: [{id: a, secret: 0123456789abcdef0123456789abcdef}]}\n");
     struct buf names = {0};
     config_reload_diff(before, same, &names);
     assert_int_equal(names.len, 0);
     config_reload_diff(before, other, &names);
-    assert_string_equal(buf_cstr(&names), "workers, listen.client, bus.queues, debug.demo");
+    assert_string_equal(buf_cstr(&names), "workers, listen.client, bus.queues, debug.demo, "
+                                          "cluster.secrets");
     buf_fini(&names);
     settings_unref(before);
     settings_unref(same);

@@ -17,7 +17,9 @@
  *   on_queue_state       a queue became reachable or not; reachable at first when it has started
  *   on_state(up)         every queue that is reachable has started and been read to where its end
  *                        was then: the node may serve. Later: down when no queue is reachable, up
- *                        again when one is. */
+ *                        again when one is.
+ *   on_state(down)       also before it is up for the first time, once there is a reason to tell,
+ *                        and again when the reason is another one */
 #ifndef TIDEGATE_BUS_BUS_H
 #define TIDEGATE_BUS_BUS_H
 

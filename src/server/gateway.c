@@ -47,11 +47,8 @@ static void on_epoch(void *owner, struct str epoch)
 
 static void on_bus_state(void *owner, bool up, const char *reason)
 {
-    if (up) {
-        log_info("bus.up", "the bus is ready");
-    } else {
-        log_warn("bus.down", "the bus is not usable: %s", reason);
-    }
+    struct gateway *gateway = owner;
+    bus_health_set(&gateway->bus_health, up, reason);
 }
 
 static const struct hub_callbacks hub_callbacks = {
@@ -227,11 +224,15 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
     gateway->options = *options;
     settings_ref(options->settings);
     settings_node_name(options->settings, gateway->node);
+    bus_health_init(&gateway->bus_health, options->engine->name);
     gateway->workers = workers;
     gateway->worker_count = count;
     gateway->started_ms = clock_wall_ms();
     int err = make_keys(gateway);
     err = err ? err : create_hub_thread(gateway);
+    if (err && err != ERR_NO_MEMORY) {
+        *out_problem = "the bus can't be made (bus.engine)";
+    }
     err = err ? err : create_workers(gateway, tenants);
     err = err ? err : listen_all(gateway, out_problem);
     if (err) {
@@ -244,6 +245,7 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
 
 int gateway_start(struct gateway *gateway)
 {
+    stats_name_bus(gateway->options.engine->name);
     int err = -pthread_create(&gateway->hub_thread->thread, NULL, run_hub, gateway);
     gateway->hub_thread->started = err == 0;
     for (uint32_t i = 0; i < gateway->worker_count && !err; i++) {
@@ -338,6 +340,7 @@ void gateway_destroy(struct gateway *gateway)
     end_workers(gateway);
     loop_destroy(gateway->hub_loop);
     admission_fini(&gateway->admission);
+    bus_health_fini(&gateway->bus_health);
     mem_free(thread);
     mem_free(gateway->workers);
     settings_unref(gateway->options.settings);

@@ -13,6 +13,7 @@
 #include "net/addr.h"
 #include "net/mailbox.h"
 #include "server/admission.h"
+#include "server/bus_health.h"
 #include "server/cluster_keys.h"
 #include "server/hub_gate.h"
 #include "server/tenants.h"
@@ -58,6 +59,7 @@ struct gateway {
     uint32_t boot;
     char node[SETTINGS_NODE_MAX + 1]; /* its name, for people */
     char epoch[BUS_EPOCH_MAX + 1];    /* identity of the bus's history, shown to clients */
+    struct bus_health bus_health;
     struct admission admission;
     atomic_bool draining;
     uint64_t drain_window_ms;
@@ -100,8 +102,9 @@ void gateway_drain_callers(struct gateway *gateway);
 /* Some HTTP connection is left after gateway_drain_callers. */
 bool gateway_has_callers(const struct gateway *gateway);
 
-/* 200 from /readyz: NULL, or why not. */
-const char *gateway_not_ready(const struct gateway *gateway);
+/* 200 from /readyz: NULL, or why not, written to text. Any thread. */
+enum { GATEWAY_WHY_BYTES = BUS_HEALTH_TEXT + 32 };
+const char *gateway_not_ready(struct gateway *gateway, char text[GATEWAY_WHY_BYTES]);
 
 /* A worker uses the new settings now. */
 void gateway_worker_reloaded(struct gateway *gateway);

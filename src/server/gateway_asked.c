@@ -1,4 +1,6 @@
 /* What the main thread asks of a running gateway. */
+#include <stdio.h>
+
 #include "base/err.h"
 #include "server/gateway.h"
 #include "server/worker.h"
@@ -83,10 +85,16 @@ bool gateway_has_callers(const struct gateway *gateway)
     return false;
 }
 
-const char *gateway_not_ready(const struct gateway *gateway)
+const char *gateway_not_ready(struct gateway *gateway, char text[GATEWAY_WHY_BYTES])
 {
+    char reason[BUS_HEALTH_TEXT];
     if (atomic_load_explicit(&gateway->draining, memory_order_acquire)) {
-        return "draining";
+        snprintf(text, GATEWAY_WHY_BYTES, "draining");
+        return text;
     }
-    return hub_bus_is_up(gateway->hub) ? NULL : "the bus is not up";
+    if (bus_health_is_up(&gateway->bus_health, reason)) {
+        return NULL;
+    }
+    snprintf(text, GATEWAY_WHY_BYTES, "the bus is not up: %s", reason);
+    return text;
 }

@@ -70,6 +70,22 @@ static void the_engine_is_told_of_the_node_and_tells_its_queues(void **state)
     gateway_destroy(gateway);
 }
 
+static int refuse_create(struct bus **out_bus, struct loop *loop, const struct bus_options *options,
+                         const struct bus_callbacks *callbacks, void *owner)
+{
+    return ERR_UNSUPPORTED;
+}
+
+static void an_engine_that_can_not_be_made_is_named(void **state)
+{
+    const struct bus_engine engine = {.name = "none", .create = refuse_create};
+    struct gateway_options options = {.settings = t.settings, .engine = &engine};
+    struct gateway *gateway;
+    const char *problem;
+    assert_int_equal(gateway_create(&gateway, &options, t.tenants, &problem), ERR_UNSUPPORTED);
+    assert_non_null(strstr(problem, "bus.engine"));
+}
+
 static void count_reload(void *owner)
 {
     reloads++;
@@ -223,7 +239,8 @@ static void threads_start_and_end(void **state)
     swap(settings, tenants);
     gateway_drain(t.gateway, 10);
     gateway_drain(t.gateway, 10);
-    assert_string_equal(gateway_not_ready(t.gateway), "draining");
+    char why[GATEWAY_WHY_BYTES];
+    assert_string_equal(gateway_not_ready(t.gateway, why), "draining");
     assert_true(gateway_is_empty(t.gateway));
 }
 
@@ -262,6 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_engine_is_told_of_the_node_and_tells_its_queues),
+        TEST(an_engine_that_can_not_be_made_is_named),
         TEST(a_reload_reaches_the_workers_and_is_told_once),
         TEST(a_reload_without_memory_changes_nothing),
         TEST(an_app_for_which_there_was_no_memory_is_taken_later),

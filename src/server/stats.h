@@ -60,6 +60,12 @@ enum stats_target {
 void stats_push_accepted(const struct tenant *tenant, enum stats_target target);
 void stats_push_refused(const struct tenant *tenant, const char *reason);
 
+/* The engine's name in the series of the bus; before any thread of the gateway. */
+void stats_name_bus(const char *engine);
+
+/* A record was acknowledged, so long after it was sent. Without the name it isn't counted. */
+void stats_bus_published(uint64_t us);
+
 enum stats_stage { STATS_API_TO_BUS, STATS_BUS_TO_WRITE, STATS_STAGES };
 
 void stats_latency(enum stats_stage stage, uint64_t us);

@@ -54,11 +54,6 @@ static double read_window_age(void *arg)
     return (double)window_age_ms(hub_window(attached->hub), clock_monotonic_ms()) / 1000;
 }
 
-static double read_bus_up(void *arg)
-{
-    return hub_bus_is_up(attached->hub) ? 1 : 0;
-}
-
 static double read_busy(void *arg)
 {
     return (double)loop_busy_us(arg) / 1e6;
@@ -136,7 +131,6 @@ static const struct reader {
     {false, "tidegate_window_messages", "Messages in the window.", read_window_messages, 0},
     {false, "tidegate_window_age_seconds", "Age of the oldest message in the window.",
      read_window_age, 0},
-    {false, "tidegate_bus_up", "1 when the bus can be published to.", read_bus_up, 0},
     {true, "tidegate_log_lines_lost_total", "Log lines that never reached the stream.",
      read_log_lost, 0},
     {true, "tidegate_log_lines_suppressed_total", "Log lines held back by the rate limit.",
@@ -177,6 +171,7 @@ static void set_readers(struct gateway *gateway, bool attach)
                                               mem_owner_name((enum mem_owner)owner), NULL, NULL);
         metric_set_reader(bytes, attach ? read_memory : NULL, (void *)(size_t)owner);
     }
+    stats_set_bus_readers(gateway, attach);
     set_loop_readers(gateway->hub_loop, "bus", attach);
     for (uint32_t i = 0; i < gateway->worker_count; i++) {
         char name[24];

@@ -107,15 +107,30 @@ static void a_request_is_counted_by_its_route_and_class(void **state)
 static void readers_are_there_as_long_as_the_gateway(void **state)
 {
     stats_attach(t.gateway);
-    assert_true(value_of("tidegate_bus_up") == 1 || value_of("tidegate_bus_up") == 0);
+    assert_true(value_of("tidegate_bus_up{bus=\"memory\"}") == 0);
+    assert_true(value_of("tidegate_bus_links{bus=\"memory\"}") == 0);
+    assert_true(value_of("tidegate_bus_reconnects_total{bus=\"memory\"}") == 0);
+    atomic_store(&t.gateway->bus->stats.bytes_in, 7);
+    assert_true(value_of("tidegate_bus_bytes_total{bus=\"memory\",direction=\"in\"}") == 7);
+    assert_true(value_of("tidegate_bus_bytes_total{bus=\"memory\",direction=\"out\"}") == 0);
     assert_true(value_of("tidegate_memory_bytes{owner=\"sessions\"}") >= 0);
     struct test_client *client = test_connect(&t, "/v1/ws?group=room:1", "");
     assert_true(value_of("tidegate_groups") == 1);
+    assert_true(value_of("tidegate_bus_up{bus=\"memory\"}") == 1);
     assert_true(value_of("tidegate_group_members") == 1);
     test_client_destroy(client);
     assert_true(value_of("tidegate_groups") == 0);
     stats_detach();
     assert_true(value_of("tidegate_groups") <= 0);
+}
+
+static void a_records_way_to_the_bus_is_observed(void **state)
+{
+    stats_bus_published(1500);
+    assert_true(value_of("tidegate_bus_publish_seconds_count{bus=\"memory\"}") <= 0);
+    stats_name_bus("memory");
+    stats_bus_published(1500);
+    assert_true(value_of("tidegate_bus_publish_seconds_count{bus=\"memory\"}") == 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -127,6 +142,7 @@ int main(void)
         TEST(each_close_code_has_a_reason_of_its_own),
         TEST(apps_beyond_the_table_share_a_place),
         TEST(a_request_is_counted_by_its_route_and_class),
+        TEST(a_records_way_to_the_bus_is_observed),
         TEST(readers_are_there_as_long_as_the_gateway),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -454,7 +454,8 @@ static void a_drain_tells_who_listens_and_closes_them_within_the_window(void **s
     test_gateway_turn(&t, 4);
     test_client_expect(v1, "\"t\":\"goaway\"");
     assert_non_null(strstr(v1->text, "\"window_ms\":100"));
-    assert_non_null(gateway_not_ready(t.gateway));
+    char why[GATEWAY_WHY_BYTES];
+    assert_non_null(gateway_not_ready(t.gateway, why));
     test_gateway_turn_for(&t, 150);
     assert_int_equal(test_client_close_code(v1), WS_CLOSE_DRAIN);
     assert_int_equal(test_client_close_code(raw), WS_CLOSE_DRAIN);
