@@ -78,7 +78,10 @@ def socket_inode(port, peer_port):
 
 
 def reset_connection(writer):
-    """Ends it with an RST, not with an orderly end."""
+    """Ends it with an RST, not with an orderly end; one that has ended already stays as it is."""
+    if writer.transport.is_closing():
+        writer.transport.abort()
+        return
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
