@@ -71,7 +71,11 @@ def test_b1_a_bus_that_is_not_there_keeps_the_node_unready_until_it_is(name, wor
         ends.callback(servers.clean)
         servers.start()
         impostors = [] if words is None else [Impostor(port, words) for port in ports_of(servers)]
-        gateway = Gateway("release", folder, {"bus": servers.bus(**engine.bus)})
+        changes = {
+            "bus": servers.bus(**engine.bus),
+            "cluster": {"secrets": [{"id": "a", "secret": "a" * 32}]},
+        }
+        gateway = Gateway("release", folder, changes)
         gateway.start(ready=False)
         ends.callback(gateway.kill)
         watch_unready(gateway, impostors)

@@ -51,7 +51,9 @@ def is_live_again(client, gateway, user, told="live"):
     assert client.read_data() == [told]
 
 
-def counted_as_bad(node, before):
-    """What a node has found on the bus since `before` that is no event or no record."""
-    moved = {name: by for name, _, by in node.metrics().moved(before)}
-    return sum(moved.get(f"tidegate_bus_{what}_total", 0) for what in ("events_bad", "records_skipped"))
+def dropped_from_bus(node, before):
+    """How much a node has found on the bus since `before` and kept from everybody: no record, no event, or one
+    that came before."""
+    moved = node.metrics().moved(before)
+    counters = ("skipped", "events_bad", "events_repeated")
+    return sum(by for name, _, by in moved if name in {f"tidegate_bus_{what}_total" for what in counters})
