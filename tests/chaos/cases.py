@@ -52,8 +52,8 @@ def is_live_again(client, gateway, user, told="live"):
 
 
 def dropped_from_bus(node, before):
-    """How much a node has found on the bus since `before` and kept from everybody: no record, no event, or one
-    that came before."""
+    """How much a node has found on the bus since `before` and kept from everybody: no record, no event, or
+    one that came before."""
     moved = node.metrics().moved(before)
     counters = ("skipped", "events_bad", "events_repeated")
     return sum(by for name, _, by in moved if name in {f"tidegate_bus_{what}_total" for what in counters})

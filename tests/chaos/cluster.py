@@ -91,7 +91,7 @@ class Cluster:
             "bus": {**bus, "publish_timeout": "3s", **self.changes.get("bus", {})},
             "cluster": {"name": "chaos", "node": f"n{number}", "secrets": [self.cluster_secret]},
             "drain": {"window": DRAIN},
-            "heartbeat": {"interval": "2s"},
+            "heartbeat": {"interval": "5s"},
         }
         rest = {key: value for key, value in self.changes.items() if key != "bus"}
         name = f"n{number}"
