@@ -13,7 +13,12 @@ def configurations(port):
     address = f"127.0.0.1:{port}"
     return {
         "redis": {"url": f"redis://user:{PASSWORD}@{address}/0"},
-        "rocketmq": {"name_servers": [address], "access_key": "user", "secret_key": PASSWORD},
+        "rocketmq": {
+            "name_servers": [address],
+            "brokers": ["broker-a"],
+            "access_key": "user",
+            "secret_key": PASSWORD,
+        },
         "zookeeper": {"servers": [address], "auth": f"digest:user:{PASSWORD}"},
     }
 

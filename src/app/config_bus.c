@@ -3,15 +3,24 @@
 #include "base/err.h"
 
 static const enum config_type types[] = {
-    [BUS_OPTION_TEXT] = CONFIG_TEXT,   [BUS_OPTION_SECRET] = CONFIG_TEXT,
-    [BUS_OPTION_TEXTS] = CONFIG_TEXTS, [BUS_OPTION_COUNT] = CONFIG_COUNT,
-    [BUS_OPTION_BYTES] = CONFIG_BYTES, [BUS_OPTION_TIME] = CONFIG_TIME,
-    [BUS_OPTION_BOOL] = CONFIG_BOOL,   [BUS_OPTION_CHOICE] = CONFIG_CHOICE,
+    [BUS_OPTION_TEXT] = CONFIG_TEXT,     [BUS_OPTION_SECRET] = CONFIG_TEXT,
+    [BUS_OPTION_FILE] = CONFIG_TEXT,     [BUS_OPTION_TEXTS] = CONFIG_TEXTS,
+    [BUS_OPTION_COUNT] = CONFIG_COUNT,   [BUS_OPTION_BYTES] = CONFIG_BYTES,
+    [BUS_OPTION_TIME] = CONFIG_TIME,     [BUS_OPTION_BOOL] = CONFIG_BOOL,
+    [BUS_OPTION_CHOICE] = CONFIG_CHOICE,
 };
+
+static const struct config_text *text_of(const struct bus_option *option)
+{
+    if (option->type == BUS_OPTION_FILE && !option->required) {
+        return &config_text_file;
+    }
+    bool may_be_empty = option->type == BUS_OPTION_TEXT && !option->required;
+    return may_be_empty ? &config_text_any : &config_text_filled;
+}
 
 struct config_key config_bus_key(const struct bus_option *option)
 {
-    bool may_be_empty = option->type == BUS_OPTION_TEXT && !option->required;
     bool is_list = option->type == BUS_OPTION_TEXTS;
     return (struct config_key){
         .name = option->name,
@@ -23,7 +32,7 @@ struct config_key config_bus_key(const struct bus_option *option)
         .min = is_list && option->required && option->min == 0 ? 1 : option->min,
         .max = option->max,
         .zero = option->zero,
-        .text = may_be_empty ? &config_text_any : &config_text_filled,
+        .text = text_of(option),
         .choices = option->choices,
         .help = option->help,
         .example = option->example,

@@ -187,7 +187,8 @@ static void read_texts(struct bus_reader *bus, const struct config_key *key,
     value->is_set = value->text_count > 0;
 }
 
-static void read_single(struct bus_reader *bus, const struct bus_option *option,
+/* False when that was a mistake. */
+static bool read_single(struct bus_reader *bus, const struct bus_option *option,
                         const struct config_node *node, struct bus_value *value)
 {
     const struct config_key key = config_bus_key(option);
@@ -200,6 +201,25 @@ static void read_single(struct bus_reader *bus, const struct bus_option *option,
         config_read_expected_of(bus->reader, &key, node);
     }
     value->is_set |= !err;
+    return !err;
+}
+
+/* From the configuration's folder to where the process runs. */
+static void resolve_file(struct bus_reader *bus, struct bus_value *value)
+{
+    struct str name = value->text;
+    struct buf path = {0};
+    if (name.len == 0 || name.ptr[0] == '/' || bus->reader->folder.len == 0) {
+        return;
+    }
+    buf_append_str(&path, bus->reader->folder);
+    buf_append_str(&path, name);
+    if (buf_err(&path)) {
+        bus->reader->err = ERR_NO_MEMORY;
+    } else {
+        value->text = config_read_copy(bus->reader, buf_str(&path));
+    }
+    buf_fini(&path);
 }
 
 static void read_value(struct bus_reader *bus, size_t index, bool is_file,
@@ -211,6 +231,11 @@ static void read_value(struct bus_reader *bus, size_t index, bool is_file,
     switch (option->type) {
     case BUS_OPTION_SECRET: (is_file ? read_secret_file : read_secret)(bus, node, value); break;
     case BUS_OPTION_TEXTS: read_texts(bus, &key, node, value); break;
+    case BUS_OPTION_FILE:
+        if (read_single(bus, option, node, value)) {
+            resolve_file(bus, value);
+        }
+        break;
     default: read_single(bus, option, node, value); break;
     }
 }

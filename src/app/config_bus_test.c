@@ -11,7 +11,7 @@
 
 static const char *const modes[] = {"streams", "pubsub", NULL};
 
-enum { URL, NAME, PASSWORD, SERVERS, LINKS, CHUNK, FAILOVER, TLS, MODE, OPTIONS };
+enum { URL, NAME, PASSWORD, SERVERS, LINKS, CHUNK, FAILOVER, TLS, MODE, CA, OPTIONS };
 
 static const struct bus_option options[OPTIONS] = {
     [URL] = {"url", BUS_OPTION_TEXT, .required = true, .help = "Where.", .example = "x://host"},
@@ -19,11 +19,13 @@ static const struct bus_option options[OPTIONS] = {
     [PASSWORD] = {"password", BUS_OPTION_SECRET, .help = "Shown to nobody."},
     [SERVERS] = {"servers", BUS_OPTION_TEXTS, .max = 3, .help = "Others.", .example = "[a, b]"},
     [LINKS] = {"links", BUS_OPTION_COUNT, .initial = "2", .min = 1, .max = 4, .help = "How many."},
-    [CHUNK] = {"chunk", BUS_OPTION_BYTES, .initial = "4KiB", .min = 1024, .max = 65536, .help = ""},
+    [CHUNK] = {"chunk", BUS_OPTION_BYTES, .initial = "4KiB", .min = 1024, .max = 65536,
+               .help = "What."},
     [FAILOVER] = {"failover_after", BUS_OPTION_TIME, .initial = "5s", .min = 1000, .max = 60000,
-                  .zero = "never", .help = ""},
-    [TLS] = {"tls", BUS_OPTION_BOOL, .initial = "false", .help = ""},
-    [MODE] = {"mode", BUS_OPTION_CHOICE, .initial = "streams", .choices = modes, .help = ""},
+                  .zero = "never: for good", .help = "What."},
+    [TLS] = {"tls", BUS_OPTION_BOOL, .initial = "false", .help = "What."},
+    [CA] = {"ca", BUS_OPTION_FILE, .initial = "", .help = "Whom to trust"},
+    [MODE] = {"mode", BUS_OPTION_CHOICE, .initial = "streams", .choices = modes, .help = "What."},
 };
 
 static struct bus_options asked; /* of check */
@@ -43,9 +45,9 @@ static int check(const struct bus_options *bus_options, size_t *out_option,
 }
 
 static const struct bus_option other_options[] = {
-    {"tls", BUS_OPTION_BOOL, .initial = "false", .help = ""},
-    {"path", BUS_OPTION_TEXT, .initial = "/", .help = ""},
-    {"key", BUS_OPTION_SECRET, .required = true, .help = ""},
+    {"tls", BUS_OPTION_BOOL, .initial = "false", .help = "What."},
+    {"path", BUS_OPTION_TEXT, .initial = "/", .help = "What."},
+    {"key", BUS_OPTION_SECRET, .required = true, .help = "What."},
 };
 
 static const struct bus_engine engines[] = {
@@ -78,7 +80,7 @@ static void each_type_is_read(void **state)
 {
     struct settings *settings = config_must_accept(
         FULL ", name: '', password: p, servers: [a, b], links: 4, chunk: 64KiB,\n"
-             " failover_after: 1500ms, tls: true, mode: pubsub}\n");
+             " failover_after: 1500ms, tls: true, mode: pubsub, ca: /etc/ca}\n");
     assert_string_equal(value_of(settings, URL)->text.ptr, "x://h");
     assert_string_equal(value_of(settings, NAME)->text.ptr, "");
     assert_string_equal(value_of(settings, PASSWORD)->text.ptr, "p");
@@ -112,6 +114,29 @@ static void what_nobody_says_is_the_initial_value(void **state)
     settings_unref(settings);
 }
 
+static void a_files_name_starts_at_the_configurations_folder(void **state)
+{
+    static const struct {
+        const char *file, *ca, *expected;
+    } cases[] = {
+        {"/etc/tidegate/t.yaml", "ca.pem", "/etc/tidegate/ca.pem"},
+        {"/etc/tidegate/t.yaml", "/ca.pem", "/ca.pem"},
+        {"/etc/tidegate/t.yaml", "''", ""},
+        {"t.yaml", "ca.pem", "ca.pem"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config_report report;
+        struct settings *settings;
+        char yaml[128];
+        config_report_init(&report, str_of(cases[i].file));
+        snprintf(yaml, sizeof(yaml), FULL ", ca: %s}\n", cases[i].ca);
+        assert_int_equal(config_parse(&settings, str_of(yaml), NULL, &report), 0);
+        assert_string_equal(value_of(settings, CA)->text.ptr, cases[i].expected);
+        settings_unref(settings);
+        config_report_fini(&report);
+    }
+}
+
 static void a_zero_may_be_written_as_what_it_means(void **state)
 {
     const char *both[] = {FULL ", failover_after: 0}\n", FULL ", failover_after: never}\n"};
@@ -130,7 +155,7 @@ static void a_mistake_names_its_place_and_what_is_expected(void **state)
                                           "\"64KiB\" from 1KiB to 64KiB, got \"1\"\n");
     config_must_say(FULL ", failover_after: 1ms}\n",
                     "t.yaml:1:51: bus.failover_after: expected a time such as \"10s\" from 1s to "
-                    "1m, or 0 (never), got \"1ms\"\n");
+                    "1m, or 0 (never: for good), got \"1ms\"\n");
     config_must_say(FULL ", mode: x}\n",
                     "t.yaml:1:41: bus.mode: expected one of streams, pubsub, got \"x\"\n");
     config_must_say(FULL ", tls: [1]}\n",
@@ -150,7 +175,7 @@ static void an_unknown_key_is_refused_with_what_the_engine_knows(void **state)
     config_must_say(FULL ", lnks: 1}\n",
                     "t.yaml:1:35: bus: unknown key \"lnks\"; the engine full knows engine, queues, "
                     "publish_timeout, backlog, url, name, password, password_file, servers, links, "
-                    "chunk, failover_after, tls, mode; did you mean \"links\"?\n");
+                    "chunk, failover_after, tls, mode, ca; did you mean \"links\"?\n");
     config_must_say("bus:\n  ur: 1\n",
                     "t.yaml:2:3: bus: unknown key \"ur\"; the engine memory knows engine, queues, "
                     "publish_timeout, backlog\n");
@@ -404,7 +429,8 @@ static void the_reference_page_has_a_table_for_each_engine(void **state)
         "| `bus.servers` | like `[a, b]` | a list; each: a text",
         "| `bus.password` | | a text of 1 to 1024 bytes without control characters | Shown to "
         "nobody. Or `bus.password_file`: a file that holds it. *Needs a restart.* |\n",
-        "| `bus.failover_after` | `5s` | a time such as \"10s\" from 1s to 1m, or 0 (never) |",
+        "| `bus.failover_after` | `5s` | a time such as \"10s\" from 1s to 1m, or 0 (never: for good) |",
+        "| `bus.ca` | `\"\"` | the name of a file | Whom to trust. *Needs a restart.* |\n",
         "### With `engine: other`\n",
     };
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -440,6 +466,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(each_type_is_read),
         TEST(what_nobody_says_is_the_initial_value),
+        TEST(a_files_name_starts_at_the_configurations_folder),
         TEST(a_zero_may_be_written_as_what_it_means),
         TEST(a_mistake_names_its_place_and_what_is_expected),
         TEST(an_unknown_key_is_refused_with_what_the_engine_knows),

@@ -177,9 +177,10 @@ static bool make_items(struct config_reader *reader, const struct config_key *ke
         return false;
     }
     if (count < key->min || count > key->max) {
-        config_read_mistake(reader, node->place, "expected at %s %zu items, got %zu",
-                            count < key->min ? "least" : "most",
-                            (size_t)(count < key->min ? key->min : key->max), count);
+        size_t limit = (size_t)(count < key->min ? key->min : key->max);
+        config_read_mistake(reader, node->place, "expected at %s %zu item%s, got %zu",
+                            count < key->min ? "least" : "most", limit, limit == 1 ? "" : "s",
+                            count);
         return false;
     }
     void *items = settings_array(reader->settings, count, size);

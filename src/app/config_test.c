@@ -47,8 +47,9 @@ static void a_mistake_names_its_place_and_what_is_expected(void **state)
     config_must_say("log: {level: loud}\n",
                     "t.yaml:1:14: log.level: expected one of debug, info, warn, error, got "
                     "\"loud\"\n");
-    config_must_say("bus: {engine: kafka}\n", "t.yaml:1:15: bus.engine: expected an engine that is "
-                                              "built in: memory, got \"kafka\"\n");
+    config_must_mention("bus: {engine: kafka}\n",
+                        "t.yaml:1:15: bus.engine: expected an engine that is "
+                        "built in: memory");
     config_must_say("workers: [1]\n", "t.yaml:1:10: workers: expected a number from 1 to 256, or 0 "
                                       "(one a core), got a list\n");
     config_must_say("workers: {}\n", "t.yaml:1:10: workers: expected a number from 1 to 256, or 0 "

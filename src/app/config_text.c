@@ -180,6 +180,7 @@ const struct config_text config_text_address = {
     "an address such as \"127.0.0.1:8080\", \"[::1]:8080\" or \":8080\"", is_address, NULL};
 const struct config_text config_text_prefix = {"a prefix such as \"10.0.0.0/8\" or \"fd00::/8\"",
                                                is_prefix, NULL};
+const struct config_text config_text_file = {"the name of a file", is_any, NULL};
 const struct config_text config_text_token = {"letters, digits and \"-\" or \"_\" (an HTTP token)",
                                               is_token, NULL};
 const struct config_text config_text_origin = {

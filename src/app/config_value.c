@@ -29,10 +29,17 @@ static bool in_range(const struct config_key *key, uint64_t value)
     return (value >= key->min && value <= key->max) || (value == 0 && key->zero);
 }
 
+/* "never" of "never: strict order, and …". */
+static bool is_word_for_zero(const struct config_key *key, struct str text)
+{
+    return key->zero && text.len > 0 && text.len == strcspn(key->zero, ":") &&
+           memcmp(text.ptr, key->zero, text.len) == 0;
+}
+
 static int parse_into_number(const struct config_key *key, struct str text, uint64_t *out_value)
 {
     uint64_t value;
-    if (key->zero && str_equal(text, str_of(key->zero))) {
+    if (is_word_for_zero(key, text)) {
         *out_value = 0;
         return 0;
     }

@@ -102,18 +102,24 @@ static void append_section(struct buf *out, const struct config_visit *visit)
     buf_printf(out, "\n## `%s`\n\n%s\n\n%s", visit->path, visit->key->help, table_head);
 }
 
+static void append_sentence(struct buf *out, struct str text)
+{
+    bool has_end = str_ends_with(text, STR("."));
+    buf_printf(out, " | %.*s%s", STR_ARG(text), has_end ? "" : ".");
+}
+
 static void append_option(struct buf *out, const struct bus_option *option)
 {
     const struct config_key key = config_bus_key(option);
     buf_printf(out, "| `bus.%s` | ", option->name);
     if (option->initial) {
-        buf_printf(out, "`%s` ", option->initial);
+        buf_printf(out, "`%s` ", option->initial[0] ? option->initial : "\"\"");
     } else if (option->example) {
         buf_printf(out, "%s`%s` ", option->required ? "required, like " : "like ", option->example);
     }
     buf_append_str(out, STR("| "));
     config_key_expected(&key, out);
-    buf_printf(out, " | %s", option->help);
+    append_sentence(out, str_of(option->help));
     if (option->type == BUS_OPTION_SECRET) {
         buf_printf(out, " Or `bus.%s_file`: a file that holds it.", option->name);
     }

@@ -91,6 +91,8 @@ struct bus_callbacks {
 enum bus_option_type {
     BUS_OPTION_TEXT,
     BUS_OPTION_SECRET, /* a text that is never shown */
+    BUS_OPTION_FILE,   /* a text: the name of a file, which the engine reads; in the configuration
+                        * relative to its folder, here to where the process runs */
     BUS_OPTION_TEXTS,  /* a list */
     BUS_OPTION_COUNT,
     BUS_OPTION_BYTES,
@@ -109,7 +111,7 @@ struct bus_option {
                                  * only texts and lists can be */
     uint64_t min, max;          /* of a number; of the items of a list */
     const char *zero;           /* what 0 means when it is below min ("never", which may be written
-                                 * too); NULL: it is not allowed */
+                                 * too, and ": " with more of it); NULL: it is not allowed */
     const char *const *choices; /* ends with NULL */
     const char *help;           /* one line for the reference page */
     const char *example;        /* for a key without initial */
@@ -172,6 +174,7 @@ struct bus {
     void *owner;
     uint32_t queues;     /* in use: create may make it fewer than the options say */
     uint32_t max_record; /* bytes; a longer one is ERR_TOO_LARGE */
+    bool is_lossy;       /* the mode chosen keeps neither the engine's replay nor its lossless */
     /* A queue that is away for so long hands its keys to others; UINT64_MAX: never. */
     uint64_t failover_after_ms;
     uint64_t layout; /* a hash of what all nodes must have alike: name of the topic, brokers, … */
@@ -186,6 +189,18 @@ const struct bus_engine *bus_engine_find(struct str name);
 
 /* The engines' names, comma-separated, for messages. */
 const char *bus_engine_names(void);
+
+/* Whether records of before the start can be read, on this bus as it is configured. */
+static inline bool bus_can_replay(const struct bus *bus)
+{
+    return bus->engine->replay && !bus->is_lossy;
+}
+
+/* Whether an acknowledged record reaches every node, if late. */
+static inline bool bus_is_lossless(const struct bus *bus)
+{
+    return bus->engine->lossless && !bus->is_lossy;
+}
 
 static inline int bus_publish(struct bus *bus, struct bus_publish *publish)
 {

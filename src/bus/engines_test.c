@@ -70,7 +70,8 @@ static void must_be_complete(const struct bus_option *option)
     assert_true(option->initial || option->example || option->type == BUS_OPTION_SECRET);
     assert_false(option->required && option->initial);
     assert_int_equal(option->type == BUS_OPTION_CHOICE, option->choices != NULL);
-    bool is_text = option->type == BUS_OPTION_TEXT || option->type == BUS_OPTION_SECRET;
+    bool is_text = option->type == BUS_OPTION_TEXT || option->type == BUS_OPTION_SECRET ||
+                   option->type == BUS_OPTION_FILE;
     assert_true(is_text || option->type == BUS_OPTION_TEXTS || option->required || option->initial);
     assert_false(option->type == BUS_OPTION_TEXTS && option->initial);
     if (is_number(option->type) || option->type == BUS_OPTION_TEXTS) {

@@ -9,6 +9,7 @@ static int init_parts(struct hub *hub)
     const struct hub_options *options = &hub->options;
     for (uint32_t i = 0; i < options->queues; i++) {
         hub->queues[i].waiting_end = &hub->queues[i].waiting;
+        hub->queues[i].down_since_ms = HUB_NEVER;
     }
     int err = window_create(&hub->window, options->queues, options->window_bytes,
                             options->window_age_ms, hub_on_evict, hub);
@@ -76,6 +77,7 @@ void hub_destroy(struct hub *hub)
     }
     window_destroy(hub->window);
     hub_forget_ids(hub);
+    buf_fini(&hub->rekeyed);
     u64map_fini(&hub->marks);
     u64map_fini(&hub->pins);
     interest_table_fini(&hub->interest);
@@ -92,10 +94,20 @@ static void wake_workers(struct hub *hub)
     }
 }
 
-bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us)
+void hub_set_now(struct hub *hub, uint64_t now_ms, uint64_t now_us)
 {
     hub->now_ms = now_ms;
     hub->now_us = now_us;
+}
+
+void hub_set_wall_offset(struct hub *hub, int64_t offset_ms)
+{
+    hub->wall_offset_ms = offset_ms;
+}
+
+bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us)
+{
+    hub_set_now(hub, now_ms, now_us);
     bool more = hub_send_waiting(hub);
     if (hub->bus) {
         bus_flush(hub->bus);
@@ -127,6 +139,8 @@ void hub_tick(struct hub *hub, uint64_t now_ms)
 {
     hub->now_ms = now_ms;
     hub_fail_late(hub);
+    hub_fail_over(hub);
+    hub_sweep_marks(hub);
     hub_retry_interest(hub);
     hub_retry_catch_up(hub);
     bool by_age = hub->options.window_age_ms &&
@@ -160,4 +174,9 @@ struct hub_stats *hub_get_stats(struct hub *hub)
 bool hub_bus_is_up(struct hub *hub)
 {
     return atomic_load_explicit(&hub->bus_up, memory_order_acquire);
+}
+
+bool hub_bus_was_up(struct hub *hub)
+{
+    return atomic_load_explicit(&hub->bus_was_up, memory_order_acquire);
 }

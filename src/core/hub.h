@@ -39,12 +39,22 @@ struct hub_options {
 /* How far each queue is: what positions a node has passed. */
 struct hub_heads {
     struct bus_pos pos[BUS_MAX_QUEUES];
+    uint64_t started; /* bit q: queue q is known here; of others (their broker is away) nobody can
+                       * say what a client missed, which comes when they start */
 };
 
 /* A stretch of every queue: after from, up to and including to. */
 struct hub_span {
     struct hub_heads from;
     struct hub_heads to;
+};
+
+/* Why messages are lost to a session. */
+enum session_gap_why {
+    SESSION_GAP_EXPIRED,  /* older than the window, or than what the bus keeps */
+    SESSION_GAP_OVERFLOW, /* the window was too small, or memory was out */
+    SESSION_GAP_BUS,      /* the bus lost them */
+    SESSION_GAP_EPOCH,    /* the bus has another history now */
 };
 
 enum interest_op {
@@ -95,7 +105,17 @@ int interest_batch_wait(struct interest_batch *batch, struct interest_waiter wai
  * gone. */
 struct hub_catch_up {
     struct hub_span span;
-    struct message **controls; /* references, in the order of their queues */
+    /* Bit q: since then the queue's history is another one. Its span is of the new one, and the
+     * old one ended, for this worker, at old.pos[q]. */
+    uint64_t restarted;
+    struct hub_heads old;
+    /* What the hub lost last of each queue: the gap that ends there has this reason. */
+    struct hub_loss {
+        struct bus_pos to;
+        enum session_gap_why why;
+    } losses[BUS_MAX_QUEUES];
+    char epoch[BUS_EPOCH_MAX + 1]; /* of now */
+    struct message **controls;     /* references, in the order of their queues */
     uint32_t control_count;
     bool controls_lost;     /* there were too many: sessions that meet a gap must start anew */
     uint64_t lost_until_ms; /* and no grant issued until then (wall) is good: of the newest lost */
@@ -109,22 +129,35 @@ struct hub_link {
     atomic_bool behind; /* the ring was full: after draining it, the worker asks for hub_catch_up */
 };
 
+enum hub_queue_state {
+    HUB_QUEUE_DOWN,        /* not reachable: pushes to its keys wait */
+    HUB_QUEUE_FAILED_OVER, /* for so long that its keys go to other queues */
+    HUB_QUEUE_UP,
+};
+
 struct hub_callbacks {
     /* Something is in the worker's ring; at most once a flush. */
     void (*wake)(void *owner, uint32_t worker);
     /* Publishes that are done, for publish_run_done on the worker. */
     void (*give_back)(void *owner, uint32_t worker, struct mail_chain *done);
-    /* Which history the bus has; before it is up for the first time. NULL is fine. */
-    void (*on_epoch)(void *owner, struct str epoch);
     /* The bus became usable or not. */
     void (*on_bus_state)(void *owner, bool up, const char *reason);
+    /* NULL is fine, also of the next ones. */
+    void (*on_queue_state)(void *owner, uint32_t queue, enum hub_queue_state state);
+    /* A record was acknowledged that was sent at sent_us, as hub_flush said the time. */
+    void (*on_published)(void *owner, uint64_t sent_us);
+    /* Messages of a queue are lost to this node. */
+    void (*on_loss)(void *owner, uint32_t queue, enum session_gap_why why);
 };
 
 /* Counters for metrics; any thread reads them (relaxed). */
 struct hub_stats {
     atomic_uint_fast64_t records_in, events_in, events_foreign, events_repeated, events_bad;
     atomic_uint_fast64_t events_out, records_out, ring_full, holes, evicted;
-    atomic_uint_fast64_t interest_keys, users, groups; /* that have a session here */
+    atomic_uint_fast64_t failed_over; /* events that went to another queue than their home */
+    atomic_uint_fast64_t rekeyed;     /* events whose keys another secret made */
+    atomic_uint_fast64_t queues_up, queues_failed_over; /* bits */
+    atomic_uint_fast64_t interest_keys, users, groups;  /* that have a session here */
 };
 
 int hub_create(struct hub **out_hub, const struct hub_options *options,
@@ -154,7 +187,15 @@ void hub_catch_up(struct hub *hub, uint32_t worker);
  * again. */
 bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us);
 
-/* Some ten times a second: deadlines, and positions to quiet workers each quarter of the window. */
+/* The bus hands something over outside hub_flush: which time it is. */
+void hub_set_now(struct hub *hub, uint64_t now_ms, uint64_t now_us);
+
+/* What the wall clock is ahead of the monotonic one, for the age of what a start reads back. Until
+ * it is set, all that comes counts as new. */
+void hub_set_wall_offset(struct hub *hub, int64_t offset_ms);
+
+/* Some ten times a second: deadlines, failover, and positions to quiet workers each quarter of the
+ * window. */
 void hub_tick(struct hub *hub, uint64_t now_ms);
 
 /* Sends every worker the heads now (the quarter of the window, or a drain). */
@@ -166,6 +207,7 @@ struct hub_link *hub_link(struct hub *hub, uint32_t worker);
 const struct hub_options *hub_get_options(const struct hub *hub);
 struct hub_stats *hub_get_stats(struct hub *hub);
 bool hub_bus_is_up(struct hub *hub);
+bool hub_bus_was_up(struct hub *hub); /* at least once: the window has been read back */
 
 /* Frees what a ring still holds; when its worker is gone. */
 void hub_link_drain(struct hub_link *link);

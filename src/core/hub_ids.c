@@ -9,9 +9,17 @@ struct hub_id {
     uint32_t part_cap;
     struct hub_id_part {
         uint32_t queue;
+        uint8_t part; /* its number in the push: the same in a repeat, wherever that went */
         struct bus_pos pos;
     } parts[];
 };
+
+enum { MARKS_SWEPT_MS = 60 * 1000, MARKS_KEPT = 2 /* windows */ };
+
+static uint64_t now_s(const struct hub *hub)
+{
+    return hub->now_ms / 1000 + 1; /* never 0, which is an empty place */
+}
 
 /* False for an event whose (origin, queue, counter) was seen: a record that was published twice. A
  * counter compares as a serial number (RFC 1982), so it may wrap. */
@@ -23,12 +31,38 @@ bool hub_event_is_new(struct hub *hub, uint32_t queue, const struct event_header
         return true;
     }
     bool known = *mark != 0;
-    uint32_t last = (uint32_t)(*mark - 1);
-    if (known && (int32_t)(header->counter - last) <= 0) {
-        return false;
+    bool is_new = !known || (int32_t)(header->counter - (uint32_t)*mark) > 0;
+    *mark = now_s(hub) << 32 | (is_new ? header->counter : (uint32_t)*mark);
+    return is_new;
+}
+
+static bool is_outdated(const struct hub *hub, uint64_t mark)
+{
+    uint64_t kept_s = MARKS_KEPT * hub->options.window_age_ms / 1000 + MARKS_SWEPT_MS / 1000;
+    return (uint32_t)(now_s(hub) - (mark >> 32)) > kept_s;
+}
+
+/* Each run of a node has marks of its own: those of runs that are long over go. */
+void hub_sweep_marks(struct hub *hub)
+{
+    if (hub->now_ms - hub->marks_swept_ms < MARKS_SWEPT_MS || !hub->options.window_age_ms) {
+        return;
     }
-    *mark = (uint64_t)header->counter + 1;
-    return true;
+    hub->marks_swept_ms = hub->now_ms;
+    struct u64map kept = {0};
+    size_t at = 0;
+    for (struct u64map_entry *entry = u64map_next(&hub->marks, &at); entry;
+         entry = u64map_next(&hub->marks, &at)) {
+        uint64_t *place = is_outdated(hub, entry->value) ? NULL : u64map_put(&kept, entry->key);
+        if (place) {
+            *place = entry->value;
+        } else if (!is_outdated(hub, entry->value)) {
+            u64map_fini(&kept); /* memory is out: next time */
+            return;
+        }
+    }
+    u64map_fini(&hub->marks);
+    hub->marks = kept;
 }
 
 static int64_t size_of(uint32_t part_cap)
@@ -55,18 +89,18 @@ static void id_destroy(struct hub_id *id)
     }
 }
 
-static void id_add_part(struct hub_id *id, uint32_t queue, struct bus_pos pos)
+static void id_add_part(struct hub_id *id, uint32_t queue, uint8_t part, struct bus_pos pos)
 {
     if (id->part_count < id->part_cap) {
-        id->parts[id->part_count++] = (struct hub_id_part){queue, pos};
+        id->parts[id->part_count++] = (struct hub_id_part){queue, part, pos};
     }
 }
 
-static const struct bus_pos *find_part(const struct hub_id *id, uint32_t queue)
+static const struct hub_id_part *find_part(const struct hub_id *id, uint8_t part)
 {
     for (uint32_t i = 0; i < id->part_count; i++) {
-        if (id->parts[i].queue == queue) {
-            return &id->parts[i].pos;
+        if (id->parts[i].part == part) {
+            return &id->parts[i];
         }
     }
     return NULL;
@@ -98,13 +132,14 @@ enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, ui
     if (id->body_hash != event->body_hash) {
         return PUBLISH_CONFLICT;
     }
-    const struct bus_pos *first = find_part(id, queue);
+    const struct hub_id_part *first = find_part(id, event->part);
     if (!first) {
-        id_add_part(id, queue, pos);
+        id_add_part(id, queue, event->part, pos);
         return PUBLISH_ACCEPTED;
     }
     if (own) {
-        own->pos = *first;
+        own->pos = first->pos;
+        own->queue = first->queue;
     }
     return PUBLISH_REPLAYED;
 }

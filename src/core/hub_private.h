@@ -3,6 +3,7 @@
  *   hub_worker.c    the way to each worker: ring, behind, catch-up
  *   hub_interest.c  who has which key
  *   hub_send.c      pushes to the bus
+ *   hub_failover.c  which queue a push goes to while brokers are away
  *   hub_receive.c   records from the bus
  *   hub_ids.c       which events and ids came before */
 #ifndef TIDEGATE_CORE_HUB_PRIVATE_H
@@ -23,11 +24,17 @@ struct hub_queue {
     struct publish_part *next_return; /* where the search for a returned part begins; may be NULL */
     struct publish_part *record_first; /* of the record under way; they are the last ones of sent */
     struct bus_publish record;         /* at most one under way */
+    uint64_t record_sent_us;
     struct buf record_bytes;
-    uint32_t record_parts;
+    uint32_t record_parts; /* those of it that still wait */
     bool under_way;
     uint32_t counter; /* of the last event packed */
+    bool is_up;
+    bool is_failed_over;
+    uint64_t down_since_ms; /* HUB_NEVER: not yet noticed */
 };
+
+#define HUB_NEVER UINT64_MAX
 
 /* Oldest first, by interest_batch.next. */
 struct hub_batches {
@@ -38,8 +45,10 @@ struct hub_batches {
 struct hub_worker {
     struct hub_link link;
     struct hub_heads behind_from; /* meaningful while link.behind */
-    bool catch_up_asked;          /* and not yet granted */
-    struct message **controls;    /* handed over while behind */
+    uint64_t restarted;           /* bit q: since then, see hub_catch_up */
+    struct hub_heads old;
+    bool catch_up_asked;       /* and not yet granted */
+    struct message **controls; /* handed over while behind */
     uint32_t control_count, control_cap;
     bool controls_lost;
     uint64_t lost_until_ms;       /* wall, of the newest that was lost */
@@ -59,7 +68,12 @@ struct hub {
     struct interest_table interest;
     struct u64map pins;  /* (group key, worker) → join events that the worker has not answered */
     struct u64map ids;   /* id hash → struct hub_id */
-    struct u64map marks; /* (origin, queue) → counter of the last event + 1 */
+    struct u64map marks; /* (origin, queue) → when (s) << 32 | counter of its last event */
+    uint64_t marks_swept_ms;
+    struct hub_loss losses[BUS_MAX_QUEUES];
+    char epoch[BUS_EPOCH_MAX + 1];
+    struct buf rekeyed;     /* the event in hand, with our keys */
+    int64_t wall_offset_ms; /* 0: unknown */
     struct hub_queue queues[BUS_MAX_QUEUES];
     struct hub_worker workers[HUB_MAX_WORKERS];
     uint64_t waiting_bytes;
@@ -68,6 +82,7 @@ struct hub {
     uint64_t heads_sent_ms;
     uint64_t bytes_since_heads;
     atomic_bool bus_up;
+    atomic_bool bus_was_up;
     struct hub_stats stats;
 };
 
@@ -78,6 +93,8 @@ bool hub_worker_is_behind(const struct hub_worker *worker);
 bool hub_worker_push(struct hub *hub, struct hub_worker *worker, enum ring_kind kind, void *ptr);
 void hub_offer(struct hub *hub, uint32_t worker, struct message *message);
 void hub_mark_all_behind(struct hub *hub);
+void hub_restart_workers(struct hub *hub, uint32_t queue, struct bus_pos from);
+void hub_start_workers(struct hub *hub, uint32_t queue, struct bus_pos from);
 void hub_lose_control(struct hub *hub, const struct event *event);
 void hub_return_fence(struct hub *hub, struct hub_worker *worker, struct interest_batch *batch);
 void hub_retry_catch_up(struct hub *hub);
@@ -97,12 +114,20 @@ void hub_part_remove_sent(struct hub_queue *queue, struct publish_part *part);
 bool hub_send_waiting(struct hub *hub);
 void hub_fail_late(struct hub *hub);
 void hub_fail_all(struct hub *hub, int err);
+void hub_wait_in_line(struct hub *hub, struct publish_part *part);
+struct publish_part *hub_pop_waiting(struct hub *hub, struct hub_queue *queue);
+
+/* hub_failover.c */
+void hub_set_queue_state(struct hub *hub, uint32_t queue, bool up);
+void hub_choose_queue(struct hub *hub, struct publish_part *part);
+void hub_fail_over(struct hub *hub);
 
 /* hub_receive.c */
 void hub_on_evict(void *owner, struct message *message);
 
 /* hub_ids.c */
 bool hub_event_is_new(struct hub *hub, uint32_t queue, const struct event_header *header);
+void hub_sweep_marks(struct hub *hub);
 enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, uint32_t queue,
                                   struct bus_pos pos, struct publish_part *own);
 void hub_forget_id(struct hub *hub, const struct event *event, uint32_t queue, struct bus_pos pos);

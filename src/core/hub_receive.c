@@ -1,5 +1,7 @@
 /* The receiving side of the hub: each record is cut into events; repeats are dropped; what is new
  * goes into the window and to the workers that have its target. */
+#include <stdio.h>
+
 #include "base/err.h"
 #include "core/hub_private.h"
 #include "core/receipt.h"
@@ -81,19 +83,34 @@ static void hand_out(struct hub *hub, struct message *message, uint64_t mask)
     }
 }
 
-static void stamp_times(const struct hub *hub, struct message *message)
+enum { OLD_MS = 2000 }; /* so old can't be what just came: it is read back */
+
+/* How long the event has been on the bus. */
+static uint64_t age_ms(const struct hub *hub, const struct message *message, uint64_t wall_ms)
 {
-    message->received_us = hub->now_us;
+    uint64_t since_ms = wall_ms ? wall_ms : message->event.time_ms;
+    uint64_t now_ms = hub->now_ms + (uint64_t)hub->wall_offset_ms;
+    bool is_old = hub->wall_offset_ms && now_ms > since_ms + OLD_MS;
+    uint64_t age = is_old ? now_ms - since_ms : 0;
+    return age < hub->now_ms ? age : hub->now_ms;
+}
+
+/* 1 is the past too, and not "never". */
+static void stamp_times(const struct hub *hub, struct message *message, uint64_t wall_ms)
+{
+    uint64_t age = age_ms(hub, message, wall_ms);
+    message->received_us = hub->now_us - age * 1000;
     if (message->event.header.ttl_ms) {
-        message->expires_ms = hub->now_ms + message->event.header.ttl_ms;
+        uint64_t expires_ms = hub->now_ms - age + message->event.header.ttl_ms;
+        message->expires_ms = expires_ms ? expires_ms : 1;
     }
 }
 
 /* A message that the window can't keep is a gap for every session: all workers look for it there.
  * Joins, parts and kicks reach them all the same. */
-static int accept_event(struct hub *hub, struct message *message)
+static int accept_event(struct hub *hub, struct message *message, uint64_t wall_ms)
 {
-    stamp_times(hub, message);
+    stamp_times(hub, message, wall_ms);
     uint64_t mask = workers_concerned(hub, message);
     if (message->event.kind == EVENT_JOIN && hub_pin_group(hub, message->event.header.key, mask)) {
         return ERR_NO_MEMORY;
@@ -110,11 +127,21 @@ static int accept_event(struct hub *hub, struct message *message)
     return 0;
 }
 
+static void note_loss(struct hub *hub, uint32_t queue, struct bus_pos to, enum session_gap_why why)
+{
+    hub->losses[queue] = (struct hub_loss){to, why};
+    hub_count(&hub->stats.holes, 1);
+    if (hub->callbacks->on_loss) {
+        hub->callbacks->on_loss(hub->owner, queue, why);
+    }
+}
+
 /* Workers that look for what is lost in the window find the gap. */
-static void lose(struct hub *hub, uint32_t queue, struct bus_pos pos)
+static void lose(struct hub *hub, uint32_t queue, struct bus_pos pos, enum session_gap_why why)
 {
     hub_mark_all_behind(hub);
     window_lose(hub->window, queue, pos);
+    note_loss(hub, queue, pos, why);
 }
 
 static struct publish_part *own_part(struct hub *hub, uint32_t queue, const struct event *event)
@@ -136,123 +163,209 @@ static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *
     hub_part_return(hub, own, verdict);
 }
 
-static void take_new(struct hub *hub, uint32_t queue, struct bus_pos pos, struct str encoded,
-                     const struct event *event, struct publish_part *own)
+/* An event in hand. */
+struct arrival {
+    uint32_t queue;
+    struct bus_pos pos;
+    uint64_t wall_ms; /* when the bus got it; 0: unknown */
+    struct str encoded;
+    struct event event;
+};
+
+static void take_new(struct hub *hub, const struct arrival *arrival, struct publish_part *own)
 {
-    struct message *message = message_create(encoded, queue, pos);
+    struct message *message = message_create(arrival->encoded, arrival->queue, arrival->pos);
     if (message && own && own->publish->receipt) {
         message->receipt = receipt_ref(own->publish->receipt);
     }
-    if (!message || accept_event(hub, message)) {
-        hub_forget_id(hub, event, queue, pos);
-        if (event->kind != EVENT_MESSAGE) {
-            hub_lose_control(hub, event);
+    if (!message || accept_event(hub, message, arrival->wall_ms)) {
+        hub_forget_id(hub, &arrival->event, arrival->queue, arrival->pos);
+        if (arrival->event.kind != EVENT_MESSAGE) {
+            hub_lose_control(hub, &arrival->event);
         }
-        lose(hub, queue, pos);
+        lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
     }
     message_unref(message);
 }
 
-static void on_event(struct hub *hub, uint32_t queue, struct bus_pos pos, struct str encoded,
-                     const struct event *event)
+/* False: it is to be passed over. */
+static bool judge(struct hub *hub, const struct arrival *arrival, struct publish_part *own,
+                  enum publish_verdict *out_verdict)
 {
-    if (!hub_event_is_new(hub, queue, &event->header)) {
+    *out_verdict = PUBLISH_ACCEPTED;
+    if (own) {
+        own->pos = arrival->pos; /* a repeat gets the first one's */
+    }
+    if (arrival->event.header.flags & EVENT_HAS_ID) {
+        *out_verdict = hub_judge_id(hub, &arrival->event, arrival->queue, arrival->pos, own);
+    }
+    return *out_verdict == PUBLISH_ACCEPTED;
+}
+
+static void on_event(struct hub *hub, const struct arrival *arrival)
+{
+    uint32_t queue = arrival->queue;
+    if (!hub_event_is_new(hub, queue, &arrival->event.header)) {
         hub_count(&hub->stats.events_repeated, 1);
-        window_advance(hub->window, queue, pos);
+        window_advance(hub->window, queue, arrival->pos);
         return;
     }
-    struct publish_part *own = own_part(hub, queue, event);
-    enum publish_verdict verdict = PUBLISH_ACCEPTED;
-    if (own) {
-        own->pos = pos; /* a repeat gets the first one's */
-    }
-    if (event->header.flags & EVENT_HAS_ID) {
-        verdict = hub_judge_id(hub, event, queue, pos, own);
-    }
-    if (verdict == PUBLISH_ACCEPTED) {
-        take_new(hub, queue, pos, encoded, event, own);
+    struct publish_part *own = own_part(hub, queue, &arrival->event);
+    enum publish_verdict verdict;
+    if (judge(hub, arrival, own, &verdict)) {
+        take_new(hub, arrival, own);
     } else {
-        window_advance(hub->window, queue, pos);
+        window_advance(hub->window, queue, arrival->pos);
     }
     if (own) {
         finish_return(hub, queue, own, verdict);
     }
 }
 
-/* Returns the bytes of the first event, sound or not; 0 when the rest can't be cut. */
-static size_t take_event(struct hub *hub, uint32_t queue, struct bus_pos pos, struct str rest)
+/* Its keys were made with another secret of the cluster. Without memory it is lost, and said so. */
+static bool rekey(struct hub *hub, struct arrival *arrival)
 {
-    struct event event;
+    size_t skip;
+    buf_clear(&hub->rekeyed);
+    if (event_rekey(&hub->rekeyed, &arrival->event, arrival->encoded, &hub->options.space)) {
+        lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
+        return false;
+    }
+    hub_count(&hub->stats.rekeyed, 1);
+    arrival->encoded = buf_str(&hub->rekeyed);
+    ssize_t len = event_decode(&arrival->event, hub->rekeyed.data, hub->rekeyed.len, &skip);
+    ASSERT(len > 0);
+    return true;
+}
+
+/* Returns the bytes of the first event, sound or not; 0 when the rest can't be cut. */
+static size_t take_event(struct hub *hub, struct arrival *arrival, struct str rest)
+{
     size_t skip = 0;
-    ssize_t len = event_decode(&event, (const uint8_t *)rest.ptr, rest.len, &skip);
+    ssize_t len = event_decode(&arrival->event, (const uint8_t *)rest.ptr, rest.len, &skip);
     if (len < 0) {
         hub_count(&hub->stats.events_bad, 1);
         return skip;
     }
     hub_count(&hub->stats.events_in, 1);
-    on_event(hub, queue, pos, str_make(rest.ptr, (size_t)len), &event);
+    arrival->encoded = str_make(rest.ptr, (size_t)len);
+    if (arrival->event.key_tag == hub->options.space.tag || rekey(hub, arrival)) {
+        on_event(hub, arrival);
+    }
     return (size_t)len;
 }
 
-static void on_epoch(void *owner, struct str epoch)
+static void take_events(struct hub *hub, struct arrival *arrival, struct str rest)
 {
-    struct hub *hub = owner;
-    if (hub->callbacks->on_epoch) {
-        hub->callbacks->on_epoch(hub->owner, epoch);
-    }
-}
-
-/* What came before is not known here. */
-static void on_start(void *owner, uint32_t queue, struct bus_pos from)
-{
-    struct hub *hub = owner;
-    if (bus_pos_compare(hub->heads.pos[queue], from) == 0) {
-        return;
-    }
-    lose(hub, queue, from);
-    hub->heads.pos[queue] = from;
-}
-
-static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record,
-                      uint64_t wall_ms)
-{
-    struct hub *hub = owner;
-    hub_count(&hub->stats.records_in, 1);
-    struct str rest = record;
     while (rest.len > 0) {
-        size_t len = take_event(hub, queue, pos, rest);
-        hub->heads.pos[queue] = pos;
+        size_t len = take_event(hub, arrival, rest);
+        hub->heads.pos[arrival->queue] = arrival->pos;
         if (len == 0) {
             break;
         }
         rest = str_make(rest.ptr + len, rest.len - len);
-        pos.lo++;
+        arrival->pos.lo++;
+    }
+}
+
+/* One that is not behind the last is a mistake of the engine, and has been seen. */
+static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record,
+                      uint64_t wall_ms)
+{
+    struct hub *hub = owner;
+    struct arrival arrival = {.queue = queue, .pos = pos, .wall_ms = wall_ms};
+    if (bus_pos_compare(pos, hub->heads.pos[queue]) <= 0) {
+        hub_count(&hub->stats.events_repeated, 1);
+        return;
+    }
+    hub_count(&hub->stats.records_in, 1);
+    take_events(hub, &arrival, record);
+    if (record.len == 0) {
+        window_advance(hub->window, queue, pos);
+        hub->heads.pos[queue] = pos;
     }
 }
 
 static struct bus_pos pos_before(struct bus_pos pos)
 {
-    return pos.lo ? (struct bus_pos){pos.hi, pos.lo - 1} : (struct bus_pos){pos.hi - 1, UINT64_MAX};
+    if (pos.lo > 0) {
+        return (struct bus_pos){pos.hi, pos.lo - 1};
+    }
+    return pos.hi > 0 ? (struct bus_pos){pos.hi - 1, UINT64_MAX} : pos;
 }
 
+/* The queue goes on behind pos, in the same history or, with SESSION_GAP_EPOCH, in another one,
+ * whose positions may be lower. */
+static void jump(struct hub *hub, uint32_t queue, struct bus_pos pos, enum session_gap_why why)
+{
+    if (why == SESSION_GAP_EPOCH) {
+        hub_restart_workers(hub, queue, pos);
+        window_lose(hub->window, queue, pos);
+        note_loss(hub, queue, pos, why);
+    } else if (bus_pos_compare(pos, hub->heads.pos[queue]) > 0) {
+        lose(hub, queue, pos, why);
+    } else {
+        return;
+    }
+    hub->heads.pos[queue] = pos;
+}
+
+static void on_epoch(void *owner, struct str epoch)
+{
+    struct hub *hub = owner;
+    snprintf(hub->epoch, sizeof(hub->epoch), "%.*s", STR_ARG(epoch));
+    hub_mark_all_behind(hub);
+}
+
+static bool has_started(const struct hub *hub, uint32_t queue)
+{
+    return hub->heads.started >> queue & 1;
+}
+
+/* The first time: nobody has missed what came before. */
+static void on_start(void *owner, uint32_t queue, struct bus_pos from)
+{
+    struct hub *hub = owner;
+    if (has_started(hub, queue)) {
+        bool goes_back = bus_pos_compare(from, hub->heads.pos[queue]) < 0;
+        jump(hub, queue, from, goes_back ? SESSION_GAP_EPOCH : SESSION_GAP_EXPIRED);
+        return;
+    }
+    hub_start_workers(hub, queue, from);
+    window_lose(hub->window, queue, from);
+    hub->heads.pos[queue] = from;
+    hub->heads.started |= 1ull << queue;
+}
+
+static enum session_gap_why why_of(enum bus_hole hole)
+{
+    switch (hole) {
+    case BUS_HOLE_EXPIRED: return SESSION_GAP_EXPIRED;
+    case BUS_HOLE_EPOCH: return SESSION_GAP_EPOCH;
+    case BUS_HOLE_LOST: break;
+    }
+    return SESSION_GAP_BUS;
+}
+
+/* What is at to is not lost. */
 static void on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus_pos to,
                     enum bus_hole why)
 {
-    struct hub *hub = owner;
-    struct bus_pos last = pos_before(to); /* what is at to is not lost */
-    hub_count(&hub->stats.holes, 1);
-    lose(hub, queue, last);
-    hub->heads.pos[queue] = last;
+    jump(owner, queue, pos_before(to), why_of(why));
 }
 
 static void on_queue_state(void *owner, uint32_t queue, bool up)
 {
+    hub_set_queue_state(owner, queue, up);
 }
 
 static void on_state(void *owner, bool up, const char *reason)
 {
     struct hub *hub = owner;
     atomic_store_explicit(&hub->bus_up, up, memory_order_release);
+    if (up) {
+        atomic_store_explicit(&hub->bus_was_up, true, memory_order_release);
+    }
     hub->callbacks->on_bus_state(hub->owner, up, reason);
 }
 

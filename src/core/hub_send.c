@@ -72,13 +72,24 @@ void hub_part_return(struct hub *hub, struct publish_part *part, enum publish_ve
     finish_if_complete(hub, part);
 }
 
-static void add_waiting(struct hub *hub, struct publish_part *part)
+void hub_wait_in_line(struct hub *hub, struct publish_part *part)
 {
     struct hub_queue *queue = &hub->queues[part->queue];
     hub->waiting_bytes += part->event.len;
     part->next = NULL;
     *queue->waiting_end = part;
     queue->waiting_end = &part->next;
+}
+
+/* 0, or why the part can't even wait for the bus. */
+static int refuse_part(const struct hub *hub, const struct publish_part *part)
+{
+    if (hub->bus && part->event.len > hub->bus->max_record) {
+        return ERR_TOO_LARGE;
+    }
+    bool is_full = hub->waiting_bytes + part->event.len > hub->options.backlog_bytes;
+    bool is_early = !atomic_load_explicit(&hub->bus_was_up, memory_order_relaxed);
+    return is_full || is_early ? ERR_UNAVAILABLE : 0;
 }
 
 void hub_publish(struct hub *hub, struct publish *publish, uint64_t now_ms)
@@ -90,15 +101,17 @@ void hub_publish(struct hub *hub, struct publish *publish, uint64_t now_ms)
     publish->verdict = PUBLISH_ACCEPTED;
     for (uint32_t i = 0; i < part_count; i++) {
         struct publish_part *part = &publish->parts[i];
-        if (hub->waiting_bytes + part->event.len > hub->options.backlog_bytes) {
-            fail_part(hub, part, ERR_UNAVAILABLE);
+        int err = refuse_part(hub, part);
+        if (err) {
+            fail_part(hub, part, err);
         } else {
-            add_waiting(hub, part);
+            hub_choose_queue(hub, part);
+            hub_wait_in_line(hub, part);
         }
     }
 }
 
-static struct publish_part *pop_waiting(struct hub *hub, struct hub_queue *queue)
+struct publish_part *hub_pop_waiting(struct hub *hub, struct hub_queue *queue)
 {
     struct publish_part *part = queue->waiting;
     queue->waiting = part->next;
@@ -120,6 +133,11 @@ static void push_sent(struct hub_queue *queue, struct publish_part *part)
 
 void hub_part_remove_sent(struct hub_queue *queue, struct publish_part *part)
 {
+    if (part->in_record) {
+        part->in_record = false;
+        queue->record_parts--;
+        queue->record_first = queue->record_first == part ? part->next : queue->record_first;
+    }
     if (queue->next_return == part) {
         queue->next_return = part->next;
     }
@@ -151,28 +169,32 @@ static int pack_part(struct hub_queue *queue, struct publish_part *part)
         return err;
     }
     queue->counter++;
-    queue->record_parts++;
+    part->in_record = true;
+    part->record_at = queue->record_parts++;
     return 0;
 }
 
 /* Where memory is out, the record goes with what is in it; the first one must fit or fails. */
 static void pack(struct hub *hub, struct hub_queue *queue)
 {
+    uint32_t max_bytes = hub->options.record_bytes < hub->bus->max_record
+                             ? hub->options.record_bytes
+                             : hub->bus->max_record;
     buf_clear(&queue->record_bytes);
     queue->record_parts = 0;
     while (queue->waiting) {
         struct publish_part *part = queue->waiting;
         bool is_first = queue->record_parts == 0;
-        if (!is_first && queue->record_bytes.len + part->event.len > hub->options.record_bytes) {
+        if (!is_first && queue->record_bytes.len + part->event.len > max_bytes) {
             return;
         }
         if (pack_part(queue, part)) {
             if (is_first) {
-                fail_part(hub, pop_waiting(hub, queue), ERR_NO_MEMORY);
+                fail_part(hub, hub_pop_waiting(hub, queue), ERR_NO_MEMORY);
             }
             return;
         }
-        push_sent(queue, pop_waiting(hub, queue));
+        push_sent(queue, hub_pop_waiting(hub, queue));
         if (is_first) {
             queue->record_first = part;
         }
@@ -183,7 +205,10 @@ static void settle_part(struct hub *hub, struct hub_queue *queue, struct publish
                         int err, struct bus_pos pos)
 {
     bool stays = !err && part->publish->awaits_return && !part->returned;
-    if (!stays) {
+    if (stays) {
+        part->in_record = false;
+        queue->record_parts--;
+    } else {
         hub_part_remove_sent(queue, part);
     }
     if (err) {
@@ -200,14 +225,31 @@ static void on_record_done(struct bus_publish *record, int err, struct bus_pos p
     struct hub *hub = (struct hub *)((char *)(queue - record->queue) -
                                      offsetof(struct hub, queues));
     queue->under_way = false;
+    if (!err && hub->callbacks->on_published) {
+        hub->callbacks->on_published(hub->owner, queue->record_sent_us);
+    }
     struct publish_part *part = queue->record_first;
-    for (uint32_t i = 0; i < queue->record_parts; i++) {
+    while (queue->record_parts > 0) {
         struct publish_part *next = part->next;
-        settle_part(hub, queue, part, err, (struct bus_pos){pos.hi, pos.lo + i});
+        settle_part(hub, queue, part, err, (struct bus_pos){pos.hi, pos.lo + part->record_at});
         part = next;
     }
-    queue->record_parts = 0;
     queue->record_first = NULL;
+}
+
+/* Each part fails at its own; the record is tried for as long as somebody waits for it. */
+static uint64_t latest_deadline(const struct hub_queue *queue)
+{
+    uint64_t latest = 0;
+    const struct publish_part *part = queue->record_first;
+    for (; part; part = part->next) {
+        uint64_t deadline = part->publish->deadline_ms;
+        if (!deadline) {
+            return 0;
+        }
+        latest = deadline > latest ? deadline : latest;
+    }
+    return latest;
 }
 
 static void send_record(struct hub *hub, uint32_t index)
@@ -218,8 +260,11 @@ static void send_record(struct hub *hub, uint32_t index)
         return;
     }
     queue->under_way = true;
-    queue->record = (struct bus_publish){
-        .on_done = on_record_done, .queue = index, .record = buf_str(&queue->record_bytes)};
+    queue->record_sent_us = hub->now_us;
+    queue->record = (struct bus_publish){.on_done = on_record_done,
+                                         .queue = index,
+                                         .record = buf_str(&queue->record_bytes),
+                                         .deadline_ms = latest_deadline(queue)};
     hub_count(&hub->stats.records_out, 1);
     hub_count(&hub->stats.events_out, queue->record_parts);
     int err = bus_publish(hub->bus, &queue->record);
@@ -252,15 +297,15 @@ static bool is_late(const struct hub *hub, const struct publish_part *part)
 static void fail_late_waiting(struct hub *hub, struct hub_queue *queue)
 {
     while (queue->waiting && is_late(hub, queue->waiting)) {
-        fail_part(hub, pop_waiting(hub, queue), ERR_UNAVAILABLE);
+        fail_part(hub, hub_pop_waiting(hub, queue), ERR_UNAVAILABLE);
     }
 }
 
-/* The record under way is the engine's to end; what it acknowledged and did not hand back ends
- * here. */
-static void fail_late_returns(struct hub *hub, struct hub_queue *queue)
+/* The record under way is the engine's to end, but nobody waits longer for a part of it than it
+ * said; nor for what was acknowledged and did not come back. */
+static void fail_late_sent(struct hub *hub, struct hub_queue *queue)
 {
-    for (struct publish_part *part = queue->sent; part && part->acknowledged;) {
+    for (struct publish_part *part = queue->sent; part;) {
         struct publish_part *next = part->next;
         if (is_late(hub, part)) {
             hub_part_remove_sent(queue, part);
@@ -274,7 +319,7 @@ void hub_fail_late(struct hub *hub)
 {
     for (uint32_t i = 0; i < hub->options.queues; i++) {
         fail_late_waiting(hub, &hub->queues[i]);
-        fail_late_returns(hub, &hub->queues[i]);
+        fail_late_sent(hub, &hub->queues[i]);
     }
 }
 
@@ -283,7 +328,7 @@ void hub_fail_all(struct hub *hub, int err)
     for (uint32_t i = 0; i < hub->options.queues; i++) {
         struct hub_queue *queue = &hub->queues[i];
         while (queue->waiting) {
-            fail_part(hub, pop_waiting(hub, queue), err);
+            fail_part(hub, hub_pop_waiting(hub, queue), err);
         }
         while (queue->sent) {
             struct publish_part *part = queue->sent;

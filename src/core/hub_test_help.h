@@ -20,6 +20,8 @@ struct hub_test {
     int done;    /* pushes */
     int reports; /* receipts */
     struct publish *last_done;
+    int published; /* records acknowledged */
+    uint64_t published_sent_us;
     bool is_up;
 };
 
@@ -72,8 +74,32 @@ static inline void hub_test_on_state(void *owner, bool up, const char *reason)
     hub_test.is_up = up;
 }
 
-static const struct hub_callbacks hub_test_callbacks = {
-    .wake = hub_test_wake, .give_back = hub_test_give_back, .on_bus_state = hub_test_on_state};
+static inline void hub_test_on_published(void *owner, uint64_t sent_us)
+{
+    hub_test.published++;
+    hub_test.published_sent_us = sent_us;
+}
+
+static const struct hub_callbacks hub_test_callbacks = {.wake = hub_test_wake,
+                                                        .give_back = hub_test_give_back,
+                                                        .on_bus_state = hub_test_on_state,
+                                                        .on_published = hub_test_on_published};
+
+/* The bus has started, and the workers know. */
+static inline void hub_test_start(void)
+{
+    for (uint32_t q = 0; q < HUB_TEST_QUEUES; q++) {
+        hub_bus_callbacks.on_start(hub_test.hub, q, (struct bus_pos){0, 0});
+        hub_bus_callbacks.on_queue_state(hub_test.hub, q, true);
+    }
+    hub_bus_callbacks.on_state(hub_test.hub, true, "");
+    for (uint32_t i = 0; i < HUB_TEST_WORKERS; i++) {
+        hub_catch_up(hub_test.hub, i);
+        hub_link_drain(hub_link(hub_test.hub, i));
+        hub_test.hub->workers[i].wake = false;
+    }
+    atomic_store(&hub_get_stats(hub_test.hub)->ring_full, 0);
+}
 
 static inline void hub_test_open(uint32_t ring_slots)
 {
@@ -96,6 +122,7 @@ static inline void hub_test_open(uint32_t ring_slots)
                                 .max_record = UINT32_MAX,
                                 .failover_after_ms = UINT64_MAX};
     hub_set_bus(hub_test.hub, &hub_test.bus);
+    hub_test_start();
 }
 
 static inline int hub_test_setup(void **state)

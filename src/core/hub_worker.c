@@ -69,6 +69,7 @@ bool hub_worker_is_behind(const struct hub_worker *worker)
 static void mark_behind(struct hub *hub, struct hub_worker *worker)
 {
     worker->behind_from = hub->heads;
+    worker->restarted = 0;
     atomic_store_explicit(&worker->link.behind, true, memory_order_release);
     worker->wake = true;
     hub_count(&hub->stats.ring_full, 1);
@@ -80,6 +81,55 @@ void hub_mark_all_behind(struct hub *hub)
         if (!hub_worker_is_behind(&hub->workers[i])) {
             mark_behind(hub, &hub->workers[i]);
         }
+    }
+}
+
+static void note_lost(struct hub_worker *worker, const struct event *event)
+{
+    worker->controls_lost = true;
+    if (event->time_ms > worker->lost_until_ms) {
+        worker->lost_until_ms = event->time_ms;
+    }
+}
+
+/* Joins, parts and kicks of the old history that the worker has not seen: it can't tell any more
+ * which came when. */
+static void lose_controls(struct hub_worker *worker, uint32_t queue)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < worker->control_count; i++) {
+        struct message *message = worker->controls[i];
+        if (message->queue == queue) {
+            note_lost(worker, &message->event);
+            message_unref(message);
+        } else {
+            worker->controls[kept++] = message;
+        }
+    }
+    worker->control_count = kept;
+}
+
+/* The queue's history is another one, which goes on behind from. */
+void hub_restart_workers(struct hub *hub, uint32_t queue, struct bus_pos from)
+{
+    hub_mark_all_behind(hub);
+    for (uint32_t i = 0; i < hub->options.workers; i++) {
+        struct hub_worker *worker = &hub->workers[i];
+        if (!(worker->restarted >> queue & 1)) {
+            worker->restarted |= 1ull << queue;
+            worker->old.pos[queue] = worker->behind_from.pos[queue];
+        }
+        worker->behind_from.pos[queue] = from;
+        lose_controls(worker, queue);
+    }
+}
+
+/* The queue is known from here on, behind from. */
+void hub_start_workers(struct hub *hub, uint32_t queue, struct bus_pos from)
+{
+    hub_mark_all_behind(hub);
+    for (uint32_t i = 0; i < hub->options.workers; i++) {
+        hub->workers[i].behind_from.pos[queue] = from;
     }
 }
 
@@ -112,14 +162,6 @@ static bool has_room_for_control(struct hub_worker *worker)
     worker->controls = grown;
     worker->control_cap = cap;
     return true;
-}
-
-static void note_lost(struct hub_worker *worker, const struct event *event)
-{
-    worker->controls_lost = true;
-    if (event->time_ms > worker->lost_until_ms) {
-        worker->lost_until_ms = event->time_ms;
-    }
 }
 
 /* No worker will get it; each is told when it catches up, and is behind or will be. */
@@ -184,10 +226,15 @@ static struct hub_catch_up *make_catch_up(struct hub *hub, struct hub_worker *wo
     struct hub_catch_up *catch_up = mem_alloc(sizeof(*catch_up));
     if (catch_up) {
         *catch_up = (struct hub_catch_up){.span = {worker->behind_from, hub->heads},
+                                          .restarted = worker->restarted,
+                                          .old = worker->old,
                                           .controls = worker->controls,
                                           .control_count = worker->control_count,
                                           .controls_lost = worker->controls_lost,
                                           .lost_until_ms = worker->lost_until_ms};
+        memcpy(catch_up->losses, hub->losses, sizeof(hub->losses));
+        memcpy(catch_up->epoch, hub->epoch, sizeof(hub->epoch));
+        worker->restarted = 0;
         worker->controls = NULL;
         worker->control_count = worker->control_cap = 0;
         worker->controls_lost = false;

@@ -25,12 +25,14 @@ struct publish_part {
     struct publish *publish;
     struct publish_part *next;
     struct publish_part *prev; /* the bus thread's */
-    uint32_t queue;
+    uint32_t queue;     /* its targets' home; in the end where it went: with pos the answer */
     uint32_t counter;   /* the bus thread's */
     struct buf event;   /* encoded */
     struct bus_pos pos; /* once accepted */
     bool acknowledged;  /* the bus thread's */
     bool returned;      /* the bus thread's: its own record came back */
+    bool in_record;     /* the bus thread's: of the one under way */
+    uint32_t record_at; /* the bus thread's: its place in the record */
     bool finished;      /* the bus thread's */
 };
 
@@ -43,6 +45,7 @@ struct publish {
     uint64_t deadline_ms;                     /* monotonic */
     /* A reference, or NULL; its events then have EVENT_WANTS_RECEIPT. */
     struct receipt *receipt;
+    bool stays; /* in the queues of its parts, also while these are away */
     /* Done only when its records came back; for events with EVENT_HAS_ID or EVENT_WANTS_RECEIPT. */
     bool awaits_return;
     enum publish_verdict verdict;

@@ -68,13 +68,6 @@ struct session_resume {
     struct hub_heads seen;
 };
 
-enum session_gap_why {
-    SESSION_GAP_EXPIRED,
-    SESSION_GAP_OVERFLOW,
-    SESSION_GAP_BUS,
-    SESSION_GAP_EPOCH
-};
-
 /* queue of a gap that concerns them all. */
 enum { SESSION_ALL_QUEUES = UINT32_MAX };
 

@@ -62,6 +62,16 @@ const struct shard_options *shard_get_options(const struct shard *shard)
     return &shard->options;
 }
 
+struct str shard_epoch(const struct shard *shard)
+{
+    return str_of(shard->epoch);
+}
+
+bool shard_queue_is_known(const struct shard *shard, uint32_t queue)
+{
+    return bit_is_set(shard->started, queue);
+}
+
 struct shard_stats *shard_get_stats(struct shard *shard)
 {
     return &shard->stats;
@@ -327,15 +337,20 @@ void session_go_live(struct shard *shard, struct session *session)
     session->live_from = shard->ordinal;
 }
 
+int session_wait_for_fence(struct shard *shard, struct session *session)
+{
+    struct interest_waiter waiter = {.slot = slot_of(shard, session),
+                                     .generation = session->generation};
+    return interest_wait(shard, waiter);
+}
+
 static int ask_for_fence(struct shard *shard, struct session *session)
 {
     struct shard_app *app = &shard->apps[session->app];
     if (app->sessions == 0 && interest_add(shard, app->all_key, INTEREST_ADD)) {
         return ERR_NO_MEMORY;
     }
-    struct interest_waiter waiter = {.slot = slot_of(shard, session),
-                                     .generation = session->generation};
-    if (interest_wait(shard, waiter)) {
+    if (session_wait_for_fence(shard, session)) {
         if (app->sessions == 0) {
             interest_add(shard, app->all_key, INTEREST_REMOVE);
         }

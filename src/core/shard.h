@@ -33,6 +33,9 @@ struct shard_options {
     uint32_t slice;       /* steps of a message before others have their turn; 0: SHARD_SLICE */
     uint32_t
         lane_items; /* messages of one queue in line before the ring waits; 0: SHARD_LANE_ITEMS */
+    /* For how long a client may be ahead of this node, which is a moment behind the one it comes
+     * from, before its positions are taken for another history's; 0: not at all. */
+    uint32_t hold_ms;
     uint32_t max_voids; /* parts remembered by user and group; 0: SHARD_VOIDS */
 };
 
@@ -41,6 +44,8 @@ struct shard_callbacks {
     void (*send_interest)(void *owner, struct interest_batch *batch);
     /* The ring is drained and the hub had marked us behind. */
     void (*ask_catch_up)(void *owner);
+    /* Let shard_run be called again in so many ms. Only where hold_ms is set. */
+    void (*ask_run)(void *owner, uint32_t delay_ms);
 };
 
 /* Read by any thread (relaxed), written by the worker. */
@@ -61,6 +66,11 @@ void shard_destroy(struct shard *shard);
 void *shard_owner(const struct shard *shard);
 const struct shard_options *shard_get_options(const struct shard *shard);
 struct shard_stats *shard_get_stats(struct shard *shard);
+/* The identity of the bus's history; "" before the bus was up. Changes with shard_run. */
+struct str shard_epoch(const struct shard *shard);
+/* Whether queue q is known here: its broker has been there. */
+bool shard_queue_is_known(const struct shard *shard, uint32_t queue);
+
 /* How many groups a join by the API may bring a session to, below 65,536; sessions that have more
  * keep them. At first 65,535. */
 void shard_set_max_groups(struct shard *shard, uint32_t max_groups);

@@ -55,9 +55,15 @@ static bool is_control(const struct message *message)
     return message->event.kind != EVENT_MESSAGE;
 }
 
+static bool is_stray(const struct message *message)
+{
+    return message->event.header.flags & EVENT_IS_STRAY;
+}
+
 static void finish_cast(struct shard *shard, struct lane *lane)
 {
     lane->controls -= is_control(lane->cast.item.message);
+    shard->strays -= is_stray(lane->cast.item.message);
     cast_end(shard, &lane->cast);
 }
 
@@ -68,12 +74,38 @@ static bool must_wait(const struct shard *shard, const struct lane *lane, uint32
     return shard->heads_cursor && !cast_fits(shard, item_at(lane, 0)->message, budget);
 }
 
+static uint64_t next_ordinal(const struct lane *lane)
+{
+    if (lane->cast.item.message) {
+        return lane->cast.item.ordinal;
+    }
+    return lane->count > 0 ? item_at(lane, 0)->ordinal : UINT64_MAX;
+}
+
+/* The lane whose message in hand, or next, came first of all. */
+static struct lane *oldest_lane(struct shard *shard)
+{
+    struct lane *oldest = &shard->lanes[0];
+    for (uint32_t q = 1; q < shard->options.queues; q++) {
+        struct lane *lane = &shard->lanes[q];
+        oldest = next_ordinal(lane) < next_ordinal(oldest) ? lane : oldest;
+    }
+    return oldest;
+}
+
+/* While a broker is away, messages of one key come through two lanes. They go out in the order they
+ * came: as long as there are strays, the lanes take turns by age. */
+static bool is_out_of_turn(struct shard *shard, const struct lane *lane)
+{
+    return shard->strays > 0 && oldest_lane(shard) != lane;
+}
+
 static void lane_run(struct shard *shard, uint32_t queue, uint32_t budget)
 {
     struct lane *lane = &shard->lanes[queue];
     while (budget > 0) {
         if (!lane->cast.item.message) {
-            if (lane->count == 0 || must_wait(shard, lane, budget)) {
+            if (lane->count == 0 || must_wait(shard, lane, budget) || is_out_of_turn(shard, lane)) {
                 break;
             }
             cast_begin(shard, &lane->cast, pop_item(lane));
@@ -113,18 +145,32 @@ static int lane_grow(struct lane *lane)
     return 0;
 }
 
+static void send_next(struct shard *shard, struct lane *lane)
+{
+    if (!lane->cast.item.message) {
+        cast_begin(shard, &lane->cast, pop_item(lane));
+    }
+    for (bool done = false; !done;) {
+        uint32_t budget = UINT32_MAX;
+        done = cast_run(shard, &lane->cast, &budget);
+    }
+    finish_cast(shard, lane);
+    note_state(shard, (uint32_t)(lane - shard->lanes));
+}
+
 /* Without memory to wait in line, what is before it goes out at once, and all of it. */
 static void empty_lane(struct shard *shard, struct lane *lane)
 {
-    uint32_t budget = UINT32_MAX;
     while (lane->cast.item.message || lane->count > 0) {
-        if (!lane->cast.item.message) {
-            cast_begin(shard, &lane->cast, pop_item(lane));
-        }
-        if (cast_run(shard, &lane->cast, &budget)) {
-            finish_cast(shard, lane);
-        }
-        budget = UINT32_MAX;
+        send_next(shard, shard->strays > 0 ? oldest_lane(shard) : lane);
+    }
+}
+
+/* What comes next is a stray that can't wait in line. */
+static void empty_lanes(struct shard *shard)
+{
+    while (shard->busy_lanes) {
+        send_next(shard, oldest_lane(shard));
     }
 }
 
@@ -135,11 +181,15 @@ void lane_add(struct shard *shard, struct message *message, bool reports)
     struct lane_item item = {message, ++shard->ordinal, lane->drained, reports};
     if (lane->count == lane->cap && lane_grow(lane)) {
         empty_lane(shard, lane);
+        if (is_stray(message)) {
+            empty_lanes(shard);
+        }
         cast_begin(shard, &lane->cast, item);
     } else {
         *item_at(lane, lane->count++) = item;
     }
     lane->controls += is_control(message);
+    shard->strays += is_stray(message);
     lane->drained = bus_pos_max(lane->drained, message->pos);
     note_state(shard, message->queue);
 }
@@ -149,6 +199,13 @@ void lane_pass(struct shard *shard, uint32_t queue, struct bus_pos pos)
 {
     struct lane *lane = &shard->lanes[queue];
     lane->drained = bus_pos_max(lane->drained, pos);
+    note_state(shard, queue);
+}
+
+/* The queue's history is another one, which goes on behind pos. The lane is idle. */
+void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos)
+{
+    shard->lanes[queue].drained = pos;
     note_state(shard, queue);
 }
 

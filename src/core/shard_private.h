@@ -7,6 +7,7 @@
  *   shard_cast.c         one message to whom it concerns, in slices
  *   shard_served.c       who got a message that has several targets
  *   shard_replay.c       a returning session on its way to the present
+ *   shard_replay_hold.c  one that has seen more than this node
  *   shard_replay_list.c  what it missed in one queue */
 #ifndef TIDEGATE_CORE_SHARD_PRIVATE_H
 #define TIDEGATE_CORE_SHARD_PRIVATE_H
@@ -34,7 +35,8 @@ struct group {
 };
 
 /* One session in one group. A member is served in a broadcast of ordinal n when stamp < n, and is
- * then stamped. All messages of a group come through one lane, so their ordinals ascend here. */
+ * then stamped. All messages of a group come through one lane, or are strays for which the lanes
+ * wait for each other, so their ordinals ascend here. */
 struct member {
     uint64_t stamp; /* the last ordinal it was served at, or that it joined at; MEMBER_PENDING |
                        serial: not in force */
@@ -121,6 +123,7 @@ struct shard {
     uint64_t busy_lanes; /* bit q: lane q has a cast or items */
     uint64_t full_lanes; /* bit q: lane q takes no more, so the ring waits */
     uint64_t ordinal;    /* of the last ring entry */
+    uint32_t strays;     /* messages in the lanes that are not in their home queue */
     uint64_t now_ms;
     struct interest_batch *batch; /* gathers in this turn */
     uint32_t generation;          /* of the last session made */
@@ -129,6 +132,8 @@ struct shard {
     uint32_t heads_cursor; /* next slot to be told the positions; 0: nobody */
     bool asked_catch_up;
     struct hub_catch_up *catch_up; /* under way: span.from is how far it got; NULL: none */
+    uint64_t started;              /* bit q: queue q is known */
+    char epoch[BUS_EPOCH_MAX + 1]; /* of the bus's history */
     struct u64map served;          /* message id hash → struct served */
     struct served *served_oldest;
     struct served *served_newest;
@@ -138,6 +143,8 @@ struct shard {
     struct replay_list waiting_replays; /* for a place */
     struct replay_list running_replays; /* have one and may go on */
     uint32_t replay_places;             /* taken */
+    struct replay_list held_replays;    /* wait until this node has come as far */
+    uint64_t held_until_ms;             /* when they look again */
     struct shard_stats stats;
 };
 
@@ -150,9 +157,10 @@ struct replay {
     uint32_t slot;
     bool has_place;
     bool same_epoch;
-    bool listed;    /* seqs are those of queue */
-    bool cut;       /* there are more after them: list again from there */
-    uint32_t queue; /* whose turn it is */
+    uint64_t held_since_ms; /* the client is ahead of this node since then; 0: it is not */
+    bool listed;            /* seqs are those of queue */
+    bool cut;               /* there are more after them: list again from there */
+    uint32_t queue;         /* whose turn it is */
 
     uint64_t since; /* the ordinal of its fence */
     uint64_t *seqs; /* ascending */
@@ -173,7 +181,7 @@ struct replay {
     uint32_t join_count, join_cap;
     struct replay_queue {
         struct bus_pos seen;   /* what the client says it has */
-        struct bus_pos cursor; /* seen up to here, or about to be */
+        struct bus_pos cursor; /* seen up to here, or about to be; held: the head at first */
     } queues[];
 };
 
@@ -233,6 +241,7 @@ static inline void shard_count(atomic_uint_fast64_t *counter, int64_t n)
 
 uint64_t shard_key(const struct shard *shard, uint16_t app, enum target_kind kind, struct str name);
 void session_go_live(struct shard *shard, struct session *session);
+int session_wait_for_fence(struct shard *shard, struct session *session);
 void user_hold(struct shard *shard, uint32_t index);
 void user_release(struct shard *shard, uint32_t index);
 
@@ -265,6 +274,7 @@ void shard_tell_heads(struct shard *shard);
 /* shard_lane.c */
 void lane_add(struct shard *shard, struct message *message, bool reports);
 void lane_pass(struct shard *shard, uint32_t queue, struct bus_pos pos);
+void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos);
 bool lane_is_busy(const struct shard *shard, uint32_t queue);
 bool lane_is_full(const struct shard *shard, uint32_t queue);
 void lanes_run(struct shard *shard);
@@ -300,6 +310,16 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
 bool replays_run(struct shard *shard);
 void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos to,
                      enum session_gap_why why);
+void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from);
+
+void replay_list_add(struct replay_list *list, struct replay *replay);
+void replay_list_remove(struct replay *replay);
+
+/* shard_replay_hold.c */
+enum replay_comparison { REPLAY_FITS, REPLAY_HELD, REPLAY_FOREIGN };
+enum replay_comparison replay_compare(struct shard *shard, struct session *session,
+                                      const struct hub_heads *heads);
+void replays_look_again(struct shard *shard);
 
 /* shard_replay_list.c */
 enum list_step { LIST_DONE, LIST_MORE, LIST_FAILED };

@@ -38,7 +38,7 @@ struct replay *replay_create(struct shard *shard, struct session *session,
     return replay;
 }
 
-static void list_add(struct replay_list *list, struct replay *replay)
+void replay_list_add(struct replay_list *list, struct replay *replay)
 {
     replay->in = list;
     replay->next = NULL;
@@ -47,7 +47,7 @@ static void list_add(struct replay_list *list, struct replay *replay)
     list->last = replay;
 }
 
-static void list_remove(struct replay *replay)
+void replay_list_remove(struct replay *replay)
 {
     struct replay_list *list = replay->in;
     if (list) {
@@ -68,24 +68,12 @@ void replay_destroy(struct shard *shard, struct replay *replay)
     if (!replay) {
         return;
     }
-    list_remove(replay);
+    replay_list_remove(replay);
     give_up_place(shard, replay);
     replay_drop_list(replay);
     mem_account(MEM_SESSIONS, -(int64_t)size_of(shard->options.queues));
     replay_drop_joins(replay);
     mem_free(replay);
-}
-
-/* Positions above the head are another history's. */
-static bool is_of_this_history(const struct replay *replay, const struct hub_heads *heads,
-                               uint32_t queues)
-{
-    for (uint32_t q = 0; q < queues; q++) {
-        if (bus_pos_compare(replay->queues[q].seen, heads->pos[q]) > 0) {
-            return false;
-        }
-    }
-    return replay->same_epoch;
 }
 
 /* Where the stream of a queue can begin; true where that is what the client asked for. */
@@ -98,6 +86,9 @@ static bool find_start(struct shard *shard, struct replay *replay, uint32_t queu
     struct bus_pos seen = replay->queues[queue].seen; /* of a queue that was not named: nothing */
     struct bus_pos tail = bus_pos_min(span.tail, heads->pos[queue]);
     *cursor = bus_pos_max(seen, tail);
+    if (!bit_is_set(heads->started, queue)) {
+        return true;
+    }
     return bus_pos_compare(seen, tail) >= 0;
 }
 
@@ -134,9 +125,10 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
 {
     struct replay *replay = replay_of(shard, session);
     uint32_t queues = shard->options.queues;
-    if (!is_of_this_history(replay, heads, queues)) {
-        start_anew(shard, session, heads);
-        return;
+    switch (replay_compare(shard, session, heads)) {
+    case REPLAY_FITS: break;
+    case REPLAY_HELD: return;
+    case REPLAY_FOREIGN: start_anew(shard, session, heads); return;
     }
     uint64_t incomplete = 0;
     for (uint32_t q = 0; q < queues; q++) {
@@ -145,7 +137,7 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
     session->state = SESSION_REPLAYING;
     replay->since = shard->ordinal;
     tell_start(shard, session, replay, incomplete);
-    list_add(&shard->waiting_replays, replay);
+    replay_list_add(&shard->waiting_replays, replay);
 }
 
 /* What is between the cursor and to can't be had any more. */
@@ -157,6 +149,19 @@ void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos 
     shard_count(&shard->stats.gaps, 1);
     ops_of(shard, session)->on_gap(shard, session, replay->queue, *cursor, to, why);
     *cursor = to;
+}
+
+/* The queue's history is another one, which goes on behind from; what was joined meanwhile is in
+ * force. */
+void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from)
+{
+    replay->queues[queue].cursor = from;
+    for (uint32_t i = 0; i < replay->join_count; i++) {
+        replay->joins[i].from[queue] = from;
+    }
+    if (replay->queue == queue) {
+        replay_drop_list(replay);
+    }
 }
 
 /* It was listed and is gone: so is the rest of what was evicted with it. */
@@ -264,7 +269,7 @@ static void replay_run(struct shard *shard, struct replay *replay, struct turn *
         give_up_place(shard, replay);
         replay_shorten_list(replay);
         break;
-    case STEP_MORE: list_add(&shard->running_replays, replay); break;
+    case STEP_MORE: replay_list_add(&shard->running_replays, replay); break;
     case STEP_FAILED:
         give_up_place(shard, replay);
         replay_drop_list(replay);
@@ -277,8 +282,8 @@ static void fill_places(struct shard *shard)
 {
     struct replay *replay = shard->waiting_replays.first;
     while (replay && shard->replay_places < shard->options.max_replays) {
-        list_remove(replay);
-        list_add(&shard->running_replays, replay);
+        replay_list_remove(replay);
+        replay_list_add(&shard->running_replays, replay);
         replay->has_place = true;
         shard->replay_places++;
         replay = shard->waiting_replays.first;
@@ -296,7 +301,7 @@ bool replays_run(struct shard *shard)
         if (!replay) {
             return false;
         }
-        list_remove(replay);
+        replay_list_remove(replay);
         replay_run(shard, replay, &turn);
     }
     return shard->running_replays.first || shard->waiting_replays.first;
@@ -306,6 +311,6 @@ void shard_replay_continue(struct shard *shard, struct session *session)
 {
     struct replay *replay = replay_of(shard, session);
     if (session->state == SESSION_REPLAYING && replay && !replay->in) {
-        list_add(&shard->waiting_replays, replay);
+        replay_list_add(&shard->waiting_replays, replay);
     }
 }

@@ -1,5 +1,7 @@
 /* What the bus thread hands over: messages go into their lanes; a fence lets those begin who waited
  * for it; heads are told to everybody; a catch-up feeds the lanes from the window. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "core/shard_private.h"
 
@@ -113,7 +115,15 @@ void shard_tell_heads(struct shard *shard)
     tell_slice(shard, &heads);
 }
 
-static void tell_gap(struct shard *shard, uint32_t queue, struct bus_pos from, struct bus_pos to)
+/* What was evicted while the worker was slow, or what the hub itself lost. */
+static enum session_gap_why why_lost(const struct shard *shard, uint32_t queue, struct bus_pos to)
+{
+    const struct hub_loss *loss = &shard->catch_up->losses[queue];
+    return bus_pos_compare(loss->to, to) == 0 && loss->to.hi ? loss->why : SESSION_GAP_OVERFLOW;
+}
+
+static void tell_gap(struct shard *shard, uint32_t queue, struct bus_pos from, struct bus_pos to,
+                     enum session_gap_why why)
 {
     if (shard->catch_up->controls_lost) {
         shard_void_all(shard, shard->catch_up->lost_until_ms); /* there may be parts among them */
@@ -125,7 +135,7 @@ static void tell_gap(struct shard *shard, uint32_t queue, struct bus_pos from, s
             ops_of(shard, session)->on_kick(shard, session, 4100);
         } else if (session->state == SESSION_LIVE) {
             shard_count(&shard->stats.gaps, 1);
-            ops_of(shard, session)->on_gap(shard, session, queue, from, to, SESSION_GAP_OVERFLOW);
+            ops_of(shard, session)->on_gap(shard, session, queue, from, to, why);
         }
     }
 }
@@ -166,7 +176,7 @@ static void take_controls(struct shard *shard, uint32_t queue, struct bus_pos fr
 static void skip_lost(struct shard *shard, uint32_t queue, struct bus_pos to)
 {
     struct bus_pos *from = &shard->catch_up->span.from.pos[queue];
-    tell_gap(shard, queue, *from, to);
+    tell_gap(shard, queue, *from, to, why_lost(shard, queue, to));
     lane_pass(shard, queue, to);
     take_controls(shard, queue, *from, to);
     *from = to;
@@ -191,11 +201,47 @@ static void feed_lane(struct shard *shard, uint32_t queue, uint64_t seq)
     }
 }
 
+static void restart_replays(struct shard *shard, uint32_t queue, struct bus_pos from,
+                            struct bus_pos to)
+{
+    for (uint32_t slot = 1; slot < slab_limit(&shard->sessions); slot++) {
+        struct session *session = session_at(shard, slot);
+        if (session->state == SESSION_REPLAYING) {
+            replay_restart(replay_of(shard, session), queue, to);
+            shard_count(&shard->stats.gaps, 1);
+            ops_of(shard, session)->on_gap(shard, session, queue, from, to, SESSION_GAP_EPOCH);
+        }
+    }
+}
+
+/* The queue's history is another one. True when that is told, which waits until what came of the
+ * old one has gone out. */
+static bool restart_queue(struct shard *shard, uint32_t queue)
+{
+    struct hub_catch_up *catch_up = shard->catch_up;
+    if (!bit_is_set(catch_up->restarted, queue)) {
+        return true;
+    }
+    if (lane_is_busy(shard, queue)) {
+        return false;
+    }
+    struct bus_pos from = catch_up->old.pos[queue];
+    struct bus_pos to = catch_up->span.from.pos[queue];
+    catch_up->restarted = with_bit(catch_up->restarted, queue, false);
+    lane_restart(shard, queue, to);
+    restart_replays(shard, queue, from, to);
+    tell_gap(shard, queue, from, to, SESSION_GAP_EPOCH);
+    return true;
+}
+
 /* True when the queue is through. A gap is told when what came before it has gone out. */
 static bool catch_up_queue(struct shard *shard, uint32_t queue)
 {
     struct hub_span *span = &shard->catch_up->span;
     struct bus_pos to = span->to.pos[queue];
+    if (!restart_queue(shard, queue)) {
+        return false;
+    }
     if (bus_pos_compare(span->from.pos[queue], to) >= 0) {
         return true;
     }
@@ -234,6 +280,8 @@ static void on_catch_up(struct shard *shard, struct hub_catch_up *catch_up)
 {
     shard->asked_catch_up = false;
     shard->catch_up = catch_up;
+    shard->started = catch_up->span.to.started;
+    memcpy(shard->epoch, catch_up->epoch, sizeof(shard->epoch));
     shard_count(&shard->stats.catch_ups, 1);
 }
 
@@ -291,6 +339,7 @@ static bool has_more(const struct shard *shard)
 bool shard_run(struct shard *shard, uint64_t now_ms)
 {
     shard->now_ms = now_ms;
+    replays_look_again(shard);
     shard_drain_ring(shard);
     lanes_run(shard);
     shard_tell_heads(shard);

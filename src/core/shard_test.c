@@ -313,7 +313,6 @@ static void a_part_that_is_lost_for_want_of_memory_makes_all_earlier_grants_void
     for (int nth = 1; nth < 10; nth++) {
         shard_test_teardown(state);
         shard_test_open(1024, 1 << 20, 0);
-        shard_test_run(); /* the queues have started */
         mem_fail_nth(nth);
         hub_bus_callbacks.on_record(shard_test.hub, queue, (struct bus_pos){1, 0}, buf_str(&record),
                                     0);

@@ -29,6 +29,7 @@ struct shard_test {
     bool tells_heads;
     uint32_t counter;
     int reports;
+    uint32_t run_asked_ms; /* by the shard */
 };
 
 static struct shard_test shard_test;
@@ -109,6 +110,11 @@ static inline void shard_test_ask_catch_up(void *owner)
     shard_test.ask_is_pending = true;
 }
 
+static inline void shard_test_ask_run(void *owner, uint32_t delay_ms)
+{
+    shard_test.run_asked_ms = delay_ms;
+}
+
 static inline void shard_test_wake(void *owner, uint32_t worker)
 {
     shard_test.is_woken = true;
@@ -130,8 +136,8 @@ static inline void shard_test_on_state(void *owner, bool up, const char *reason)
 static const struct hub_callbacks shard_test_hub_callbacks = {.wake = shard_test_wake,
                                                               .give_back = shard_test_give_back,
                                                               .on_bus_state = shard_test_on_state};
-static const struct shard_callbacks shard_test_callbacks = {shard_test_send_interest,
-                                                            shard_test_ask_catch_up};
+static const struct shard_callbacks shard_test_callbacks = {
+    shard_test_send_interest, shard_test_ask_catch_up, shard_test_ask_run};
 
 static inline void shard_test_open_hub(uint32_t ring_slots, uint64_t window_bytes)
 {
@@ -152,32 +158,6 @@ static inline void shard_test_open_hub(uint32_t ring_slots, uint64_t window_byte
                          ->create(&bus, NULL, &bus_options, &hub_bus_callbacks, shard_test.hub),
                      0);
     hub_set_bus(shard_test.hub, bus);
-}
-
-static inline void shard_test_open(uint32_t ring_slots, uint64_t window_bytes, uint32_t slice)
-{
-    shard_test = (struct shard_test){.now_ms = 1000};
-    shard_test_open_hub(ring_slots, window_bytes);
-    struct shard_options options = {.queues = SHARD_TEST_QUEUES,
-                                    .boot = EVENT_TEST_BOOT,
-                                    .space = event_test_space,
-                                    .sid_key = {7, 8},
-                                    .window = hub_window(shard_test.hub),
-                                    .link = hub_link(shard_test.hub, 0),
-                                    .max_replays = 1,
-                                    .slice = slice};
-    assert_int_equal(shard_create(&shard_test.shard, &options, &shard_test_callbacks, NULL), 0);
-    shard_set_transport(shard_test.shard, 0, &shard_test_ops);
-    assert_int_equal(shard_add_app(shard_test.shard, 0, STR("demo")), 0);
-    /* the app of event_test_make */
-    shard_test.shard->apps[0].hash = EVENT_TEST_APP;
-    shard_test.shard->apps[0].all_key = event_test_key_of(TARGET_ALL, "");
-}
-
-static inline int shard_test_setup(void **state)
-{
-    shard_test_open(1024, 1 << 20, 0);
-    return 0;
 }
 
 /* The bus thread's turn. */
@@ -215,6 +195,35 @@ static inline void shard_test_run(void)
         more = shard_test_turn_shard() || shard_test.is_woken || shard_test.batch_count > 0 ||
                shard_test.ask_is_pending;
     }
+}
+
+static inline void shard_test_open(uint32_t ring_slots, uint64_t window_bytes, uint32_t slice)
+{
+    shard_test = (struct shard_test){.now_ms = 1000};
+    shard_test_open_hub(ring_slots, window_bytes);
+    struct shard_options options = {.queues = SHARD_TEST_QUEUES,
+                                    .boot = EVENT_TEST_BOOT,
+                                    .space = event_test_space,
+                                    .sid_key = {7, 8},
+                                    .window = hub_window(shard_test.hub),
+                                    .link = hub_link(shard_test.hub, 0),
+                                    .max_replays = 1,
+                                    .slice = slice};
+    assert_int_equal(shard_create(&shard_test.shard, &options, &shard_test_callbacks, NULL), 0);
+    shard_set_transport(shard_test.shard, 0, &shard_test_ops);
+    assert_int_equal(shard_add_app(shard_test.shard, 0, STR("demo")), 0);
+    /* the app of event_test_make */
+    shard_test.shard->apps[0].hash = EVENT_TEST_APP;
+    shard_test.shard->apps[0].all_key = event_test_key_of(TARGET_ALL, "");
+    shard_test_run(); /* the bus is up, and the worker knows */
+    atomic_store(&hub_get_stats(shard_test.hub)->ring_full, 0);
+    atomic_store(&shard_test.shard->stats.catch_ups, 0);
+}
+
+static inline int shard_test_setup(void **state)
+{
+    shard_test_open(1024, 1 << 20, 0);
+    return 0;
 }
 
 /* A session in state NEW; user NULL: anonymous. */

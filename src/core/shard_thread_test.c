@@ -82,7 +82,8 @@ static void ask_catch_up(void *owner)
     post(&worker->ask);
 }
 
-static const struct shard_callbacks shard_callbacks = {send_interest, ask_catch_up};
+static const struct shard_callbacks shard_callbacks = {.send_interest = send_interest,
+                                                       .ask_catch_up = ask_catch_up};
 
 static void advance(struct worker *worker, const struct session *session, uint32_t queue,
                     struct bus_pos pos)

@@ -288,12 +288,22 @@ static inline void sim_bus_step(struct sim_bus *bus, uint32_t queue)
     }
 }
 
+static inline void sim_bus_announce(struct sim_bus *bus)
+{
+    bus->announced = true;
+    bus->bus.callbacks->on_epoch(bus->bus.owner, STR("sim"));
+    for (uint32_t q = 0; q < bus->sim->queues; q++) {
+        bus->bus.callbacks->on_start(bus->bus.owner, q, (struct bus_pos){0, 0});
+        bus->bus.callbacks->on_queue_state(bus->bus.owner, q, true);
+    }
+    bus->bus.callbacks->on_state(bus->bus.owner, true, "");
+}
+
 static inline void sim_bus_flush(struct bus *base)
 {
     struct sim_bus *bus = (struct sim_bus *)base;
     if (!bus->announced) {
-        bus->announced = true;
-        bus->bus.callbacks->on_state(bus->bus.owner, true, "");
+        sim_bus_announce(bus);
     }
     for (uint32_t q = 0; q < bus->sim->queues; q++) {
         while (bus->first[q] && (bus->sim->is_quiet || sim_chance(bus->sim, 60))) {
@@ -410,7 +420,8 @@ static inline void sim_on_bus_state(void *owner, bool up, const char *reason)
 
 static const struct hub_callbacks sim_hub_callbacks = {
     .wake = sim_wake, .give_back = sim_give_back, .on_bus_state = sim_on_bus_state};
-static const struct shard_callbacks sim_shard_callbacks = {sim_send_interest, sim_ask_catch_up};
+static const struct shard_callbacks sim_shard_callbacks = {.send_interest = sim_send_interest,
+                                                           .ask_catch_up = sim_ask_catch_up};
 
 static inline void sim_create_hub(struct sim *sim)
 {

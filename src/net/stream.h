@@ -2,6 +2,11 @@
  * that nothing blocks here), connecting to each address in turn, the TLS handshake, a write queue.
  * The process must ignore SIGPIPE. Everything belongs to the loop's thread.
  *
+ * Each address gets its share of the connect timeout. A peer whose machine or way is gone is
+ * noticed after about 20 s (keepalive, unacknowledged bytes); a protocol that needs to know sooner,
+ * or whose peer may hang, has heartbeats of its own. TLS: 1.2 or later, server name sent unless
+ * host is an address, no renegotiation; an end without TLS's good-bye is an end.
+ *
  * One promise a stream: when stream_open returns 0, on_close runs exactly once, later, unless
  * stream_close comes first, after which nothing is called any more. */
 #ifndef TIDEGATE_NET_STREAM_H
@@ -30,7 +35,9 @@ struct stream_options {
     uint16_t port;
     struct stream_tls *tls;      /* a reference is taken; NULL: plain */
     uint64_t connect_timeout_ms; /* look-up, connect and handshake together; not 0 */
-    size_t max_queued;           /* unsent bytes, over which stream_write fails; 0: no limit */
+    /* A write that could leave more than so many bytes unsent fails, even if the kernel might take
+     * it at once; 0: no limit. */
+    size_t max_queued;
 };
 
 struct stream_callbacks {
@@ -39,8 +46,11 @@ struct stream_callbacks {
      * data.len), or a negative error that closes the stream. The rest comes again with what follows
      * it. May call stream_write, or stream_close (then its return value does not matter). */
     ptrdiff_t (*on_data)(void *owner, struct str data);
-    /* 0: the peer ended it. detail is for people, without secrets ("connection refused"), valid
-     * during the call. The stream is freed behind it. */
+    /* 0: the peer ended it. ERR_TIMEOUT: the connect timeout. ERR_NOT_FOUND, ERR_UNAVAILABLE: the
+     * look-up. ERR_DENIED: a certificate was refused, theirs or ours. ERR_TOO_LARGE: see
+     * stream_set_max_unconsumed. -errno, or what on_data returned, else. detail is for people,
+     * without secrets ("connection refused"), valid during the call. The stream is freed behind it.
+     */
     void (*on_close)(void *owner, int err, const char *detail);
 };
 
@@ -53,7 +63,7 @@ void stream_close(struct stream *stream);
 
 /* Copies what the kernel does not take at once. Before on_open it waits. 0, ERR_NO_MEMORY,
  * ERR_TOO_LARGE (max_queued): nothing of it was taken. A broken connection comes by on_close, never
- * from within. */
+ * from within: until then writes return 0 and are lost. */
 int stream_write(struct stream *stream, const void *data, size_t len);
 /* Several pieces, as one writev where it is plain. All or nothing as above. */
 int stream_writev(struct stream *stream, const struct str *pieces, size_t count);

@@ -114,6 +114,16 @@ static bool take_ip(struct connecting *connecting)
     return true;
 }
 
+/* Until the window has been read back, nobody could be told what is missing. */
+static bool check_started(struct connecting *connecting)
+{
+    if (hub_bus_was_up(connecting->worker->gateway->hub)) {
+        return true;
+    }
+    refuse_for_now(connecting, 503, "starting", "The gateway is not ready yet.", RETRY_AFTER_S);
+    return false;
+}
+
 /* Cheap checks first: what a storm of connects meets. */
 static bool take_place(struct connecting *connecting)
 {
@@ -309,9 +319,10 @@ static void on_ws(struct connecting *connecting)
 {
     connecting->is_v1 = ws_handshake_pick_protocol(connecting->request, &WS_PROTOCOL_V1, 1).ptr !=
                         NULL;
-    bool good = check_handshake(connecting) && find_tenant(connecting) && check_app(connecting) &&
-                check_origin(connecting) && choose_extensions(connecting) &&
-                take_place(connecting) && check_credential(connecting);
+    bool good = check_handshake(connecting) && check_started(connecting) &&
+                find_tenant(connecting) && check_app(connecting) && check_origin(connecting) &&
+                choose_extensions(connecting) && take_place(connecting) &&
+                check_credential(connecting);
     if (good) {
         upgrade(connecting);
     } else {

@@ -39,20 +39,54 @@ static void give_back(void *owner, uint32_t index, struct mail_chain *done)
     worker_give_back(&gateway->workers[index], done);
 }
 
-static void on_epoch(void *owner, struct str epoch)
-{
-    struct gateway *gateway = owner;
-    snprintf(gateway->epoch, sizeof(gateway->epoch), "%.*s", STR_ARG(epoch));
-}
-
 static void on_bus_state(void *owner, bool up, const char *reason)
 {
     struct gateway *gateway = owner;
     bus_health_set(&gateway->bus_health, up, reason);
 }
 
-static const struct hub_callbacks hub_callbacks = {
-    .wake = wake, .give_back = give_back, .on_epoch = on_epoch, .on_bus_state = on_bus_state};
+static void on_queue_state(void *owner, uint32_t queue, enum hub_queue_state state)
+{
+    switch (state) {
+    case HUB_QUEUE_DOWN:
+        log_warn("bus.queue_down", "queue %u is not reachable; pushes to its keys wait", queue);
+        break;
+    case HUB_QUEUE_FAILED_OVER:
+        log_warn("bus.failover", "queue %u stays away: its keys go to other queues", queue);
+        break;
+    case HUB_QUEUE_UP: log_info("bus.queue_up", "queue %u is reachable", queue); break;
+    }
+}
+
+static void on_published(void *owner, uint64_t sent_us)
+{
+    stats_bus_published(clock_monotonic_us() - sent_us);
+}
+
+static void on_loss(void *owner, uint32_t queue, enum session_gap_why why)
+{
+    static const char *const reasons[] = {[SESSION_GAP_EXPIRED] = "the bus has dropped them",
+                                          [SESSION_GAP_OVERFLOW] = "memory was out",
+                                          [SESSION_GAP_BUS] = "the bus lost them",
+                                          [SESSION_GAP_EPOCH] = "the bus has another history"};
+    log_warn("bus.hole", "queue %u: messages are lost to this node, and its sessions are told: %s",
+             queue, reasons[why]);
+}
+
+static const struct hub_callbacks hub_callbacks = {.wake = wake,
+                                                   .give_back = give_back,
+                                                   .on_bus_state = on_bus_state,
+                                                   .on_queue_state = on_queue_state,
+                                                   .on_published = on_published,
+                                                   .on_loss = on_loss};
+
+/* Records come during the bus thread's turn; the hub has no clock. */
+static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record,
+                      uint64_t wall_ms)
+{
+    hub_set_now(owner, clock_monotonic_ms(), clock_monotonic_us());
+    hub_bus_callbacks.on_record(owner, queue, pos, record, wall_ms);
+}
 
 static bool end_hub_turn(void *owner)
 {
@@ -64,7 +98,10 @@ static bool end_hub_turn(void *owner)
 static void run_tick(struct mail *mail)
 {
     struct hub_thread *thread = MAIL_OWNER(mail, struct hub_thread, tick_mail);
-    hub_tick(thread->gateway->hub, clock_monotonic_ms());
+    struct hub *hub = thread->gateway->hub;
+    uint64_t now_ms = clock_monotonic_ms();
+    hub_set_wall_offset(hub, (int64_t)(clock_wall_ms() - now_ms));
+    hub_tick(hub, now_ms);
     atomic_store_explicit(&thread->is_tick_posted, false, memory_order_release);
 }
 
@@ -131,8 +168,10 @@ static int create_bus(struct gateway *gateway)
                                   .window_age_ms = settings->window.max_age_ms,
                                   .boot = gateway->boot,
                                   .node = str_of(gateway->node)};
+    gateway->bus_callbacks = hub_bus_callbacks;
+    gateway->bus_callbacks.on_record = on_record;
     int err = gateway->options.engine->create(&gateway->bus, gateway->hub_loop, &options,
-                                              &hub_bus_callbacks, gateway->hub);
+                                              &gateway->bus_callbacks, gateway->hub);
     if (!err) {
         hub_set_bus(gateway->hub, gateway->bus);
     }
@@ -234,6 +273,8 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
         *out_problem = "the bus can't be made (bus.engine)";
     }
     err = err ? err : create_workers(gateway, tenants);
+    while (!err && hub_gate_turn(&gateway->gate)) { /* an engine in the process is up at once */
+    }
     err = err ? err : listen_all(gateway, out_problem);
     if (err) {
         gateway_destroy(gateway);

@@ -58,8 +58,8 @@ struct gateway {
     struct cluster_keys keys;
     uint32_t boot;
     char node[SETTINGS_NODE_MAX + 1]; /* its name, for people */
-    char epoch[BUS_EPOCH_MAX + 1];    /* identity of the bus's history, shown to clients */
     struct bus_health bus_health;
+    struct bus_callbacks bus_callbacks; /* the hub's, with the time */
     struct admission admission;
     atomic_bool draining;
     uint64_t drain_window_ms;

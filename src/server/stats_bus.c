@@ -8,6 +8,7 @@
 #include "server/stats_private.h"
 
 static struct metric *published;
+static struct hub_stats *hub_stats; /* of the attached gateway */
 
 void stats_name_bus(const char *engine)
 {
@@ -64,13 +65,46 @@ static void set_counter(const struct counter *counter, struct bus *bus, bool att
     metric_set_reader(metric, attach ? read_counter : NULL, (char *)&bus->stats + counter->offset);
 }
 
+/* The bit of a queue. */
+static double read_queue_up(void *arg)
+{
+    return (double)(atomic_load_explicit(&hub_stats->queues_up, memory_order_relaxed) >>
+                        (size_t)arg &
+                    1);
+}
+
+static double read_queue_failed_over(void *arg)
+{
+    return (double)(atomic_load_explicit(&hub_stats->queues_failed_over, memory_order_relaxed) >>
+                        (size_t)arg &
+                    1);
+}
+
+static void set_queue_readers(const struct bus *bus, size_t queue, bool attach)
+{
+    char index[24];
+    snprintf(index, sizeof(index), "%zu", queue);
+    struct metric *up = stats_labelled(metric_gauge, "tidegate_bus_queue_up",
+                                       "1 when the queue can be reached.", "bus", bus->engine->name,
+                                       "queue", index);
+    struct metric *failed_over = stats_labelled(metric_gauge, "tidegate_bus_queue_failed_over",
+                                                "1 while the queue's keys go to other queues.",
+                                                "bus", bus->engine->name, "queue", index);
+    metric_set_reader(up, attach ? read_queue_up : NULL, (void *)queue);
+    metric_set_reader(failed_over, attach ? read_queue_failed_over : NULL, (void *)queue);
+}
+
 void stats_set_bus_readers(struct gateway *gateway, bool attach)
 {
     struct bus *bus = gateway->bus;
     struct metric *up = stats_labelled(metric_gauge, "tidegate_bus_up",
                                        "1 when the bus can be published to.", "bus",
                                        bus->engine->name, NULL, NULL);
+    hub_stats = hub_get_stats(gateway->hub);
     metric_set_reader(up, attach ? read_up : NULL, gateway->hub);
+    for (size_t i = 0; i < bus->queues; i++) {
+        set_queue_readers(bus, i, attach);
+    }
     for (size_t i = 0; i < COUNTERS; i++) {
         set_counter(&counters[i], bus, attach);
     }

@@ -107,7 +107,10 @@ static void a_request_is_counted_by_its_route_and_class(void **state)
 static void readers_are_there_as_long_as_the_gateway(void **state)
 {
     stats_attach(t.gateway);
-    assert_true(value_of("tidegate_bus_up{bus=\"memory\"}") == 0);
+    assert_true(value_of("tidegate_bus_up{bus=\"memory\"}") == 1);
+    assert_true(value_of("tidegate_bus_queue_up{bus=\"memory\",queue=\"7\"}") == 1);
+    assert_true(value_of("tidegate_bus_queue_up{bus=\"memory\",queue=\"8\"}") < 0);
+    assert_true(value_of("tidegate_bus_queue_failed_over{bus=\"memory\",queue=\"0\"}") == 0);
     assert_true(value_of("tidegate_bus_links{bus=\"memory\"}") == 0);
     assert_true(value_of("tidegate_bus_reconnects_total{bus=\"memory\"}") == 0);
     atomic_store(&t.gateway->bus->stats.bytes_in, 7);

@@ -12,7 +12,7 @@
 #include "server/ws_protocol.h"
 #include "server/ws_session.h"
 
-enum { MAX_REPLAYS = 64, CLIENT_KEEP_FREE = 32 };
+enum { MAX_REPLAYS = 64, CLIENT_KEEP_FREE = 32, HOLD_MS = 5000 };
 
 static _Thread_local struct worker *current_worker;
 
@@ -107,7 +107,8 @@ static int create_shard(struct worker *worker)
                                     .sid_key = gateway->keys.sid_keys[0],
                                     .window = hub_window(gateway->hub),
                                     .link = hub_link(gateway->hub, worker->index),
-                                    .max_replays = MAX_REPLAYS};
+                                    .max_replays = MAX_REPLAYS,
+                                    .hold_ms = gateway->options.engine->nodes ? HOLD_MS : 0};
     int err = shard_create(&worker->shard, &options, &worker_shard_callbacks, worker);
     if (!err) {
         shard_set_transport(worker->shard, WS_TRANSPORT, &ws_session_ops);

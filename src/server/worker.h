@@ -56,8 +56,9 @@ struct worker {
     struct worker_pending *pending;
     struct mail ring_mail; /* posted by the bus thread: there is something in the ring */
     atomic_bool ring_posted;
-    bool ring_ready; /* shard_run has work */
-    bool corking;    /* frames of this turn leave together */
+    bool ring_ready;          /* shard_run has work */
+    struct timer shard_timer; /* the shard wants to run again then */
+    bool corking;             /* frames of this turn leave together */
     bool draining;
     bool has_mailbox;
     struct mail catch_up_mail, stop_mail, drain_mail, callers_mail;

@@ -77,8 +77,21 @@ static void ask_catch_up(void *owner)
     worker_send_to_hub(worker, &worker->catch_up_mail);
 }
 
-const struct shard_callbacks worker_shard_callbacks = {.send_interest = send_interest,
-                                                       .ask_catch_up = ask_catch_up};
+static void on_shard_timer(struct timer *timer)
+{
+    struct worker *worker = (struct worker *)((char *)timer - offsetof(struct worker, shard_timer));
+    worker->ring_ready = true;
+}
+
+static void ask_run(void *owner, uint32_t delay_ms)
+{
+    struct worker *worker = owner;
+    worker->shard_timer.on_fire = on_shard_timer;
+    loop_timer_start(worker->loop, &worker->shard_timer, delay_ms);
+}
+
+const struct shard_callbacks worker_shard_callbacks = {
+    .send_interest = send_interest, .ask_catch_up = ask_catch_up, .ask_run = ask_run};
 
 static void run_publish(struct mail *mail)
 {

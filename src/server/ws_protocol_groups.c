@@ -105,7 +105,8 @@ void ws_protocol_join_by_grant(struct worker *worker, struct session *session, s
     struct grant grant;
     char memory[GRANT_MEMORY];
     struct str user = shard_session_user(worker->shard, session);
-    int err = cluster_keys_read_grant(&worker->gateway->keys, &grant, memory, text, clock_wall_ms());
+    int err = cluster_keys_read_grant(&worker->gateway->keys, &grant, memory, text,
+                                      clock_wall_ms());
     bool good = !err && user.len && str_equal(grant.user, user) &&
                 str_equal(grant.app, str_of(ws_protocol_tenant(worker, session)->name)) &&
                 !shard_grant_is_revoked(worker->shard, session->app, user, grant.group,

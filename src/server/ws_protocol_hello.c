@@ -43,7 +43,7 @@ static bool read_resume(struct frame_reading *reading, struct session_resume *re
         fields[1].value.type != JSON_TYPE_OBJECT) {
         return false;
     }
-    resume->same_epoch = str_equal(epoch, str_of(worker->gateway->epoch));
+    resume->same_epoch = str_equal(epoch, shard_epoch(worker->shard));
     return read_resume_pos(resume, fields[1].value, shard_get_options(worker->shard)->queues);
 }
 

@@ -61,15 +61,20 @@ void ws_protocol_send_err(struct worker *worker, struct session *session, uint32
     end_frame(worker, session, &out);
 }
 
+/* Of a queue that is not known here the client keeps what it had. */
 static void write_positions(struct buf *out, const struct worker *worker,
                             const struct hub_heads *heads)
 {
     json_write_key(out, STR("pos"));
     buf_append_char(out, '{');
+    const char *comma = "";
     for (uint32_t q = 0; q < shard_get_options(worker->shard)->queues; q++) {
         char pos[MESSAGE_POS_MAX];
         size_t len = message_format_pos(pos, heads->pos[q]);
-        buf_printf(out, "%s\"%u\":\"%.*s\"", q ? "," : "", q, (int)len, pos);
+        if (shard_queue_is_known(worker->shard, q)) {
+            buf_printf(out, "%s\"%u\":\"%.*s\"", comma, q, (int)len, pos);
+            comma = ",";
+        }
     }
     buf_append_char(out, '}');
 }
@@ -108,7 +113,7 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
     if (session->user) {
         json_write_string_field(&out, STR("user"), shard_session_user(shard, session));
     }
-    json_write_string_field(&out, STR("epoch"), str_of(worker->gateway->epoch));
+    json_write_string_field(&out, STR("epoch"), shard_epoch(shard));
     json_write_string_field(&out, STR("resumed"), resumed_name(resumed));
     write_positions(&out, worker, pos);
     json_write_u64_field(&out, STR("ping_ms"), worker->settings->heartbeat.interval_ms);
@@ -215,6 +220,9 @@ void ws_protocol_on_gap(struct shard *shard, struct session *session, uint32_t q
         write_pos_field(&out, "to", to);
     }
     json_write_string_field(&out, STR("why"), why_name(why));
+    if (why == SESSION_GAP_EPOCH) {
+        json_write_string_field(&out, STR("epoch"), shard_epoch(shard));
+    }
     end_frame(worker, session, &out);
 }
 

@@ -90,7 +90,7 @@ static void a_welcome_says_who_and_where_and_what_is_allowed(void **state)
     assert_non_null(strstr(client->text, "\"resumed\":\"none\""));
     assert_non_null(strstr(client->text, "\"exp\":"));
     assert_non_null(strstr(client->text, "\"limits\":{\"msg\":65536}"));
-    assert_non_null(strstr(client->text, t.gateway->epoch));
+    assert_non_null(strstr(client->text, shard_epoch(t.worker->shard).ptr));
     test_push(&t, TARGET_USER, "42", STR("for you"));
     test_client_expect(client, "for you");
     test_client_destroy(client);

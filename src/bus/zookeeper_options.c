@@ -1,0 +1,148 @@
+#include "base/err.h"
+#include "bus/zookeeper_private.h"
+#include "net/addr.h"
+
+enum { DEFAULT_PORT = 2181, HOST_MAX = 253 };
+
+const struct bus_option zk_options[ZK_OPTION_COUNT] = {
+    [ZK_SERVERS] = {.name = "servers",
+                    .type = BUS_OPTION_TEXTS,
+                    .required = true,
+                    .min = 1,
+                    .max = ZK_SERVERS_MAX,
+                    .help = "The ensemble's servers, `host:port` each (port 2181 if left out).",
+                    .example = "[\"zk-1:2181\", \"zk-2:2181\", \"zk-3:2181\"]"},
+    [ZK_PATH] = {.name = "path",
+                 .type = BUS_OPTION_TEXT,
+                 .initial = "/tidegate",
+                 .help = "The node under which everything is kept; one for each cluster."},
+    [ZK_AUTH] = {.name = "auth",
+                 .type = BUS_OPTION_SECRET,
+                 .help = "`digest:user:password`: what is made is then closed to everybody else.",
+                 .example = "\"digest:tidegate:…\""},
+    [ZK_SESSION_TIMEOUT] = {.name = "session_timeout",
+                            .type = BUS_OPTION_TIME,
+                            .initial = "10s",
+                            .min = 1000,
+                            .max = 120000,
+                            .help = "After two thirds of it a silent server is given up."},
+    [ZK_BUCKET_RECORDS] = {.name = "bucket_records",
+                           .type = BUS_OPTION_COUNT,
+                           .initial = "2000",
+                           .min = 10,
+                           .max = 20000,
+                           .help = "Records under one parent node, before the next is begun."},
+    [ZK_MAX_RECORD] = {.name = "max_record",
+                       .type = BUS_OPTION_BYTES,
+                       .initial = "1000KiB",
+                       .min = 4096,
+                       .max = 64 << 20,
+                       .help = "The longest record; it has to stay below the servers' "
+                               "`jute.maxbuffer` (1 MiB) by a few KiB."},
+};
+
+/* "[v6]" or "[v6]:port": *out_host without brackets, *out_port what follows (ptr NULL: nothing). */
+static int split_bracketed(struct str text, struct str *out_host, struct str *out_port)
+{
+    const char *end = memchr(text.ptr, ']', text.len);
+    if (!end) {
+        return ERR_SYNTAX;
+    }
+    *out_host = str_make(text.ptr + 1, (size_t)(end - text.ptr) - 1);
+    struct str rest = str_make(end + 1, text.len - out_host->len - 2);
+    if (rest.len == 0) {
+        return 0;
+    }
+    *out_port = str_make(rest.ptr + 1, rest.len - 1);
+    return rest.ptr[0] == ':' ? 0 : ERR_SYNTAX;
+}
+
+static int split(struct str text, struct str *out_host, struct str *out_port)
+{
+    *out_port = (struct str){0};
+    if (text.len > 0 && text.ptr[0] == '[') {
+        return split_bracketed(text, out_host, out_port);
+    }
+    const char *colon = memchr(text.ptr, ':', text.len);
+    *out_host = colon ? str_make(text.ptr, (size_t)(colon - text.ptr)) : text;
+    if (colon) {
+        *out_port = str_make(colon + 1, text.len - out_host->len - 1);
+    }
+    return 0;
+}
+
+static bool is_host(struct str host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        unsigned char c = (unsigned char)host.ptr[i];
+        if (c <= ' ' || c >= 0x7f || c == ',' || c == '/') {
+            return false;
+        }
+    }
+    return host.len > 0 && host.len <= HOST_MAX;
+}
+
+int zk_server_parse(struct str text, char *host, size_t host_size, uint16_t *out_port)
+{
+    struct str name;
+    struct str port_text;
+    uint64_t port = DEFAULT_PORT;
+    if (split(text, &name, &port_text) || !is_host(name) || name.len >= host_size) {
+        return ERR_SYNTAX;
+    }
+    if (port_text.ptr && (!str_to_u64(port_text, UINT16_MAX, &port) || port == 0)) {
+        return ERR_SYNTAX;
+    }
+    memcpy(host, name.ptr, name.len);
+    host[name.len] = '\0';
+    *out_port = (uint16_t)port;
+    return 0;
+}
+
+static const char *servers_problem(const struct bus_value *servers)
+{
+    char host[HOST_MAX + 1];
+    uint16_t port;
+    for (size_t i = 0; i < servers->text_count; i++) {
+        if (zk_server_parse(servers->texts[i], host, sizeof(host), &port)) {
+            return "each must be host:port, [IPv6]:port or host, without a path";
+        }
+    }
+    return NULL;
+}
+
+static const char *auth_problem(struct str auth)
+{
+    struct str scheme;
+    struct str user;
+    if (auth.len == 0) {
+        return NULL;
+    }
+    if (!str_split(&auth, ':', &scheme) || !str_equal(scheme, STR("digest"))) {
+        return "must be digest:user:password; other schemes are not supported";
+    }
+    if (!auth.ptr || !str_split(&auth, ':', &user) || user.len == 0 || !auth.ptr || auth.len == 0) {
+        return "must be digest:user:password, none of them empty";
+    }
+    return NULL;
+}
+
+int zk_check(const struct bus_options *options, size_t *out_option, const char **out_problem)
+{
+    const char *problem = servers_problem(&options->values[ZK_SERVERS]);
+    size_t option = ZK_SERVERS;
+    if (!problem) {
+        option = ZK_PATH;
+        zk_path_check(options->values[ZK_PATH].text, &problem);
+    }
+    if (!problem) {
+        option = ZK_AUTH;
+        problem = auth_problem(options->values[ZK_AUTH].text);
+    }
+    if (!problem) {
+        return 0;
+    }
+    *out_option = option;
+    *out_problem = problem;
+    return ERR_SYNTAX;
+}

@@ -1,0 +1,239 @@
+/* What the hub makes of a bus whose queues start, lose, repeat and begin anew, and of events whose
+ * keys another secret made. */
+#include "core/hub_push_test_help.h"
+
+static enum session_gap_why last_loss;
+static int losses;
+
+static void on_loss(void *owner, uint32_t queue, enum session_gap_why why)
+{
+    last_loss = why;
+    losses++;
+}
+
+static const struct hub_callbacks callbacks = {.wake = hub_test_wake,
+                                               .give_back = hub_test_give_back,
+                                               .on_bus_state = hub_test_on_state,
+                                               .on_loss = on_loss};
+
+static int setup(void **state)
+{
+    hub_test_open(64);
+    hub_test.hub->callbacks = &callbacks;
+    losses = 0;
+    return 0;
+}
+
+static struct bus_pos pos_at(uint64_t hi)
+{
+    return (struct bus_pos){hi, 0};
+}
+
+static struct hub_catch_up *catch_up(uint32_t worker)
+{
+    assert_true(hub_test_is_behind(worker));
+    hub_catch_up(hub_test.hub, worker);
+    return hub_test_pop(worker, RING_CATCH_UP);
+}
+
+static struct window_span span_of(uint32_t queue)
+{
+    struct window_span span;
+    window_span(hub_window(hub_test.hub), queue, &span);
+    return span;
+}
+
+static void a_first_start_is_no_loss(void **state)
+{
+    hub_test.hub->heads.started &= ~1ull;
+    hub_bus_callbacks.on_start(hub_test.hub, 0, pos_at(50));
+    struct hub_catch_up *got = catch_up(0);
+    assert_int_equal(got->span.from.pos[0].hi, 50);
+    assert_int_equal(got->span.to.pos[0].hi, 50);
+    assert_true(got->span.to.started & 1);
+    assert_int_equal(got->restarted, 0);
+    assert_int_equal(span_of(0).tail.hi, 50);
+    assert_int_equal(losses, 0);
+    hub_catch_up_destroy(got);
+}
+
+static void a_later_start_further_on_is_a_loss(void **state)
+{
+    hub_test_receive_to(0, "u:a");
+    hub_bus_callbacks.on_start(hub_test.hub, 0, pos_at(50));
+    assert_int_equal(losses, 1);
+    assert_int_equal(last_loss, SESSION_GAP_EXPIRED);
+    struct hub_catch_up *got = catch_up(0);
+    assert_int_equal(got->losses[0].to.hi, 50);
+    assert_int_equal(got->losses[0].why, SESSION_GAP_EXPIRED);
+    hub_catch_up_destroy(got);
+}
+
+static void a_hole_tells_why(void **state)
+{
+    static const struct {
+        enum bus_hole hole;
+        enum session_gap_why why;
+    } cases[] = {{BUS_HOLE_LOST, SESSION_GAP_BUS}, {BUS_HOLE_EXPIRED, SESSION_GAP_EXPIRED}};
+    for (uint64_t i = 0; i < 2; i++) {
+        hub_bus_callbacks.on_hole(hub_test.hub, 0, pos_at(10 * i), pos_at(10 * i + 9),
+                                  cases[i].hole);
+        assert_int_equal(last_loss, cases[i].why);
+        struct hub_catch_up *got = catch_up(0);
+        assert_int_equal(got->losses[0].why, cases[i].why);
+        assert_int_equal(bus_pos_compare(got->losses[0].to, got->span.to.pos[0]), 0);
+        hub_catch_up_destroy(got);
+        hub_catch_up_destroy(catch_up(1));
+    }
+}
+
+static void a_hole_before_what_was_seen_is_none(void **state)
+{
+    hub_test.hi[0] = 20;
+    hub_test_receive_to(0, "u:a");
+    hub_bus_callbacks.on_hole(hub_test.hub, 0, pos_at(3), pos_at(9), BUS_HOLE_LOST);
+    assert_int_equal(losses, 0);
+    assert_int_equal(hub_test.hub->heads.pos[0].hi, 21);
+}
+
+static void another_history_begins_wherever_its_positions_are(void **state)
+{
+    hub_test.hi[0] = 100;
+    hub_test_receive_to(0, "u:a");
+    hub_bus_callbacks.on_hole(hub_test.hub, 0, pos_at(101), pos_at(5), BUS_HOLE_EPOCH);
+    assert_int_equal(last_loss, SESSION_GAP_EPOCH);
+    assert_int_equal(hub_test.hub->heads.pos[0].hi, 4);
+    assert_int_equal(window_messages(hub_window(hub_test.hub)), 0);
+    struct hub_catch_up *got = catch_up(0);
+    assert_int_equal(got->restarted, 1);
+    assert_int_equal(got->old.pos[0].hi, 101);
+    assert_int_equal(got->span.from.pos[0].hi, 4);
+    hub_catch_up_destroy(got);
+    hub_test.hi[0] = 4;
+    hub_test_tell(0, event_test_key_of(TARGET_USER, "a"), INTEREST_ADD);
+    struct event event = event_test_make(500, "1");
+    event.header.origin = 98;
+    hub_test_assert_message(0, hub_test_receive_event(0, event, "u:a"));
+}
+
+static void controls_of_the_old_history_are_said_to_be_lost(void **state)
+{
+    hub_mark_all_behind(hub_test.hub);
+    struct event event = event_test_make(1, "");
+    event.kind = EVENT_PART;
+    event.subject = STR("a");
+    event.time_ms = 5000;
+    hub_test_receive_event(1, event, "g:room");
+    event.header.counter = 2;
+    hub_test_receive_event(0, event, "g:room");
+    hub_bus_callbacks.on_hole(hub_test.hub, 0, pos_at(1), pos_at(1), BUS_HOLE_EPOCH);
+    struct hub_catch_up *got = catch_up(0);
+    assert_true(got->controls_lost);
+    assert_int_equal(got->lost_until_ms, 5000);
+    assert_int_equal(got->control_count, 1);
+    assert_int_equal(got->controls[0]->queue, 1);
+    hub_catch_up_destroy(got);
+}
+
+static void another_epoch_comes_with_a_catch_up(void **state)
+{
+    hub_bus_callbacks.on_epoch(hub_test.hub, STR("e7"));
+    struct hub_catch_up *got = catch_up(1);
+    assert_string_equal(got->epoch, "e7");
+    hub_catch_up_destroy(got);
+}
+
+static void a_record_that_is_not_behind_the_last_is_passed_over(void **state)
+{
+    hub_test_tell(0, event_test_key_of(TARGET_USER, "a"), INTEREST_ADD);
+    hub_test_assert_message(0, hub_test_receive_to(0, "u:a"));
+    hub_test.hi[0] = 0;
+    hub_test_receive_to(0, "u:a");
+    hub_test_assert_ring_empty(0);
+}
+
+static void what_is_no_record_moves_the_position_on(void **state)
+{
+    hub_bus_callbacks.on_record(hub_test.hub, 0, pos_at(7), STR(""), 0);
+    assert_int_equal(hub_test.hub->heads.pos[0].hi, 7);
+    assert_int_equal(span_of(0).head.hi, 7);
+}
+
+static void an_event_with_keys_of_another_secret_finds_its_target(void **state)
+{
+    static const struct target_space other = {.keys = {9, 9}, .open = {5, 6}, .tag = 3};
+    struct target target = {TARGET_USER, STR("a")};
+    uint64_t foreign = target_key(&other, EVENT_TEST_APP, TARGET_USER, STR("a"));
+    struct event event = event_test_make(1, "1");
+    event.header.origin = 99;
+    event.key_tag = other.tag;
+    struct buf record = {0};
+    assert_int_equal(event_encode(&record, &event, &target, &foreign, 1, NULL, 0), 0);
+    hub_test_tell(0, event_test_key_of(TARGET_USER, "a"), INTEREST_ADD);
+    hub_test_assert_message(0, hub_test_receive(0, &record));
+    assert_int_equal(atomic_load(&hub_get_stats(hub_test.hub)->rekeyed), 1);
+    buf_fini(&record);
+}
+
+static void what_is_read_back_is_as_old_as_the_bus_says(void **state)
+{
+    hub_test_flush(100000);
+    hub_set_wall_offset(hub_test.hub, 1000000);
+    struct event event = event_test_make(1, "1");
+    event.header.origin = 99;
+    event.header.ttl_ms = 5000;
+    struct buf record = {0};
+    event_test_encode(&record, &event, (const char *[]){"u:a"}, 1);
+    hub_bus_callbacks.on_record(hub_test.hub, 0, pos_at(1), buf_str(&record), 1100000 - 3000);
+    buf_fini(&record);
+    struct message *message = window_get(hub_window(hub_test.hub), 0, 1);
+    assert_int_equal(message->received_us, 97000000);
+    assert_int_equal(message->expires_ms, 102000);
+    message_unref(message);
+}
+
+static void what_just_came_is_new_though_clocks_differ(void **state)
+{
+    hub_test_flush(100000);
+    hub_set_wall_offset(hub_test.hub, 1000000);
+    struct event event = event_test_make(1, "1");
+    event.header.origin = 99;
+    event.time_ms = 1100000 + 3000;
+    hub_test_receive_event(0, event, "u:a");
+    struct message *message = window_get(hub_window(hub_test.hub), 0, 1);
+    assert_int_equal(message->received_us, 100000000);
+    message_unref(message);
+}
+
+static void marks_of_runs_that_are_long_over_are_forgotten(void **state)
+{
+    hub_test_flush(1000);
+    hub_test_receive_to(0, "u:a");
+    assert_int_equal(hub_test.hub->marks.count, 1);
+    hub_tick(hub_test.hub, 62000);
+    assert_int_equal(hub_test.hub->marks.count, 1);
+    hub_tick(hub_test.hub, 200000);
+    assert_int_equal(hub_test.hub->marks.count, 0);
+}
+
+#define WITH_HUB(test) cmocka_unit_test_setup_teardown(test, setup, hub_test_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_HUB(a_first_start_is_no_loss),
+        WITH_HUB(a_later_start_further_on_is_a_loss),
+        WITH_HUB(a_hole_tells_why),
+        WITH_HUB(a_hole_before_what_was_seen_is_none),
+        WITH_HUB(another_history_begins_wherever_its_positions_are),
+        WITH_HUB(controls_of_the_old_history_are_said_to_be_lost),
+        WITH_HUB(another_epoch_comes_with_a_catch_up),
+        WITH_HUB(a_record_that_is_not_behind_the_last_is_passed_over),
+        WITH_HUB(what_is_no_record_moves_the_position_on),
+        WITH_HUB(an_event_with_keys_of_another_secret_finds_its_target),
+        WITH_HUB(what_is_read_back_is_as_old_as_the_bus_says),
+        WITH_HUB(what_just_came_is_new_though_clocks_differ),
+        WITH_HUB(marks_of_runs_that_are_long_over_are_forgotten),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,240 @@
+/* What sessions see when queues hand their keys to others, appear late or begin another history. */
+#include "core/shard_test_help.h"
+
+static uint32_t home_of(const char *target)
+{
+    enum target_kind kind = target[0] == 'g' ? TARGET_GROUP : TARGET_USER;
+    return event_test_queue_of(kind, target + 2, SHARD_TEST_QUEUES);
+}
+
+static uint32_t other_than(uint32_t queue)
+{
+    return (queue + 1) % SHARD_TEST_QUEUES;
+}
+
+/* As a hub does whose home queue is away. */
+static void push_astray(const char *target, const char *data)
+{
+    struct event event = event_test_make(0, data);
+    event.header.flags |= EVENT_IS_STRAY;
+    struct publish *publish = publish_create(1);
+    publish->on_done = shard_test_on_done;
+    publish->parts[0].queue = other_than(home_of(target));
+    event_test_encode(&publish->parts[0].event, &event, &target, 1);
+    hub_publish(shard_test.hub, publish, shard_test.now_ms);
+}
+
+static void tell_restart(uint32_t queue)
+{
+    struct bus_pos head = shard_test.hub->heads.pos[queue];
+    hub_bus_callbacks.on_hole(shard_test.hub, queue, head, (struct bus_pos){1, 0}, BUS_HOLE_EPOCH);
+}
+
+static struct session_resume here(void)
+{
+    struct session_resume resume = {.same_epoch = true};
+    for (uint32_t q = 0; q < SHARD_TEST_QUEUES; q++) {
+        resume.has[q] = true;
+        resume.seen.pos[q] = shard_test.hub->heads.pos[q];
+    }
+    return resume;
+}
+
+static struct session *come_back(const char *user, const char *group,
+                                 const struct session_resume *resume)
+{
+    struct session *session = shard_test_connect(user);
+    if (group) {
+        assert_int_equal(shard_join(shard_test.shard, session, str_of(group), 0), 0);
+    }
+    assert_int_equal(shard_session_start(shard_test.shard, session, resume), 0);
+    shard_test_run();
+    return session;
+}
+
+enum { MEMBERS = 10 };
+
+/* A slice of one session a turn: both broadcasts are under way at once, if they may. */
+static void strays_come_after_what_came_before_them(void **state)
+{
+    struct session *members[MEMBERS];
+    for (int i = 0; i < MEMBERS; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "m%d", i);
+        members[i] = shard_test_live(name, "room");
+    }
+    shard_test.shard->options.slice = 1;
+    shard_test_push("g:room", "1");
+    shard_test_turn_hub();
+    push_astray("g:room", "2");
+    shard_test_turn_hub();
+    shard_test_push("g:room", "3");
+    shard_test_run();
+    for (int i = 0; i < MEMBERS; i++) {
+        shard_test_assert_told(members[i], "msg 1, msg 2, msg 3");
+    }
+    assert_int_equal(shard_test.shard->strays, 0);
+}
+
+static void strays_keep_their_order_also_without_memory_to_wait(void **state)
+{
+    struct session *member = shard_test_live("a", "room");
+    shard_test_push("g:room", "1");
+    shard_test_turn_hub();
+    push_astray("g:room", "2");
+    shard_test_turn_hub();
+    mem_fail_nth(1);
+    shard_test_turn_shard();
+    mem_fail_nth(0);
+    shard_test_run();
+    shard_test_assert_told(member, "msg 1, msg 2");
+    assert_int_equal(shard_test.shard->strays, 0);
+}
+
+static void who_comes_back_gets_strays_too(void **state)
+{
+    struct session_resume resume = here();
+    push_astray("u:a", "1");
+    push_astray("g:room", "2");
+    shard_test_run();
+    struct session *session = come_back("a", "room", &resume);
+    const char *told = buf_cstr(&shard_test.logs[session->fd]);
+    assert_true(strncmp(told, "start full", 10) == 0);
+    assert_non_null(strstr(told, "msg 1"));
+    assert_non_null(strstr(told, "msg 2"));
+}
+
+static void another_history_is_a_gap_and_then_goes_on(void **state)
+{
+    struct session *session = shard_test_live("a", NULL);
+    shard_test_push("u:a", "1");
+    shard_test_run();
+    tell_restart(home_of("u:a"));
+    shard_test_run();
+    shard_test_push("u:a", "2");
+    shard_test_run();
+    shard_test_assert_told(session, "msg 1, gap epoch, msg 2");
+}
+
+static void what_came_of_the_old_history_goes_out_first(void **state)
+{
+    struct session *members[MEMBERS];
+    for (int i = 0; i < MEMBERS; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "m%d", i);
+        members[i] = shard_test_live(name, "room");
+    }
+    shard_test.shard->options.slice = 1;
+    shard_test_push("g:room", "1");
+    shard_test_turn_hub();
+    shard_test_turn_shard();
+    tell_restart(home_of("g:room"));
+    shard_test_run();
+    for (int i = 0; i < MEMBERS; i++) {
+        shard_test_assert_told(members[i], "msg 1, gap epoch");
+    }
+}
+
+static void who_replays_meanwhile_is_told_and_goes_on_with_the_new_one(void **state)
+{
+    struct session_resume resume = here();
+    for (int i = 0; i < 3; i++) {
+        shard_test_push("u:a", "old");
+        shard_test_run();
+    }
+    struct session *session = shard_test_connect("a");
+    shard_test.is_slow[session->fd] = true;
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    shard_test_run();
+    assert_int_equal(session->state, SESSION_REPLAYING);
+    tell_restart(home_of("u:a"));
+    shard_test_run();
+    shard_test_push("u:a", "new");
+    shard_test_run();
+    shard_test.is_slow[session->fd] = false;
+    shard_replay_continue(shard_test.shard, session);
+    shard_test_run();
+    shard_test_assert_told(session, "start full, gap epoch, msg new");
+    assert_int_equal(session->state, SESSION_LIVE);
+}
+
+static void positions_of_the_old_history_are_another_epoch(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    for (int i = 0; i < 3; i++) {
+        shard_test_push("u:a", "1");
+        shard_test_run();
+    }
+    struct session_resume resume = here();
+    tell_restart(queue);
+    shard_test_run();
+    shard_test_assert_told(come_back("a", NULL, &resume), "start none, gap epoch");
+}
+
+static void the_epoch_is_known_once_the_bus_is_up(void **state)
+{
+    assert_int_equal(shard_epoch(shard_test.shard).len, 16);
+    hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
+    shard_test_run();
+    assert_true(str_equal(shard_epoch(shard_test.shard), STR("e7")));
+}
+
+static void forget_queue(uint32_t queue)
+{
+    shard_test.hub->heads.started &= ~(1ull << queue);
+    hub_mark_all_behind(shard_test.hub);
+    shard_test_run();
+    assert_false(shard_queue_is_known(shard_test.shard, queue));
+}
+
+/* What it missed there comes when the queue does. */
+static void positions_of_a_queue_that_is_not_known_are_no_gap(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    forget_queue(queue);
+    struct session_resume resume = here();
+    resume.seen.pos[queue] = (struct bus_pos){70, 0};
+    struct session *session = come_back("a", NULL, &resume);
+    shard_test_assert_told(session, "start full");
+    hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){60, 0});
+    shard_test_run();
+    assert_true(shard_queue_is_known(shard_test.shard, queue));
+    struct event event = event_test_make(1, "late");
+    struct buf record = {0};
+    event.header.origin = 99;
+    event_test_encode(&record, &event, (const char *[]){"u:a"}, 1);
+    hub_bus_callbacks.on_record(shard_test.hub, queue, (struct bus_pos){71, 0}, buf_str(&record),
+                                0);
+    buf_fini(&record);
+    shard_test_run();
+    shard_test_assert_told(session, "msg late");
+}
+
+static void a_hole_of_the_bus_says_so(void **state)
+{
+    struct session *session = shard_test_live("a", NULL);
+    hub_bus_callbacks.on_hole(shard_test.hub, 0, (struct bus_pos){0, 0}, (struct bus_pos){5, 0},
+                              BUS_HOLE_LOST);
+    shard_test_run();
+    hub_bus_callbacks.on_hole(shard_test.hub, 0, (struct bus_pos){5, 0}, (struct bus_pos){9, 0},
+                              BUS_HOLE_EXPIRED);
+    shard_test_run();
+    shard_test_assert_told(session, "gap bus, gap expired");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SHARD(strays_come_after_what_came_before_them),
+        WITH_SHARD(strays_keep_their_order_also_without_memory_to_wait),
+        WITH_SHARD(who_comes_back_gets_strays_too),
+        WITH_SHARD(another_history_is_a_gap_and_then_goes_on),
+        WITH_SHARD(what_came_of_the_old_history_goes_out_first),
+        WITH_SHARD(who_replays_meanwhile_is_told_and_goes_on_with_the_new_one),
+        WITH_SHARD(positions_of_the_old_history_are_another_epoch),
+        WITH_SHARD(the_epoch_is_known_once_the_bus_is_up),
+        WITH_SHARD(positions_of_a_queue_that_is_not_known_are_no_gap),
+        WITH_SHARD(a_hole_of_the_bus_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
