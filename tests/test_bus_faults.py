@@ -82,6 +82,7 @@ def test_b1_a_bus_that_is_not_there_keeps_the_node_unready_until_it_is(name, wor
         for impostor in impostors:
             impostor.close()
         links = Links(ports_of(servers))
+        links.name("it", gateway.process.pid)
         ends.callback(links.close)
         wait_for(gateway.is_ready, READY_SECONDS, lambda: f"ready; it said {gateway.stderr()[-3000:]}")
         with V1Client(gateway, user="after") as client:
