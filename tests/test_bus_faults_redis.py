@@ -114,7 +114,8 @@ def test_b8_after_a_failover_to_a_replica_it_goes_on_there(make_gateway, promote
         bus = brokers.bus(replicas=[brokers.address("replica")])
         if with_sentinel:
             bus = brokers.bus(sentinels=[brokers.address("sentinel")], sentinel_master="tidegate")
-        gateway = make_gateway({"bus": bus})
+        secrets = [{"id": "a", "secret": "for this test only, 32 bytes or more"}]
+        gateway = make_gateway({"bus": bus, "cluster": {"secrets": secrets}})
         host, port = brokers.address("replica").split(":")
         replica = redis.Redis(host, int(port))
         with V1Client(gateway, user="over") as client:

@@ -157,7 +157,10 @@ class Session:
 
     def on_gap(self, line, frame):
         self.has_gaps = True
-        fields = {key: frame[key] for key in ("q", "from", "to", "why") if key in frame}
+        self.epoch = frame.get("epoch", self.epoch)
+        if frame["q"] != "*":
+            self.keep(line, {frame["q"]: frame["to"]})
+        fields = {key: frame[key] for key in ("q", "from", "to", "why", "epoch") if key in frame}
         self.note("gap", c=line.number, **fields)
 
     def on_goaway(self, line, frame):
