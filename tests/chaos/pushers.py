@@ -3,7 +3,8 @@
 import asyncio
 import json
 
-ATTEMPT_SECONDS = 6
+ATTEMPT_SECONDS = 8
+UNDER_WAY = 300  # pushes that wait for their outcome; over it no further one begins, as callers do
 GIVE_UP_SECONDS = 20  # from the first attempt; then the push counts as unknown
 IDLE_CONNECTIONS = 16  # kept for each node
 SHARE_NEVER_RETRIED = 0.05  # whose outcome may stay unknown
@@ -75,12 +76,14 @@ class Pushers:
         return self.links[node.api_port]
 
     async def run(self, seconds):
-        """At the rate, whatever becomes of those before. Returns when each has its outcome."""
+        """At the rate, while those before get on. Returns when each has its outcome."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, due = loop.time(), 0
         while (passed := loop.time() - began) < seconds:
-            while self.count < passed * self.rate:
-                self.start(self.draw_targets())
+            while due < passed * self.rate:
+                due += 1
+                if len(self.under_way) < UNDER_WAY:
+                    self.start(self.draw_targets())
             await asyncio.sleep(0.5 / self.rate)
         await self.finish()
 

@@ -163,5 +163,5 @@ def run(scenario):
         one = Run(scenario, pathlib.Path(folder))
         verdict = one.go()
         if not verdict.is_good:
-            one.keep(f"{scenario.engine.name}-{scenario.seed}")
+            one.keep(f"{scenario.engine.name}-{scenario.seed}-{time.strftime('%H%M%S')}")
         return verdict
