@@ -154,7 +154,9 @@ class Doer:
 
     async def for_a_while(self, fault, begin, end):
         await asyncio.to_thread(begin)
+        self.history.note("fault", what=f"{fault} holds")
         await asyncio.sleep(fault.lasts)
+        self.history.note("fault", what=f"{fault} ends")
         await asyncio.to_thread(end)
 
     async def do_drop(self, fault):
