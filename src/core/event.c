@@ -236,6 +236,18 @@ ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, s
     return (ssize_t)total;
 }
 
+void event_rebase(struct event *event, const void *from, const void *to)
+{
+    ptrdiff_t by = (const char *)to - (const char *)from;
+    struct str *texts[] = {&event->id,           &event->type,        &event->collapse,
+                           &event->origin_tag,   &event->subject,     &event->data,
+                           &event->target_bytes, &event->except_bytes};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        texts[i]->ptr += by;
+    }
+    event->keys += by;
+}
+
 uint64_t event_key(const struct event *event, size_t i)
 {
     if (i == 0) {

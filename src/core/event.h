@@ -117,6 +117,9 @@ uint64_t event_id_hash(const struct target_space *space, uint32_t app_hash, stru
  * else left alone. Everything is checked; nothing is copied. */
 ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip);
 
+/* Of a decoded event whose bytes, at from, were copied to to: it points into the copy now. */
+void event_rebase(struct event *event, const void *from, const void *to);
+
 /* Key of target i. */
 uint64_t event_key(const struct event *event, size_t i);
 

@@ -56,4 +56,13 @@ static inline void event_test_encode(struct buf *out, const struct event *event,
     assert_int_equal(event_encode(out, event, list, keys, count, NULL, 0), 0);
 }
 
+/* Of one whole event, as encoded. */
+static inline struct event event_test_decode(const struct buf *wire)
+{
+    struct event event;
+    size_t skip;
+    assert_int_equal(event_decode(&event, wire->data, wire->len, &skip), wire->len);
+    return event;
+}
+
 #endif

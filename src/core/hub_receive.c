@@ -200,7 +200,8 @@ struct arrival {
 
 static void take_new(struct hub *hub, const struct arrival *arrival, struct publish_part *own)
 {
-    struct message *message = message_create(arrival->encoded, arrival->queue, arrival->pos);
+    struct message *message = message_create(arrival->encoded, &arrival->event, arrival->queue,
+                                             arrival->pos);
     if (message) {
         message->receipt = receipt_of(hub, arrival->queue, &arrival->event, own);
     }
