@@ -317,7 +317,6 @@ struct cluster_count {
     uint32_t origin;
     uint32_t counter;
     uint32_t queue;
-    bool is_lost;
     uint16_t online_len; /* bytes that are not zero, up to the last */
     uint8_t online[];
 };
@@ -389,7 +388,7 @@ static void report_count(struct cluster *cluster, struct cluster_count *count)
         .written = atomic_load_explicit(&receipt->written, memory_order_acquire),
         .dropped = atomic_load_explicit(&receipt->dropped, memory_order_acquire),
         .online = str_make(count->online, count->online_len)};
-    if (!count->is_lost) {
+    if (!atomic_load_explicit(&receipt->is_short, memory_order_acquire)) {
         add_count(cluster, count->origin, &body);
     }
 }
@@ -452,8 +451,9 @@ struct receipt *cluster_count(struct cluster *cluster, uint32_t queue, const str
  * mail. */
 void cluster_close_count(struct cluster *cluster, struct receipt *receipt, bool is_lost)
 {
-    struct cluster_count *count = (struct cluster_count *)receipt;
-    count->is_lost = is_lost;
+    if (is_lost) {
+        fall_short(receipt);
+    }
     if (atomic_fetch_sub_explicit(&receipt->open, 1, memory_order_acq_rel) == 1) {
         run_count(&receipt_ref(receipt)->mail);
     }

@@ -14,6 +14,7 @@ static void close_owed(struct message *message)
                         ? atomic_exchange_explicit(&message->owed, 0, memory_order_relaxed)
                         : 0;
     if (owed) {
+        atomic_store_explicit(&message->receipt->is_short, true, memory_order_release);
         receipt_close_many(message->receipt, (unsigned)__builtin_popcountll(owed));
     }
 }

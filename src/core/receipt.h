@@ -31,7 +31,7 @@ struct receipt {
     atomic_uint nodes;        /* that were to report */
     atomic_uint nodes_silent; /* of these: some part is not reported, yet or for good */
     atomic_uint awaited;      /* of open: parts that some other node has not reported */
-    atomic_bool is_short;     /* there may be nodes that nobody could expect */
+    atomic_bool is_short;     /* some node or worker could not be counted */
     uint64_t nodes_asked[RECEIPT_NODE_WORDS]; /* the bus thread's, like the next two */
     uint64_t nodes_failed[RECEIPT_NODE_WORDS];
     struct expectation *expectations;
