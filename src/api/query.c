@@ -476,6 +476,7 @@ static void answer_count(struct push_task *task, const struct push_outcome *outc
     struct buf out = {0};
     buf_append_char(&out, '{');
     json_write_u64_field(&out, str_of(name), outcome->matched);
+    json_write_u64_field(&out, STR("as_of"), clock_wall_ms());
     json_write_bool_field(&out, STR("complete"), outcome->is_complete);
     buf_append_char(&out, '}');
     if (buf_err(&out)) {

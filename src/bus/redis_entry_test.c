@@ -176,7 +176,7 @@ static void what_was_trimmed_unread_is_a_hole(void **state)
     assert_false(redis_facts_hole(&facts, (struct redis_id){4, 0}, 6, &resume));
     assert_true(redis_facts_hole(&facts, (struct redis_id){4, 0}, 5, &resume));
     assert_int_equal(redis_id_compare(resume, redis_id_before((struct redis_id){5, 0})), 0);
-    assert_true(redis_facts_hole(&facts, (struct redis_id){4, 0}, 0, &resume));
+    assert_true(redis_facts_hole(&facts, (struct redis_id){4, 0}, -1, &resume));
 }
 
 static void an_emptied_stream_is_a_hole_up_to_its_end(void **state)

@@ -29,7 +29,8 @@ static int set_host(struct redis_address *address, struct str host, bool bracket
         }
     }
     bool is_ipv6 = host.len > 0 && memchr(host.ptr, ':', host.len);
-    bool ok = host.len > 0 && is_ipv6 == bracketed && copy_text(address->host, REDIS_HOST_MAX, host);
+    bool ok = host.len > 0 && is_ipv6 == bracketed &&
+              copy_text(address->host, REDIS_HOST_MAX, host);
     return ok ? 0 : ERR_SYNTAX;
 }
 

@@ -26,7 +26,7 @@ enum {
 static void report_queue(struct rocketmq_queue *queue)
 {
     struct bus *bus = &queue->rocketmq->bus;
-    bool up = rocketmq_queue_is_settled(queue) && !queue->is_refused &&
+    bool up = rocketmq_queue_is_settled(queue) && !queue->is_refused && !queue->is_pull_refused &&
               rocketmq_broker_takes_writes(queue->broker);
     if (up != queue->is_up) {
         queue->is_up = up;

@@ -26,7 +26,7 @@
 
 enum {
     FAKE_QUEUES = 4,
-    FAKE_MESSAGES = 64,
+    FAKE_MESSAGES = 512,
     FAKE_CONNS = 16,
     FAKE_HELD = 16,
     FAKE_CODES = 400,
@@ -387,6 +387,7 @@ static inline void fake_request(struct fake_conn *conn, const struct rocketmq_fr
     switch (frame->code) {
     case ROCKETMQ_GET_ROUTE: fake_route(conn, frame); break;
     case ROCKETMQ_GET_CLUSTER: fake_cluster(conn, frame); break;
+    case ROCKETMQ_CREATE_GROUP:
     case ROCKETMQ_HEART_BEAT: fake_answer(conn, frame->opaque, 0, NULL, 0, STR("")); break;
     case ROCKETMQ_CREATE_TOPIC:
         fake->topic_queues = (uint32_t)fake_number(frame, STR("writeQueueNums"));

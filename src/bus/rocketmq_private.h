@@ -102,12 +102,13 @@ struct rocketmq_broker {
     struct rocketmq_bus *rocketmq;
     struct str name; /* borrowed from the options */
     struct rocketmq_link link;
-    struct rocketmq_request heartbeat, create, ping;
+    struct rocketmq_request heartbeat, create, create_group, ping;
     struct timer create_timer;
     uint32_t queue_count; /* of ours at this broker */
     bool is_up;           /* it answers, and has the topic */
     bool is_lost_logged;
-    bool is_topic_refused;  /* and that was logged */
+    bool is_topic_refused; /* and that was logged */
+    bool is_group_refused;
     uint64_t away_since_ms; /* meaningful while it is not up */
     uint64_t heartbeat_due_ms;
     bool has_route; /* the last route has it among the topic's brokers */
@@ -194,6 +195,9 @@ void rocketmq_broker_set_route(struct rocketmq_broker *broker,
 
 /* It said that the topic is not there. */
 void rocketmq_broker_miss_topic(struct rocketmq_broker *broker);
+
+/* It said that it has no such consumer group, and makes none by itself. */
+void rocketmq_broker_miss_group(struct rocketmq_broker *broker);
 
 /* Sends heartbeats when they are due, and asks a silent broker whether it lives. */
 void rocketmq_broker_tick(struct rocketmq_broker *broker);

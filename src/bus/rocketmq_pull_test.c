@@ -181,6 +181,35 @@ static void a_topic_that_vanishes_is_made_again(void **state)
     UNTIL_SAID("record 0 1 x");
 }
 
+static void a_queue_that_cant_be_read_is_not_up(void **state)
+{
+    test.fake.refuse[ROCKETMQ_PULL_MESSAGE] = ROCKETMQ_NO_PERMISSION;
+    test.fake.refuse_times[ROCKETMQ_PULL_MESSAGE] = -1;
+    begin();
+    UNTIL_SAID("down");
+    assert_non_null(strstr(engine()->reason, "a pull was refused with code 16"));
+    assert_int_equal(said("start"), 0);
+    test.fake.refuse_times[ROCKETMQ_PULL_MESSAGE] = 0;
+    UNTIL_SAID("up");
+    UNTIL(test.fake.held[QUEUES - 1].conn); /* both are polled */
+    test.fake.refuse_times[ROCKETMQ_PULL_MESSAGE] = -1;
+    arrive(0, "x"); /* ends the poll, and the next one is refused */
+    UNTIL_SAID("queue 0 down");
+    assert_int_equal(said("queue 1 down"), 0);
+    test.fake.refuse_times[ROCKETMQ_PULL_MESSAGE] = 0;
+    arrive(0, "y");
+    UNTIL_SAID("record 0 2 y");
+    assert_int_equal(said("queue 0 up"), 2);
+}
+
+static void a_missing_consumer_group_is_made(void **state)
+{
+    test.fake.refuse[ROCKETMQ_PULL_MESSAGE] = ROCKETMQ_GROUP_NOT_EXIST;
+    test.fake.refuse_times[ROCKETMQ_PULL_MESSAGE] = QUEUES;
+    begin_and_wait();
+    assert_int_equal(test.fake.asked[ROCKETMQ_CREATE_GROUP], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +226,8 @@ int main(void)
         TEST(a_broker_that_moves_is_followed),
         TEST(a_heartbeat_that_is_refused_is_the_reason),
         TEST(a_topic_that_vanishes_is_made_again),
+        TEST(a_queue_that_cant_be_read_is_not_up),
+        TEST(a_missing_consumer_group_is_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

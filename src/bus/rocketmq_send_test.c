@@ -111,6 +111,80 @@ static void a_topic_that_may_not_be_written_is_down_and_read_on(void **state)
     UNTIL_SAID("record 0 1 x");
 }
 
+/* --- faults of all kinds, as a seed has them --- */
+
+static uint32_t draw(uint32_t *seed, uint32_t below)
+{
+    *seed = *seed * 1664525 + 1013904223;
+    return (*seed >> 16) % below;
+}
+
+static void do_harm(uint32_t *seed)
+{
+    struct fake *fake = &test.fake;
+    switch (draw(seed, 12)) {
+    case 0: fake_close_all(fake); break;
+    case 1: fake->lose_answers = 1; break;
+    case 2:
+        fake->refuse[ROCKETMQ_SEND_MESSAGE_V2] = ROCKETMQ_SYSTEM_BUSY;
+        fake->refuse_times[ROCKETMQ_SEND_MESSAGE_V2] = 1;
+        break;
+    case 3:
+        fake->refuse[ROCKETMQ_PULL_MESSAGE] = ROCKETMQ_SYSTEM_ERROR;
+        fake->refuse_times[ROCKETMQ_PULL_MESSAGE] = 2;
+        break;
+    case 4:
+        fake->refuse[ROCKETMQ_SEND_MESSAGE_V2] = ROCKETMQ_FLUSH_DISK_TIMEOUT;
+        fake->refuse_times[ROCKETMQ_SEND_MESSAGE_V2] = 1;
+        break;
+    case 5: fake->is_binary = !fake->is_binary; break;
+    default: break;
+    }
+}
+
+/* Of what was published, in order, each at its place; a repeat may stand before it. */
+static void assert_all_arrived(uint32_t queue, int count)
+{
+    int at = 0;
+    for (int i = 0; i < count; i++) {
+        char end[32];
+        snprintf(end, sizeof(end), " n%d", i);
+        bool found = false;
+        for (; at < test.count && !found; at++) {
+            const char *line = test.lines[at];
+            found = strncmp(line, "record ", 7) == 0 && line[7] == (char)('0' + queue) &&
+                    strcmp(strrchr(line, ' '), end) == 0;
+        }
+        if (!found) {
+            show(end);
+        }
+    }
+}
+
+static void whatever_goes_wrong_what_is_acknowledged_arrives_in_order(void **state)
+{
+    enum { PUBLISHES = 60 };
+    uint32_t seed = 4711;
+    begin_and_wait();
+    engine()->dial.request_timeout_ms = 200;
+    for (int i = 0; i < PUBLISHES; i++) {
+        char texts[QUEUES][16];
+        for (uint32_t queue = 0; queue < QUEUES; queue++) {
+            snprintf(texts[queue], sizeof(texts[queue]), "n%d", i);
+            do_harm(&seed);
+            publish(queue, texts[queue]);
+        }
+        UNTIL(!test.publishes[0].on_done && !test.publishes[1].on_done);
+    }
+    for (uint32_t queue = 0; queue < QUEUES; queue++) {
+        UNTIL(engine()->queues[queue].next == test.fake.queues[queue].max);
+        assert_all_arrived(queue, PUBLISHES);
+    }
+    assert_int_equal(said("done 0 ok") + said("done 1 ok"), 2 * PUBLISHES);
+    assert_int_equal(said("hole"), 0);
+    assert_int_equal(test.bus->stats.skipped, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +196,7 @@ int main(void)
         TEST(the_deadline_ends_a_publish_whose_broker_is_away),
         TEST(one_answer_that_never_comes_does_not_cost_the_connection),
         TEST(a_topic_that_may_not_be_written_is_down_and_read_on),
+        TEST(whatever_goes_wrong_what_is_acknowledged_arrives_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,9 +23,6 @@ static void begin(struct rocketmq_queue *queue)
     queue->has_next = true;
     queue->next = queue->found;
     queue->pin = queue->max;
-    if (queue->next == queue->max) {
-        rocketmq_queue_start(queue);
-    }
 }
 
 /* Another history: whatever we knew of the queue is void. */

@@ -8,7 +8,7 @@
 #include "bus/engines.h"
 #include "bus/rocketmq_private.h"
 
-enum { QUEUES = 2, MAX_LINES = 256, LINE = 96 };
+enum { QUEUES = 2, MAX_LINES = 2048, LINE = 96 };
 
 /* The engine under test, what it said (a line each), and the brokers it talks to. */
 static struct {

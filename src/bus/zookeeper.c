@@ -144,6 +144,7 @@ void zk_queue_restart(struct zk_queue *queue)
     zk_start_stop(queue);
     zk_reader_stop(queue);
     queue->reader.caught_up = false;
+    queue->sender.last = (struct bus_pos){0, 0};
     if (queue->started) {
         queue->started = false;
         zk_callbacks(zk)->on_hole(zk->bus.owner, queue->index, from, (struct bus_pos){0, 0},
@@ -162,7 +163,7 @@ void zk_queue_started(struct zk_queue *queue, uint32_t bucket, uint64_t next)
     queue->started = true;
     zk_callbacks(zk)->on_start(zk->bus.owner, queue->index, zk_pos_before(bucket, next));
     zk_tell(zk);
-    zk_reader_check_goal(queue);
+    zk_reader_moved(queue);
     zk_reader_go_on(queue);
     zk_sender_send(queue);
 }

@@ -112,6 +112,7 @@ static void a_server_that_hangs_is_given_up_and_an_unknown_outcome_is_told(void 
 {
     open_both();
     accept_one("before");
+    ZK_TEST_UNTIL(has_text(a, "before"), a, b); /* else the next one would not even be sent */
     kill(server.pid, SIGSTOP);
     zk_test_publish(a, &publish, 0, "during", 3000);
     ZK_TEST_UNTIL(!a->up, a, b);

@@ -1,7 +1,7 @@
 /* After each connect: a write, which only a majority can answer, brings the server to a state that
  * is no older than anything we have read elsewhere. (A sync does not: a leader that was replaced
- * while it slept answers it.) Then the nodes that must be there are made in one step if they are
- * not, and the youngest of path and queues names the history. */
+ * while it slept, and has not heard of it yet, answers one.) Then the nodes that must be there are
+ * made in one step if they are not, and the youngest of path and queues names the history. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

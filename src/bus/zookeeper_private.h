@@ -1,7 +1,8 @@
 /* What the parts of the ZooKeeper engine share. zookeeper.c tells how it works; zk_… is ours,
  * zoo_… and zookeeper_… are the client library's. Everything belongs to the bus thread.
  *
- *   zookeeper_link      one connection to one server: the library's handle on our loop
+ *   zookeeper_link      one connection to one server, from its making to its end
+ *   zookeeper_pump      that handle on our loop
  *   zookeeper_addrs     where the servers are
  *   zookeeper_call      requests under way; each is answered exactly once, also when the link
  * breaks zookeeper_guard     what a frame must look like before the library may see it
@@ -141,6 +142,14 @@ void zk_link_fini(struct zk_link *link);
 /* After requests were made outside of the link's own callbacks. */
 void zk_link_pump(struct zk_link *link);
 
+/* The handle on the loop. stop: it waits for nothing any more. */
+void zk_pump_on_ready(struct loop_watch *watch, unsigned events);
+void zk_pump_on_timer(struct zk_link *link);
+void zk_pump_stop(struct zk_link *link);
+
+/* The broken link ends now; the pump's business. */
+void zk_link_end(struct zk_link *link);
+
 /* The link ends soon, not from within, and another is made. */
 void zk_link_break(struct zk_link *link, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -240,6 +249,7 @@ struct zk_sender {
     uint32_t round;              /* answers to an older publish are not heard */
     uint32_t bucket_round;       /* the same for what is_busy waits for */
     uint32_t bucket;             /* the newest one known */
+    struct bus_pos last;         /* of the last record of this node that was accepted */
 };
 
 struct zk_queue {
@@ -349,7 +359,7 @@ void zk_reader_stop(struct zk_queue *queue);
 void zk_reader_tick(struct zk_queue *queue);
 /* To the first record of the next bucket, or to one further on. */
 void zk_reader_enter(struct zk_queue *queue, uint32_t bucket);
-void zk_reader_check_goal(struct zk_queue *queue);
+void zk_reader_moved(struct zk_queue *queue); /* its position did: who waits for it goes on */
 struct bus_pos zk_reader_last(const struct zk_queue *queue);
 void zk_locate(struct zk_queue *queue);
 /* Whether the numbers before to were used up by others; ends in zk_explained. */

@@ -402,8 +402,13 @@ static void run_count(struct mail *mail)
     if (!atomic_load_explicit(&door->is_shut, memory_order_acquire)) {
         report_count(door->cluster, (struct cluster_count *)receipt);
     }
-    door_unref(door);
     receipt_unref(receipt);
+}
+
+/* It may never have been delivered, if a worker never found its message. */
+static void free_count(struct receipt *receipt)
+{
+    door_unref(receipt->owner);
 }
 
 /* Any thread. */
@@ -435,6 +440,7 @@ struct receipt *cluster_count(struct cluster *cluster, uint32_t queue, const str
     }
     atomic_fetch_add_explicit(&cluster->door->refs, 1, memory_order_relaxed);
     receipt_init(&count->receipt, 1, deliver_count, cluster->door);
+    count->receipt.on_free = free_count;
     count->receipt.counts_writes = event->header.flags & EVENT_COUNTS_WRITES;
     count->origin = event->header.origin;
     count->counter = event->header.counter;

@@ -277,6 +277,12 @@ static void check_all(void)
     }
 }
 
+/* A worker that missed a message for want of memory never counts it, so its receipt stays open. */
+static bool is_short_of_memory(uint64_t of_seed)
+{
+    return of_seed % 4 == 0;
+}
+
 static uint32_t living(void)
 {
     uint32_t count = 0;
@@ -300,7 +306,8 @@ static void check_quiet(void)
         }
     }
     for (uint32_t i = 0; i < push_count; i++) {
-        CHECK(pushes[i].push.done == 1 && pushes[i].push.delivered == 1);
+        CHECK(pushes[i].push.done == 1);
+        CHECK(pushes[i].push.delivered == 1 || is_short_of_memory(seed));
     }
 }
 
@@ -328,6 +335,7 @@ static void calm_down(void)
 {
     net.down = 0;
     net.dice = 0;
+    net.out_of_memory = false;
     for (uint32_t i = 0; i < NET_NODES; i++) {
         if (net.nodes[i].hub) {
             heal(&net.nodes[i]);
@@ -339,6 +347,7 @@ static void run_seed(void)
 {
     net = (struct net){.now_ms = 1000000, .dice = seed * 0x9e3779b97f4a7c15u | 1};
     net.on_message = on_message;
+    net.out_of_memory = is_short_of_memory(seed);
     push_count = question_count = boots = 0;
     pace = 20u << net_roll(8);
     for (uint32_t i = 0; i < NET_NODES; i++) {

@@ -46,7 +46,8 @@ struct net {
     struct net_node nodes[NET_NODES];
     struct net_record log[NET_QUEUES][NET_RECORDS];
     uint32_t count[NET_QUEUES];
-    uint64_t dice; /* 0: nothing happens by chance */
+    uint64_t dice;      /* 0: nothing happens by chance */
+    bool out_of_memory; /* an allocation fails now and then */
     void (*on_message)(struct net_node *node, const struct message *message); /* may be NULL */
     void (*on_ask)(struct net_node *node, const struct cluster_ask *ask);     /* may be NULL */
 };
@@ -312,19 +313,39 @@ static inline void net_run_worker(struct net_node *node)
         }
         message_unref(message);
     }
+    if (hub_worker_is_behind(&node->hub->workers[0])) {
+        hub_catch_up(node->hub, 0); /* what it missed it leaves in the window, and never counts */
+        hub_link_drain(hub_link(node->hub, 0));
+    }
+}
+
+static inline void net_arm(void)
+{
+    if (net.out_of_memory && net_chance(10)) {
+        mem_fail_nth(1 + net_roll(6));
+    }
+}
+
+static inline void net_disarm(void)
+{
+    mem_fail_nth(0);
 }
 
 static inline void net_turn(struct net_node *node)
 {
+    net_arm();
     for (uint32_t q = 0; q < NET_QUEUES; q++) {
         net_read(node, q);
     }
+    net_disarm();
     if (!node->is_slow_worker) {
         net_run_worker(node);
     }
+    net_arm();
     net_drop_mails(node);
     while (hub_flush(node->hub, net.now_ms, net.now_ms * 1000)) {
     }
+    net_disarm();
     for (uint32_t q = 0; q < NET_QUEUES; q++) {
         net_write(node, q);
     }
@@ -335,7 +356,9 @@ static inline void net_step(void)
     net.now_ms += NET_STEP_MS;
     for (uint32_t i = 0; i < NET_NODES; i++) {
         if (net.nodes[i].hub && !net.nodes[i].is_stopped) {
+            net_arm();
             hub_tick(net.nodes[i].hub, net.now_ms);
+            net_disarm();
         }
     }
     for (uint32_t round = 0; round < 4; round++) {

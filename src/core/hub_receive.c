@@ -212,6 +212,9 @@ static void take_new(struct hub *hub, const struct arrival *arrival, struct publ
         }
         lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
     }
+    if (is_lost && own && own->publish->receipt) {
+        atomic_store_explicit(&own->publish->receipt->is_short, true, memory_order_release);
+    }
     if (message && message->receipt && !own) {
         cluster_close_count(hub->cluster, message->receipt, is_lost);
     }

@@ -30,6 +30,9 @@ bool receipt_is_complete(struct receipt *receipt)
 void receipt_unref(struct receipt *receipt)
 {
     if (receipt && atomic_fetch_sub_explicit(&receipt->refs, 1, memory_order_acq_rel) == 1) {
+        if (receipt->on_free) {
+            receipt->on_free(receipt);
+        }
         mem_free(receipt);
     }
 }

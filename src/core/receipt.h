@@ -16,6 +16,7 @@ enum { RECEIPT_NODE_WORDS = 2 };
 struct receipt {
     struct mail mail;                         /* posted by deliver when open falls to 0 */
     void (*deliver)(struct receipt *receipt); /* any thread: hands mail to the publisher's thread */
+    void (*on_free)(struct receipt *receipt); /* any thread, with the last reference; may be NULL */
     void *owner;                              /* the publisher's: lives as long as the threads */
     void *request;                            /* the publisher's: touched on its own thread only */
     bool counts_writes; /* stays open until each session's frame is written or dropped */

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
@@ -55,6 +56,11 @@ class Brokers:
         """A crash, and back."""
         self.kill(*nodes)
         self.start(*(nodes or self.data_nodes()))
+
+    def forget(self, *nodes):
+        """What killed nodes have kept is gone; they keep their addresses."""
+        for node in nodes:
+            shutil.rmtree(self.folder / self.engine / node)
 
     def clean(self):
         self._run("clean")

@@ -61,7 +61,15 @@ class V1Client:
             self.positions[queue] = position
         if value["t"] == "pos":
             self.positions.update(value["pos"])
+        if value["t"] == "gap":
+            self.take_gap(value)
         return value
+
+    def take_gap(self, gap):
+        """What is told live goes on behind it; another history may begin with it."""
+        self.welcome["epoch"] = gap.get("epoch", self.welcome["epoch"])
+        if gap["q"] != "*":
+            self.positions[gap["q"]] = gap["to"]
 
     def read(self, *kinds, timeout=None):
         """The next object of these kinds; `pos` is skipped, anything else is a failure."""
