@@ -14,7 +14,7 @@ CLUSTER_INFO = 106
 UPDATE_CONFIG = 25
 
 
-def call(address, code, body=b"", auth="", fields=None):
+def call(address, code, body=b"", auth="", fields=None, seconds=2):
     """Header and body of the answer as bytes, b"" when there is none. auth: user:secret of the signature."""
     fields = dict(fields or {})
     if auth:
@@ -28,13 +28,18 @@ def call(address, code, body=b"", auth="", fields=None):
         {"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 513, "extFields": fields}
     ).encode()
     frame = struct.pack(">II", 4 + len(header) + len(body), len(header)) + header + body
-    return ask(address, frame, _is_whole)[8:]
+    return ask(address, frame, _is_whole, seconds)[8:]
+
+
+def is_success(answer):
+    """Of what call returned."""
+    return json.JSONDecoder().raw_decode(answer.decode(errors="replace"))[0]["code"] == 0
 
 
 def send(address, topic, body, auth=""):
     """Stores a message in the topic's first queue; the topic is made when it is missing."""
     values = {"a": "tests", "b": topic, "c": "TBW102", "d": "1", "e": "0", "f": "0", "g": "0", "h": "0"}
-    return call(address, SEND_MESSAGE, body, auth, values)
+    return call(address, SEND_MESSAGE, body, auth, values, seconds=30)
 
 
 def _is_whole(got):
