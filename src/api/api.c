@@ -2,6 +2,7 @@
 
 #include "api/assets.h"
 #include "api/loopback.h"
+#include "api/nodes.h"
 #include "api/push.h"
 #include "api/query.h"
 #include "base/err.h"
@@ -44,6 +45,7 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_GET, "/v1/groups/{}", SETTINGS_SCOPE_READ, query_handle_group},
     {HTTP_METHOD_PUT, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_join},
     {HTTP_METHOD_DELETE, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_part},
+    {HTTP_METHOD_GET, "/v1/nodes", SETTINGS_SCOPE_ADMIN, nodes_handle_list},
     {HTTP_METHOD_GET, "/v1/openapi.json", 0, handle_openapi},
 };
 

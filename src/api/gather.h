@@ -1,37 +1,77 @@
-/* Asks every worker something and puts the answers together: each worker fills a part of its own,
- * the asker reads them all. Workers run ask at their own pace; nobody waits. */
+/* Asks every worker of every node something and puts the answers together: each worker fills a part
+ * of its own; the parts of another node arrive folded into one. Workers run ask at their own pace;
+ * nobody waits. A node that does not answer within GATHER_LIMIT_MS is left out, and the gather says
+ * so. */
 #ifndef TIDEGATE_API_GATHER_H
 #define TIDEGATE_API_GATHER_H
 
 #include "api/api.h"
 
+enum { GATHER_LIMIT_MS = 1000, GATHER_COUNTS = CLUSTER_COUNTS, GATHER_ALL = -1 };
+
+struct gather;
+
 struct gather_part {
     struct mail mail;
     struct gather *gather;
-    struct worker *worker; /* who fills it */
-    uint64_t counts[4];
-    struct buf text;
+    struct worker *worker; /* who fills it; NULL: another node did */
+    uint16_t app;
+    uint64_t counts[GATHER_COUNTS];
+    struct buf text;  /* of another node: borrowed, and as it came */
     size_t accounted; /* bytes, as MEM_HTTP */
+};
+
+/* A kind of question. Its number travels between nodes, so it never means anything else. */
+struct gather_kind {
+    uint8_t number;
+    /* On each worker. */
+    void (*ask)(struct gather_part *part);
+    /* For another node, on one worker: puts the parts of all workers into one. */
+    void (*fold)(struct gather *gather, struct gather_part *out);
+    /* On the asker, once all parts are filled; the gather is freed behind it. */
+    void (*finish)(struct gather *gather);
+    /* The worker that alone can answer, or GATHER_ALL. NULL: all. */
+    int (*pick_worker)(const struct gateway *gateway, struct str name);
+    /* What a text that is too long for the bus is made of: items of so many bytes, or, 0, items
+     * that end with a NUL. */
+    size_t unit;
 };
 
 struct gather {
     struct worker *asker;
     struct http_exchange *exchange;
-    uint16_t app;
-    struct str name; /* owned: what is asked about */
-    /* On each worker. */
-    void (*ask)(struct gather_part *part);
-    /* On the asker, once all parts are filled; the gather is freed behind it. */
-    void (*finish)(struct gather *gather);
+    const struct gather_kind *kind;
+    struct str name;                 /* owned: what is asked about */
+    uint32_t expected;               /* other nodes */
+    bool is_complete;                /* every node has said all */
+    struct gather_private *of_nodes; /* gather.c */
     uint32_t open;
-    uint32_t part_count;
-    struct gather_part parts[];
+    uint32_t part_count; /* of workers and of other nodes */
+    uint32_t worker_parts;
+    struct gather_part *node_parts;
+    struct gather_part parts[]; /* worker_parts of them */
 };
 
-/* only: the worker that is asked alone, or -1. Answers the call itself when memory is out. */
-void gather_start(struct api_call *call, int only, struct str name,
-                  void (*ask)(struct gather_part *part), void (*finish)(struct gather *gather));
+/* Answers the call itself when memory is out. */
+void gather_start(struct api_call *call, const struct gather_kind *kind, struct str name);
 
-uint64_t gather_sum(const struct gather *gather, int count);
+/* Asks one node alone, by its boot; maybe this one. */
+void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
+                     struct str name);
+
+/* Another node asks: see gateway_hooks.on_node_ask. */
+void gather_answer(struct gateway *gateway, const struct gather_kind *kind,
+                   struct cluster_ask *ask);
+
+static inline struct gather_part *gather_part_at(struct gather *gather, uint32_t index)
+{
+    return index < gather->worker_parts ? &gather->parts[index]
+                                        : &gather->node_parts[index - gather->worker_parts];
+}
+
+uint64_t gather_sum(struct gather *gather, int count);
+
+/* A fold: sums of the counts, texts one behind the other. */
+void gather_fold(struct gather *gather, struct gather_part *out);
 
 #endif

@@ -53,10 +53,23 @@ static void free_task(struct push_task *task)
     mem_free(task);
 }
 
-static void read_receipt(struct push_outcome *outcome, struct receipt *receipt, bool is_complete)
+/* Of what is open, what is awaited of others is read last: if in doubt, this node has not
+ * reported. */
+static void read_nodes(struct push_outcome *outcome, struct receipt *receipt)
+{
+    unsigned open = atomic_load_explicit(&receipt->open, memory_order_acquire);
+    unsigned awaited = atomic_load_explicit(&receipt->awaited, memory_order_acquire);
+    unsigned others = atomic_load_explicit(&receipt->nodes, memory_order_acquire);
+    unsigned silent = atomic_load_explicit(&receipt->nodes_silent, memory_order_acquire);
+    outcome->nodes_expected = 1 + others;
+    outcome->nodes_reported = (open <= awaited) + (silent < others ? others - silent : 0);
+}
+
+static void read_receipt(struct push_outcome *outcome, struct receipt *receipt)
 {
     outcome->has_receipt = true;
-    outcome->is_complete = is_complete;
+    outcome->is_complete = receipt_is_complete(receipt);
+    read_nodes(outcome, receipt);
     outcome->users_online = atomic_load_explicit(&receipt->users_online, memory_order_acquire);
     outcome->matched = atomic_load_explicit(&receipt->matched, memory_order_acquire);
     outcome->written = atomic_load_explicit(&receipt->written, memory_order_acquire);
@@ -71,8 +84,7 @@ static void finish(struct push_task *task)
                                    .parts = publish->part_count,
                                    .accepted_parts = publish->accepted_parts};
     if (task->receipt) {
-        unsigned open = atomic_load_explicit(&task->receipt->open, memory_order_acquire);
-        read_receipt(&outcome, task->receipt, open == 0);
+        read_receipt(&outcome, task->receipt);
         task->receipt->request = NULL; /* a report that comes later finds nobody */
     }
     loop_timer_stop(task->worker->loop, &task->timer);
@@ -153,6 +165,7 @@ static enum stats_target target_of(const struct push *push)
     case TARGET_GROUP: return STATS_GROUP;
     case TARGET_SESSION: return STATS_SESSION;
     case TARGET_TICKET:
+    case TARGET_NODE:
     case TARGET_ALL: break;
     }
     return STATS_ALL;
@@ -310,6 +323,7 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
     event->header.ttl_ms = push->ttl_ms;
     event->header.flags = (uint8_t)((push->id.len ? EVENT_HAS_ID : 0) |
                                     (push->wait ? EVENT_WANTS_RECEIPT : 0) |
+                                    (push->wait == PUSH_WAIT_WRITTEN ? EVENT_COUNTS_WRITES : 0) |
                                     (kind ? EVENT_IS_CONTROL : 0));
     if (kind) {
         event->subject = kind->subject;
@@ -351,6 +365,7 @@ static int attach_receipt(struct push_task *task, const struct push *push)
     }
     receipt->request = task;
     receipt->counts_writes = push->wait == PUSH_WAIT_WRITTEN;
+    receipt->until_ms = worker_now_ms(task->worker) + push->wait_ms;
     task->receipt = receipt;
     task->publish->receipt = receipt_ref(receipt);
     return 0;

@@ -1,6 +1,8 @@
 /* What a push is answered with. */
 #include "api/push.h"
 
+#include "base/err.h"
+
 static void write_pos(struct buf *out, const struct publish_part *part)
 {
     char pos[MESSAGE_POS_MAX];
@@ -30,11 +32,12 @@ static void write_positions(struct buf *out, const struct publish *publish)
 static void write_receipt(struct buf *out, const struct push_outcome *outcome)
 {
     buf_printf(out,
-               ",\"receipt\":{\"complete\":%s,\"nodes\":{\"expected\":1,\"reported\":%d},"
+               ",\"receipt\":{\"complete\":%s,\"nodes\":{\"expected\":%u,\"reported\":%u},"
                "\"users_online\":%u,\"sessions\":{\"matched\":%u,\"written\":%u,\"acked\":0,"
                "\"dropped\":%u}}",
-               outcome->is_complete ? "true" : "false", outcome->is_complete ? 1 : 0,
-               outcome->users_online, outcome->matched, outcome->written, outcome->dropped);
+               outcome->is_complete ? "true" : "false", outcome->nodes_expected,
+               outcome->nodes_reported, outcome->users_online, outcome->matched, outcome->written,
+               outcome->dropped);
 }
 
 void push_write_answer(struct buf *out, const struct push_task *task,
@@ -63,6 +66,11 @@ int push_status(const struct push_outcome *outcome, const char **out_code, const
     case PUBLISH_FAILED: break;
     }
     bool is_partial = outcome->accepted_parts > 0;
+    if (outcome->err == ERR_TOO_LARGE && !is_partial) {
+        *out_code = "too_large_for_bus";
+        *out_detail = "The bus does not carry so large a message.";
+        return 413;
+    }
     *out_code = is_partial ? "bus_partial" : "bus_unavailable";
     *out_detail = is_partial ? "The bus has a part of the push: some targets may get it. Try again "
                                "with the same id."

@@ -51,6 +51,7 @@ static void a_status_says_what_became_of_a_push(void **state)
         {{.verdict = PUBLISH_CONFLICT}, 422, "id_conflict"},
         {{.verdict = PUBLISH_FAILED, .err = ERR_TIMEOUT, .parts = 2}, 503, "bus_unavailable"},
         {{.verdict = PUBLISH_FAILED, .parts = 2, .accepted_parts = 1}, 503, "bus_partial"},
+        {{.verdict = PUBLISH_FAILED, .err = ERR_TOO_LARGE, .parts = 1}, 413, "too_large_for_bus"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const char *code = "none";
@@ -83,19 +84,22 @@ static void an_answer_has_id_positions_and_the_receipt(void **state)
                  "\"id\":\"cmt-\\\"7\\\"\",\"pos\":\"2:0.0\",\"replayed\":true");
     struct push_outcome outcome = {.has_receipt = true,
                                    .is_complete = true,
+                                   .nodes_expected = 3,
+                                   .nodes_reported = 3,
                                    .users_online = 1,
                                    .matched = 4,
                                    .written = 2,
                                    .dropped = 2};
     check_answer(&task, &outcome,
                  "\"id\":\"cmt-\\\"7\\\"\",\"pos\":\"2:0.0\",\"receipt\":{\"complete\":true,"
-                 "\"nodes\":{\"expected\":1,\"reported\":1},\"users_online\":1,\"sessions\":"
+                 "\"nodes\":{\"expected\":3,\"reported\":3},\"users_online\":1,\"sessions\":"
                  "{\"matched\":4,\"written\":2,\"acked\":0,\"dropped\":2}}");
     outcome.is_complete = false;
+    outcome.nodes_reported = 2;
     outcome.matched = 0;
     check_answer(&task, &outcome,
                  "\"id\":\"cmt-\\\"7\\\"\",\"pos\":\"2:0.0\",\"receipt\":{\"complete\":false,"
-                 "\"nodes\":{\"expected\":1,\"reported\":0},\"users_online\":1,\"sessions\":"
+                 "\"nodes\":{\"expected\":3,\"reported\":2},\"users_online\":1,\"sessions\":"
                  "{\"matched\":0,\"written\":2,\"acked\":0,\"dropped\":2}}");
     publish_destroy(publish);
 }

@@ -8,6 +8,9 @@
 #include "core/sid.h"
 #include "server/ws_session.h"
 
+/* As they travel between nodes: never to be renumbered. */
+enum { QUERY_USER = 1, QUERY_USERS = 2, QUERY_SESSION = 3, QUERY_GROUP = 4 };
+
 enum { USERS_MAX = 1000, SESSIONS_MAX = 1000, ACTION_WAIT_MS = 5000 };
 
 static void write_session(struct buf *out, struct worker *worker, struct session *session)
@@ -45,7 +48,7 @@ static void write_group(void *arg, struct str group)
 static void end_answer(struct buf *out, struct gather *gather, int status)
 {
     json_write_u64_field(out, STR("as_of"), clock_wall_ms());
-    json_write_bool_field(out, STR("complete"), true);
+    json_write_bool_field(out, STR("complete"), gather->is_complete);
     buf_append_char(out, '}');
     if (buf_err(out)) {
         http_answer_retry(gather->exchange, 503, "overloaded", "The gateway is short of memory.",
@@ -59,9 +62,18 @@ static void end_answer(struct buf *out, struct gather *gather, int status)
 /* A worker was short of memory: a count that misses some would be a lie. */
 static void take_errors(struct buf *out, const struct gather *gather)
 {
-    for (uint32_t i = 0; i < gather->part_count; i++) {
+    for (uint32_t i = 0; i < gather->worker_parts; i++) {
         out->err = out->err ? out->err : gather->parts[i].text.err;
     }
+}
+
+/* What another node wrote goes into the answer as it is, if it is JSON. */
+static bool is_sound(const struct gather *gather, const struct gather_part *part, struct str text)
+{
+    struct json_value object;
+    unsigned depth = (unsigned)api_limits(gather->asker)->json_depth + 2;
+    return part->worker ||
+           (json_parse(&object, text, depth, NULL) == 0 && object.type == JSON_TYPE_OBJECT);
 }
 
 /* ---- one user: a part is a list of objects, each ended by a NUL, which JSON never contains ----
@@ -81,21 +93,24 @@ static void visit_session(void *arg, struct session *session)
 
 static void ask_user(struct gather_part *part)
 {
-    part->counts[USER_SESSIONS] = shard_visit_user(part->worker->shard, part->gather->app,
+    part->counts[USER_SESSIONS] = shard_visit_user(part->worker->shard, part->app,
                                                    part->gather->name, visit_session, part);
 }
 
-static void write_sessions(struct buf *out, const struct gather *gather)
+static void write_sessions(struct buf *out, struct gather *gather)
 {
     int listed = 0;
     buf_append_char(out, '[');
     for (uint32_t i = 0; i < gather->part_count; i++) {
-        struct str rest = buf_str(&gather->parts[i].text);
+        const struct gather_part *part = gather_part_at(gather, i);
+        struct str rest = buf_str(&part->text);
         struct str session;
         while (rest.len && listed < SESSIONS_MAX && str_split(&rest, '\0', &session)) {
-            json_write_comma(out);
-            buf_append_str(out, session);
-            listed++;
+            if (is_sound(gather, part, session)) {
+                json_write_comma(out);
+                buf_append_str(out, session);
+                listed++;
+            }
         }
     }
     buf_append_char(out, ']');
@@ -114,9 +129,12 @@ static void finish_user(struct gather *gather)
     end_answer(&out, gather, 200);
 }
 
+static const struct gather_kind user_kind = {
+    .number = QUERY_USER, .ask = ask_user, .fold = gather_fold, .finish = finish_user};
+
 void query_handle_user(struct api_call *call)
 {
-    gather_start(call, -1, call->names[0], ask_user, finish_user);
+    gather_start(call, &user_kind, call->names[0]);
 }
 
 /* ---- many users: the name of the gather is the JSON array ---- */
@@ -127,30 +145,42 @@ static void ask_users(struct gather_part *part)
     struct json_value array;
     struct json_value value;
     struct json_iter iter;
-    json_parse(&array, gather->name, 2, NULL);
+    if (json_parse(&array, gather->name, 2, NULL) || array.type != JSON_TYPE_ARRAY) {
+        return; /* another node asks what makes no sense */
+    }
     json_iter_init(&iter, array);
     while (json_next(&iter, NULL, &value)) {
         char scratch[API_NAME_BYTES];
         struct str user;
         uint32_t count = 0;
         if (!json_string_text(value, scratch, sizeof(scratch), &user)) {
-            count = shard_visit_user(part->worker->shard, gather->app, user, NULL, NULL);
+            count = shard_visit_user(part->worker->shard, part->app, user, NULL, NULL);
         }
         buf_append(&part->text, &count, sizeof(count));
     }
 }
 
-static uint32_t count_of(const struct gather *gather, size_t index)
+static uint32_t count_of(struct gather *gather, size_t index)
 {
     uint32_t sum = 0;
     for (uint32_t i = 0; i < gather->part_count; i++) {
+        const struct buf *text = &gather_part_at(gather, i)->text;
         uint32_t count = 0;
-        if (gather->parts[i].text.len >= (index + 1) * sizeof(count)) {
-            memcpy(&count, gather->parts[i].text.data + index * sizeof(count), sizeof(count));
+        if (text->len >= (index + 1) * sizeof(count)) {
+            memcpy(&count, text->data + index * sizeof(count), sizeof(count));
         }
         sum += count;
     }
     return sum;
+}
+
+static void fold_users(struct gather *gather, struct gather_part *out)
+{
+    size_t users = gather->parts[0].text.len / sizeof(uint32_t);
+    for (size_t i = 0; i < users; i++) {
+        uint32_t count = count_of(gather, i);
+        buf_append(&out->text, &count, sizeof(count));
+    }
 }
 
 static void finish_users(struct gather *gather)
@@ -172,6 +202,12 @@ static void finish_users(struct gather *gather)
     take_errors(&out, gather);
     end_answer(&out, gather, 200);
 }
+
+static const struct gather_kind users_kind = {.number = QUERY_USERS,
+                                              .ask = ask_users,
+                                              .fold = fold_users,
+                                              .finish = finish_users,
+                                              .unit = sizeof(uint32_t)};
 
 static bool are_names(struct json_value array, const struct settings_limits *limits)
 {
@@ -205,7 +241,7 @@ void query_handle_users(struct api_call *call)
         api_refuse(call, 422, "invalid_users", "`users` is an array of up to 1,000 user ids.");
         return;
     }
-    gather_start(call, -1, fields[0].value.raw, ask_users, finish_users);
+    gather_start(call, &users_kind, fields[0].value.raw);
 }
 
 /* ---- one session ---- */
@@ -213,21 +249,38 @@ void query_handle_users(struct api_call *call)
 static bool find_sid(struct api_call *call, struct sid *out_sid)
 {
     const struct gateway *gateway = call->worker->gateway;
-    if (cluster_keys_parse_sid(&gateway->keys, out_sid, call->names[0]) && out_sid->node == gateway->boot &&
-        out_sid->worker < gateway->worker_count) {
+    if (cluster_keys_parse_sid(&gateway->keys, out_sid, call->names[0]) &&
+        cluster_may_have(gateway->cluster, out_sid->node)) {
         return true;
     }
     api_refuse(call, 404, "session_not_found", "No session has this id.");
     return false;
 }
 
+static bool is_of_worker(const struct worker *worker, struct sid *out_sid, struct str name)
+{
+    const struct gateway *gateway = worker->gateway;
+    return cluster_keys_parse_sid(&gateway->keys, out_sid, name) &&
+           out_sid->node == gateway->boot && out_sid->worker == worker->index;
+}
+
+static int worker_of_session(const struct gateway *gateway, struct str name)
+{
+    struct sid sid;
+    return cluster_keys_parse_sid(&gateway->keys, &sid, name) && sid.worker < gateway->worker_count
+               ? sid.worker
+               : 0;
+}
+
 static void ask_session(struct gather_part *part)
 {
     struct shard *shard = part->worker->shard;
     struct sid sid;
-    cluster_keys_parse_sid(&part->worker->gateway->keys, &sid, part->gather->name);
+    if (!is_of_worker(part->worker, &sid, part->gather->name)) {
+        return;
+    }
     struct session *session = shard_session_find(shard, sid.slot, sid.generation);
-    if (!session || session->app != part->gather->app || session->state < SESSION_REPLAYING ||
+    if (!session || session->app != part->app || session->state < SESSION_REPLAYING ||
         session->state == SESSION_ENDED) {
         return;
     }
@@ -242,22 +295,45 @@ static void ask_session(struct gather_part *part)
     buf_append_char(&part->text, ']');
 }
 
+/* Puts it into out, but for the brace at its end. */
+static bool is_whole_session(struct buf *out, const struct gather *gather,
+                             const struct gather_part *part)
+{
+    buf_append_str(out, buf_str(&part->text));
+    out->err = out->err ? out->err : part->text.err;
+    buf_append_char(out, '}');
+    bool is_whole = buf_err(out) || is_sound(gather, part, buf_str(out));
+    out->len -= buf_err(out) ? 0 : 1;
+    return is_whole;
+}
+
 static void finish_session(struct gather *gather)
 {
-    if (gather->parts[0].counts[0] == 0) {
+    struct buf out = {0};
+    struct gather_part *part = gather->part_count ? gather_part_at(gather, 0) : NULL;
+    bool is_found = part && part->counts[0] > 0 && is_whole_session(&out, gather, part);
+    if (is_found) {
+        end_answer(&out, gather, 200);
+    } else if (gather->is_complete) {
         http_answer_problem(gather->exchange, 404, "session_not_found", "No session has this id.");
-        return;
+    } else {
+        http_answer_retry(gather->exchange, 503, "node_silent",
+                          "The node that has the session did not answer in time.", 1);
     }
-    struct buf out = gather->parts[0].text;
-    gather->parts[0].text = (struct buf){0};
-    end_answer(&out, gather, 200);
+    buf_fini(&out);
 }
+
+static const struct gather_kind session_kind = {.number = QUERY_SESSION,
+                                                .ask = ask_session,
+                                                .fold = gather_fold,
+                                                .finish = finish_session,
+                                                .pick_worker = worker_of_session};
 
 void query_handle_session(struct api_call *call)
 {
     struct sid sid;
     if (find_sid(call, &sid)) {
-        gather_start(call, sid.worker, call->names[0], ask_session, finish_session);
+        gather_start_at(call, &session_kind, sid.node, call->names[0]);
     }
 }
 
@@ -289,8 +365,8 @@ static void sort_keys(struct buf *buf)
 /* The workers share the dear part, sorting; the asker only merges. */
 static void ask_group(struct gather_part *part)
 {
-    part->counts[0] = shard_group_size(part->worker->shard, part->gather->app, part->gather->name);
-    shard_group_users(part->worker->shard, part->gather->app, part->gather->name, &part->text);
+    part->counts[0] = shard_group_size(part->worker->shard, part->app, part->gather->name);
+    shard_group_users(part->worker->shard, part->app, part->gather->name, &part->text);
     sort_keys(&part->text);
 }
 
@@ -304,12 +380,12 @@ static bool first_key(const struct gather_part *part, uint64_t *out_key)
     return true;
 }
 
-static bool smallest_key(const struct gather *gather, uint64_t *out_key)
+static bool smallest_key(struct gather *gather, uint64_t *out_key)
 {
     bool any = false;
     for (uint32_t i = 0; i < gather->part_count; i++) {
         uint64_t key;
-        if (first_key(&gather->parts[i], &key) && (!any || key < *out_key)) {
+        if (first_key(gather_part_at(gather, i), &key) && (!any || key < *out_key)) {
             *out_key = key;
             any = true;
         }
@@ -317,18 +393,29 @@ static bool smallest_key(const struct gather *gather, uint64_t *out_key)
     return any;
 }
 
-/* A user with sessions on two workers counts once. counts[1] of a part: keys that are merged. */
-static uint64_t distinct_users(struct gather *gather)
+/* A user with sessions on two workers or nodes counts once. counts[1] of a part: keys that are
+ * merged. out gets them; NULL: they are counted alone. */
+static uint64_t distinct_users(struct gather *gather, struct buf *out)
 {
     uint64_t distinct = 0;
     for (uint64_t smallest = 0; smallest_key(gather, &smallest); distinct++) {
         for (uint32_t i = 0; i < gather->part_count; i++) {
+            struct gather_part *part = gather_part_at(gather, i);
             uint64_t key = 0;
-            bool is_same = first_key(&gather->parts[i], &key) && key == smallest;
-            gather->parts[i].counts[1] += is_same;
+            bool is_same = first_key(part, &key) && key == smallest;
+            part->counts[1] += is_same;
+        }
+        if (out) {
+            buf_append(out, &smallest, sizeof(smallest));
         }
     }
     return distinct;
+}
+
+static void fold_group(struct gather *gather, struct gather_part *out)
+{
+    out->counts[0] = gather_sum(gather, 0);
+    distinct_users(gather, &out->text);
 }
 
 static void finish_group(struct gather *gather)
@@ -337,14 +424,37 @@ static void finish_group(struct gather *gather)
     buf_append_char(&out, '{');
     json_write_string_field(&out, STR("group"), gather->name);
     json_write_u64_field(&out, STR("sessions"), gather_sum(gather, 0));
-    json_write_u64_field(&out, STR("users"), distinct_users(gather));
+    json_write_u64_field(&out, STR("users"), distinct_users(gather, NULL));
     take_errors(&out, gather);
     end_answer(&out, gather, 200);
 }
 
+static const struct gather_kind group_kind = {.number = QUERY_GROUP,
+                                              .ask = ask_group,
+                                              .fold = fold_group,
+                                              .finish = finish_group,
+                                              .unit = sizeof(uint64_t)};
+
 void query_handle_group(struct api_call *call)
 {
-    gather_start(call, -1, call->names[0], ask_group, finish_group);
+    gather_start(call, &group_kind, call->names[0]);
+}
+
+/* ---- for other nodes ---- */
+
+/* One of a later version is answered too, or the asker would wait. */
+void query_on_node_ask(struct gateway *gateway, struct cluster_ask *ask)
+{
+    static const struct gather_kind *const kinds[] = {&user_kind, &users_kind, &session_kind,
+                                                      &group_kind};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (kinds[i]->number == ask->body.kind) {
+            gather_answer(gateway, kinds[i], ask);
+            return;
+        }
+    }
+    struct cluster_reply_body reply = {.is_part = true};
+    cluster_answer(gateway->cluster, ask, &reply, clock_monotonic_ms());
 }
 
 /* ---- actions: events on the bus, so that they keep their order with pushes ---- */
@@ -366,6 +476,7 @@ static void answer_count(struct push_task *task, const struct push_outcome *outc
     struct buf out = {0};
     buf_append_char(&out, '{');
     json_write_u64_field(&out, str_of(name), outcome->matched);
+    json_write_u64_field(&out, STR("as_of"), clock_wall_ms());
     json_write_bool_field(&out, STR("complete"), outcome->is_complete);
     buf_append_char(&out, '}');
     if (buf_err(&out)) {

@@ -13,4 +13,7 @@ void query_handle_group(struct api_call *call);        /* GET /v1/groups/{group}
 void query_handle_join(struct api_call *call);         /* PUT /v1/groups/{group}/users/{user} */
 void query_handle_part(struct api_call *call);         /* DELETE /v1/groups/{group}/users/{user} */
 
+/* Another node asks: for gateway_hooks.on_node_ask. */
+void query_on_node_ask(struct gateway *gateway, struct cluster_ask *ask);
+
 #endif

@@ -12,6 +12,7 @@
 #include "api/api.h"
 #include "api/demo.h"
 #include "api/push.h"
+#include "api/query.h"
 #include "app/config.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -49,6 +50,7 @@ struct server {
     bool has_mailbox;
     bool is_draining;
     bool callers_told; /* no session is left; HTTP connections are being closed */
+    bool nodes_told;   /* none is left; the other nodes are being told */
 };
 
 /* ---- reload ---- */
@@ -185,7 +187,11 @@ static void continue_drain(struct server *server)
         server->callers_told = true;
         gateway_drain_callers(server->gateway);
     }
-    bool is_done = server->callers_told && !gateway_has_callers(server->gateway);
+    if (server->callers_told && !server->nodes_told && !gateway_has_callers(server->gateway)) {
+        server->nodes_told = true;
+        gateway_leave(server->gateway);
+    }
+    bool is_done = server->nodes_told && gateway_has_left(server->gateway);
     if (is_done || loop_now_ms(server->loop) >= server->drain_ends_ms) {
         loop_stop(server->loop);
     } else {
@@ -266,6 +272,7 @@ static int create_gateway(struct server *server, const char **out_problem)
         .hooks = {.on_api_head = api_on_head,
                   .on_api_request = api_on_request,
                   .on_client_request = on_client_request,
+                  .on_node_ask = query_on_node_ask,
                   .on_worker_end = push_free_scratch},
         .main_mailbox = &server->mailbox,
     };

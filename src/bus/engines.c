@@ -3,8 +3,8 @@
 static const struct bus_engine *const engines[] = {
     &bus_memory_engine,
     &bus_redis_engine,
-    &bus_rocketmq_engine,
     &bus_zookeeper_engine,
+    &bus_rocketmq_engine,
 };
 
 enum { ENGINE_COUNT = sizeof(engines) / sizeof(engines[0]) };

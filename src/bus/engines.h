@@ -6,7 +6,7 @@
 
 extern const struct bus_engine bus_memory_engine;    /* memory.c */
 extern const struct bus_engine bus_redis_engine;     /* redis.c */
-extern const struct bus_engine bus_rocketmq_engine;  /* rocketmq.c */
 extern const struct bus_engine bus_zookeeper_engine; /* zookeeper.c */
+extern const struct bus_engine bus_rocketmq_engine;  /* rocketmq.c */
 
 #endif

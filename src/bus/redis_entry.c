@@ -99,7 +99,7 @@ bool redis_facts_read(struct redis_facts *out_facts, const struct redis_reply *r
               read_id(&facts.floor, redis_reply_item(reply, 2)) &&
               read_id(&facts.erased, redis_reply_item(reply, 3)) && length >= 0;
     if (added->type == REDIS_REPLY_IS_TEXT && added->text.len > 0) {
-        ok = ok && str_to_u64(added->text, UINT64_MAX, &facts.added) &&
+        ok = ok && str_to_u64(added->text, INT64_MAX, &facts.added) &&
              facts.added >= (uint64_t)length;
         facts.trimmed = facts.added - (uint64_t)length;
         facts.is_counted = true;
@@ -137,14 +137,14 @@ struct redis_id redis_facts_start(const struct redis_facts *facts, struct bus_po
     return start;
 }
 
-bool redis_facts_hole(const struct redis_facts *facts, struct redis_id read, uint64_t index,
+bool redis_facts_hole(const struct redis_facts *facts, struct redis_id read, int64_t index,
                       struct redis_id *out_resume)
 {
     bool is_empty = redis_id_is_zero(facts->first);
     bool is_gone = is_empty || redis_id_compare(read, facts->first) < 0;
     bool has_more = redis_id_compare(read, facts->last) < 0;
-    bool is_counted = facts->is_counted && index > 0;
-    if (!is_gone || !has_more || (is_counted && facts->trimmed <= index)) {
+    bool is_counted = facts->is_counted && index >= 0;
+    if (!is_gone || !has_more || (is_counted && facts->trimmed <= (uint64_t)index)) {
         return false;
     }
     *out_resume = is_empty ? facts->last : redis_id_before(facts->first);

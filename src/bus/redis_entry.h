@@ -67,8 +67,8 @@ bool redis_facts_read(struct redis_facts *out_facts, const struct redis_reply *r
 struct redis_id redis_facts_start(const struct redis_facts *facts, struct bus_pos *out_from);
 
 /* Whether entries behind read are gone that nobody here has read, and if so the id behind which
- * reading goes on. index: how many entries there had ever been up to read, 0 when unknown. */
-bool redis_facts_hole(const struct redis_facts *facts, struct redis_id read, uint64_t index,
+ * reading goes on. index: how many entries there had ever been up to read, -1 when unknown. */
+bool redis_facts_hole(const struct redis_facts *facts, struct redis_id read, int64_t index,
                       struct redis_id *out_resume);
 
 #endif

@@ -39,8 +39,8 @@ struct redis_queue {
     struct redis_id read;  /* all up to it has been read */
     struct redis_id known; /* the highest one seen, read or acknowledged: a history has it */
     struct redis_id pin;   /* the end when the survey was made */
-    uint64_t pin_added;    /* how many entries there had been ever, then; 0: unknown */
-    uint64_t index;        /* the same up to read; 0: unknown */
+    int64_t pin_added;     /* how many entries there had been ever, then; -1: unknown */
+    int64_t index;         /* the same up to read; -1: unknown */
     bool is_caught_up;     /* read up to the pin */
     uint64_t complete_ms;  /* all that was there at this time has been read; monotonic */
     struct redis_id acked; /* of the last publish: tells when a sequence number runs high */

@@ -54,9 +54,9 @@ static void count_entry(struct redis_queue *queue, struct redis_id id)
     if (order >= 0) {
         queue->is_caught_up = true;
     }
-    if (queue->index > 0) {
+    if (queue->index >= 0) {
         queue->index++;
-    } else if (order >= 0 && queue->pin_added > 0) {
+    } else if (order >= 0 && queue->pin_added >= 0) {
         queue->index = queue->pin_added + (order > 0);
     }
 }

@@ -130,9 +130,9 @@ static void pin_queue(struct redis_bus *redis, uint32_t index, const struct redi
 {
     struct redis_queue *queue = &redis->queues[index];
     queue->pin = facts->last;
-    queue->pin_added = facts->is_counted ? facts->added : 0;
+    queue->pin_added = facts->is_counted ? (int64_t)facts->added : -1;
     queue->is_caught_up = redis_id_compare(queue->read, queue->pin) >= 0;
-    queue->index = queue->is_caught_up ? queue->pin_added : 0;
+    queue->index = queue->is_caught_up ? queue->pin_added : -1;
     queue->complete_ms = loop_now_ms(redis->loop);
 }
 

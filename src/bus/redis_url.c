@@ -28,7 +28,9 @@ static int set_host(struct redis_address *address, struct str host, bool bracket
             return ERR_SYNTAX;
         }
     }
-    bool ok = host.len > 0 && copy_text(address->host, REDIS_HOST_MAX, host);
+    bool is_ipv6 = host.len > 0 && memchr(host.ptr, ':', host.len);
+    bool ok = host.len > 0 && is_ipv6 == bracketed &&
+              copy_text(address->host, REDIS_HOST_MAX, host);
     return ok ? 0 : ERR_SYNTAX;
 }
 

@@ -1,5 +1,5 @@
-/* The bus on Apache RocketMQ, by its remoting protocol: options, life, and what is reported. The
- * other parts are listed in rocketmq_private.h. */
+/* The bus on Apache RocketMQ, by its remoting protocol: life, and what is reported. The other
+ * parts are listed in rocketmq_private.h. */
 #include <stdio.h>
 
 #include "base/err.h"
@@ -13,181 +13,20 @@
 
 enum {
     REQUEST_TIMEOUT_MS = 3000,
+    PAUSE_MS = 1000,
     TICK_MS = 500,
     TELL_AFTER_MS = 1000,               /* why it is not up yet: a start mostly takes less */
     REASON_GAP_MS = 5000,               /* between two reasons while it stays down */
     MAX_RECORD = (4 << 20) - (4 << 10), /* brokers take 4 MiB, some with the names counted in */
     PATIENCE_MS = 5000,                 /* with failover_after: never */
-    MINUTE_MS = 60000,
 };
-
-/* --- options --- */
-
-enum option {
-    NAME_SERVERS,
-    TOPIC,
-    BROKERS,
-    FAILOVER_AFTER,
-    ACCESS_KEY,
-    SECRET_KEY,
-    TLS,
-    TLS_CA,
-    TLS_VERIFY,
-    OPTION_COUNT,
-};
-
-static const struct bus_option options_table[OPTION_COUNT] = {
-    [NAME_SERVERS] = {.name = "name_servers",
-                      .type = BUS_OPTION_TEXTS,
-                      .required = true,
-                      .min = 1,
-                      .max = ROCKETMQ_MAX_NAME_SERVERS,
-                      .help = "Name servers; the next one is asked when one fails.",
-                      .example = "[\"127.0.0.1:9876\"]"},
-    [TOPIC] = {.name = "topic",
-               .type = BUS_OPTION_TEXT,
-               .initial = "tidegate",
-               .help = "The topic that carries the events; made when it is missing. The same on "
-                       "every node."},
-    [BROKERS] = {.name = "brokers",
-                 .type = BUS_OPTION_TEXTS,
-                 .required = true,
-                 .min = 1,
-                 .max = ROCKETMQ_MAX_BROKERS,
-                 .help = "Names of the master brokers that share the queues. The same on every "
-                         "node, in the same order.",
-                 .example = "[broker-a, broker-b]"},
-    [FAILOVER_AFTER] = {.name = "failover_after",
-                        .type = BUS_OPTION_TIME,
-                        .initial = "5s",
-                        .min = 1000,
-                        .max = 10 * MINUTE_MS,
-                        .zero = "never: strict order, and 503 while a broker is away",
-                        .help = "A broker that is away for so long hands its keys to the others."},
-    [ACCESS_KEY] = {.name = "access_key",
-                    .type = BUS_OPTION_TEXT,
-                    .help = "User at the brokers, when they ask for one.",
-                    .example = "tidegate"},
-    [SECRET_KEY] = {.name = "secret_key",
-                    .type = BUS_OPTION_SECRET,
-                    .help = "The user's secret.",
-                    .example = "…"},
-    [TLS] = {.name = "tls",
-             .type = BUS_OPTION_BOOL,
-             .initial = "false",
-             .help = "TLS to name servers and brokers."},
-    [TLS_CA] = {.name = "tls_ca",
-                .type = BUS_OPTION_FILE,
-                .help = "File of the authorities that signed their certificates; the system's when "
-                        "it is not set.",
-                .example = "/etc/tidegate/rocketmq-ca.pem"},
-    [TLS_VERIFY] = {.name = "tls_verify",
-                    .type = BUS_OPTION_BOOL,
-                    .initial = "true",
-                    .help = "Whether certificates are looked at; false for servers that sign "
-                            "their own."},
-};
-
-static bool is_name(struct str name, size_t max)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.ptr[i];
-        bool is_alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!is_alnum && c != '-' && c != '_' && c != '.') {
-            return false;
-        }
-    }
-    return name.len > 0 && name.len <= max;
-}
-
-/* Topics have no dots. */
-static bool is_topic(struct str topic)
-{
-    return is_name(topic, ROCKETMQ_TOPIC_MAX) && !memchr(topic.ptr, '.', topic.len);
-}
-
-static const char *check_name_servers(const struct bus_value *servers)
-{
-    for (size_t i = 0; i < servers->text_count; i++) {
-        struct str host;
-        uint16_t port;
-        if (rocketmq_address_parse(servers->texts[i], &host, &port)) {
-            return "must be addresses like \"10.0.0.1:9876\"";
-        }
-    }
-    return servers->text_count == 0                          ? "must name at least one"
-           : servers->text_count > ROCKETMQ_MAX_NAME_SERVERS ? "has more than 16"
-                                                             : NULL;
-}
-
-static const char *check_brokers(const struct bus_value *brokers, uint32_t queues)
-{
-    if (brokers->text_count == 0) {
-        return "must name at least one";
-    }
-    if (brokers->text_count > queues) {
-        return "are more than there are queues (bus.queues)";
-    }
-    for (size_t i = 0; i < brokers->text_count; i++) {
-        if (!is_name(brokers->texts[i], ROCKETMQ_HOST_MAX)) {
-            return "must be names of brokers (brokerName in their configuration), not addresses";
-        }
-        for (size_t j = 0; j < i; j++) {
-            if (str_equal(brokers->texts[i], brokers->texts[j])) {
-                return "names a broker twice";
-            }
-        }
-    }
-    return NULL;
-}
-
-static const char *check_option(const struct bus_options *options, size_t option)
-{
-    const struct bus_value *values = options->values;
-    switch (option) {
-    case NAME_SERVERS: return check_name_servers(&values[NAME_SERVERS]);
-    case TOPIC:
-        return is_topic(values[TOPIC].text)
-                   ? NULL
-                   : "must be 1 to 100 letters, digits, hyphens and underscores";
-    case BROKERS: return check_brokers(&values[BROKERS], options->queues);
-    case ACCESS_KEY:
-        return values[ACCESS_KEY].text.len > 0 && values[SECRET_KEY].text.len == 0
-                   ? "needs a secret_key"
-                   : NULL;
-    case SECRET_KEY:
-        return values[SECRET_KEY].text.len > 0 && values[ACCESS_KEY].text.len == 0
-                   ? "needs an access_key"
-                   : NULL;
-    case TLS_CA:
-        return values[TLS_CA].text.len > 0 && !values[TLS].number ? "needs tls: true" : NULL;
-    default: return NULL;
-    }
-}
-
-static int check(const struct bus_options *options, size_t *out_option, const char **out_problem)
-{
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        const char *problem = check_option(options, i);
-        if (problem) {
-            if (out_option) {
-                *out_option = i;
-            }
-            if (out_problem) {
-                *out_problem = problem;
-            }
-            return ERR_SYNTAX;
-        }
-    }
-    return 0;
-}
 
 /* --- what is reported --- */
 
 static void report_queue(struct rocketmq_queue *queue)
 {
     struct bus *bus = &queue->rocketmq->bus;
-    bool up = rocketmq_queue_is_settled(queue) && !queue->is_refused &&
+    bool up = rocketmq_queue_is_settled(queue) && !queue->is_refused && !queue->is_pull_refused &&
               rocketmq_broker_takes_writes(queue->broker);
     if (up != queue->is_up) {
         queue->is_up = up;
@@ -319,16 +158,18 @@ static int init_dial(struct rocketmq_bus *rocketmq, struct loop *loop,
                      const struct bus_value *values)
 {
     const char *problem = "";
-    rocketmq->dial.access_key = values[ACCESS_KEY].text;
-    rocketmq->dial.secret_key = values[SECRET_KEY].text;
+    rocketmq->dial.access_key = values[ROCKETMQ_OPTION_ACCESS_KEY].text;
+    rocketmq->dial.secret_key = values[ROCKETMQ_OPTION_SECRET_KEY].text;
     rocketmq->dial.stats = &rocketmq->bus.stats;
     rocketmq->dial.request_timeout_ms = REQUEST_TIMEOUT_MS;
-    if (!values[TLS].number) {
+    rocketmq->dial.pause_ms = PAUSE_MS;
+    if (!values[ROCKETMQ_OPTION_TLS].number) {
         return 0;
     }
-    struct str ca = values[TLS_CA].text.len ? values[TLS_CA].text : STR("");
-    int err = stream_tls_create(&rocketmq->dial.tls, ca, values[TLS_VERIFY].number, STR(""),
-                                STR(""), &problem);
+    struct str ca = values[ROCKETMQ_OPTION_TLS_CA].text.len ? values[ROCKETMQ_OPTION_TLS_CA].text
+                                                            : STR("");
+    int err = stream_tls_create(&rocketmq->dial.tls, ca, values[ROCKETMQ_OPTION_TLS_VERIFY].number,
+                                STR(""), STR(""), &problem);
     if (err == ERR_SYNTAX) {
         log_error("bus.tls_refused", "bus.tls_ca: %s", problem);
     }
@@ -348,7 +189,7 @@ static void init_names_and_groups(struct rocketmq_bus *rocketmq)
 static void init_bus(struct rocketmq_bus *rocketmq, const struct bus_options *options,
                      const struct bus_callbacks *callbacks, void *owner)
 {
-    uint64_t failover_ms = options->values[FAILOVER_AFTER].number;
+    uint64_t failover_ms = options->values[ROCKETMQ_OPTION_FAILOVER_AFTER].number;
     rocketmq->bus.engine = &bus_rocketmq_engine;
     rocketmq->bus.callbacks = callbacks;
     rocketmq->bus.owner = owner;
@@ -358,13 +199,13 @@ static void init_bus(struct rocketmq_bus *rocketmq, const struct bus_options *op
     rocketmq->patience_ms = failover_ms ? failover_ms : PATIENCE_MS;
     rocketmq->tell_ms = loop_now_ms(rocketmq->dial.loop) + TELL_AFTER_MS;
     rocketmq->window_age_ms = options->window_age_ms;
-    rocketmq->topic = options->values[TOPIC].text;
+    rocketmq->topic = options->values[ROCKETMQ_OPTION_TOPIC].text;
 }
 
 static void init_parts(struct rocketmq_bus *rocketmq, const struct bus_options *options)
 {
-    const struct bus_value *brokers = &options->values[BROKERS];
-    const struct bus_value *servers = &options->values[NAME_SERVERS];
+    const struct bus_value *brokers = &options->values[ROCKETMQ_OPTION_BROKERS];
+    const struct bus_value *servers = &options->values[ROCKETMQ_OPTION_NAME_SERVERS];
     rocketmq->broker_count = (uint32_t)brokers->text_count;
     for (uint32_t i = 0; i < rocketmq->broker_count; i++) {
         rocketmq_broker_init(&rocketmq->brokers[i], rocketmq, brokers->texts[i]);
@@ -400,7 +241,7 @@ static void destroy(struct bus *bus)
 static int create(struct bus **out_bus, struct loop *loop, const struct bus_options *options,
                   const struct bus_callbacks *callbacks, void *owner)
 {
-    ASSERT(check(options, NULL, NULL) == 0);
+    ASSERT(rocketmq_options_check(options, NULL, NULL) == 0);
     struct rocketmq_bus *rocketmq = mem_zalloc(sizeof(*rocketmq));
     if (!rocketmq) {
         return ERR_NO_MEMORY;
@@ -453,9 +294,9 @@ const struct bus_engine bus_rocketmq_engine = {
     .lossless = true,
     .nodes = true,
     .broker = true,
-    .options = options_table,
-    .option_count = OPTION_COUNT,
-    .check = check,
+    .options = rocketmq_options,
+    .option_count = ROCKETMQ_OPTIONS,
+    .check = rocketmq_options_check,
     .create = create,
     .destroy = destroy,
     .publish = publish,

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mail.h"
 #include "bus/rocketmq_private.h"
+#include "proto/json.h"
 
 enum {
     HEARTBEAT_MS = 30000, /* a client that was silent for 120 s is dropped */
@@ -102,13 +103,18 @@ static void on_created(struct rocketmq_request *request, int err,
     }
     if (err || answer->code != ROCKETMQ_SUCCESS) {
         rocketmq_broker_note(broker, "making the topic", err, answer);
-        log_warn("bus.topic_refused", "%s", broker->problem);
-        loop_timer_start(broker->rocketmq->dial.loop, &broker->create_timer, ROCKETMQ_PAUSE_MS);
+        if (!broker->is_topic_refused) {
+            log_warn("bus.topic_refused", "%s", broker->problem);
+        }
+        broker->is_topic_refused = true;
+        loop_timer_start(broker->rocketmq->dial.loop, &broker->create_timer,
+                         broker->rocketmq->dial.pause_ms);
         rocketmq_report(broker->rocketmq);
         return;
     }
     log_info("bus.topic_made", "topic %.*s has %u queues at broker %.*s",
              STR_ARG(broker->rocketmq->topic), broker->queue_count, STR_ARG(broker->name));
+    broker->is_topic_refused = false;
     broker->topic_queues = broker->queue_count;
     broker->perm = ROCKETMQ_PERM_READ | ROCKETMQ_PERM_WRITE;
     rocketmq_names_refresh(&broker->rocketmq->names);
@@ -187,6 +193,42 @@ void rocketmq_broker_set_route(struct rocketmq_broker *broker,
     }
 }
 
+/* --- the consumer group: nothing is kept under it, but a pull has to name one --- */
+
+static void on_group_created(struct rocketmq_request *request, int err,
+                             const struct rocketmq_frame *answer)
+{
+    struct rocketmq_broker *broker = MAIL_OWNER(request, struct rocketmq_broker, create_group);
+    if (!err && answer->code == ROCKETMQ_SUCCESS) {
+        broker->is_group_refused = false;
+        log_info("bus.group_made", "consumer group %s at broker %.*s",
+                 broker->rocketmq->consumer_group, STR_ARG(broker->name));
+    } else if (!err && !broker->is_group_refused) {
+        broker->is_group_refused = true;
+        rocketmq_broker_note(broker, "making the consumer group", err, answer);
+        log_warn("bus.group_refused", "%s", broker->problem);
+    }
+}
+
+void rocketmq_broker_miss_group(struct rocketmq_broker *broker)
+{
+    struct rocketmq_field fields[2];
+    struct buf body = {0};
+    if (rocketmq_request_is_open(&broker->create_group)) {
+        return;
+    }
+    buf_append_str(&body,
+                   STR("{\"brokerId\":0,\"consumeBroadcastEnable\":true,\"consumeEnable\":true,"
+                       "\"retryQueueNums\":1,\"retryMaxTimes\":16"));
+    json_write_string_field(&body, STR("groupName"), str_of(broker->rocketmq->consumer_group));
+    buf_append_str(&body, STR("}"));
+    if (!buf_err(&body)) {
+        rocketmq_link_send(&broker->link, &broker->create_group, ROCKETMQ_CREATE_GROUP, fields, 0,
+                           buf_str(&body), 0);
+    }
+    buf_fini(&body);
+}
+
 /* --- does it answer --- */
 
 static void on_heartbeat(struct rocketmq_request *request, int err,
@@ -261,6 +303,7 @@ void rocketmq_broker_init(struct rocketmq_broker *broker, struct rocketmq_bus *r
     broker->away_since_ms = rocketmq_now_ms(rocketmq);
     broker->heartbeat.on_answer = on_heartbeat;
     broker->create.on_answer = on_created;
+    broker->create_group.on_answer = on_group_created;
     broker->create_timer.on_fire = on_create_timer;
     broker->ping.on_answer = on_ping;
     rocketmq_link_init(&broker->link, &rocketmq->dial, &callbacks);

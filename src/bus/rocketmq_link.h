@@ -33,6 +33,7 @@ struct rocketmq_dial {
     struct str secret_key;
     struct bus_stats *stats;
     uint64_t request_timeout_ms; /* of all but long polls, which add what they wait */
+    uint64_t pause_ms;           /* before something that was refused is tried again */
 };
 
 /* Lives in its owner, zeroed at first; one use at a time. */

@@ -1,6 +1,7 @@
 /* The RocketMQ engine, as its parts see it:
  *
- *   rocketmq.c          options, life, and what is reported upwards
+ *   rocketmq.c          life, and what is reported upwards
+ *   rocketmq_options.c  options
  *   rocketmq_link.c     one connection (rocketmq_link.h)
  *   rocketmq_names.c    name servers: where the brokers are
  *   rocketmq_broker.c   a broker: from connected to usable, and whether it still answers
@@ -26,8 +27,21 @@ enum {
     ROCKETMQ_MAX_NAME_SERVERS = 16,
     ROCKETMQ_TOPIC_MAX = 100, /* bytes: group names are made of it, and have a limit */
     ROCKETMQ_GROUP_MAX = ROCKETMQ_TOPIC_MAX + 16,
-    ROCKETMQ_PAUSE_MS = 1000, /* before something that failed is tried again */
     ROCKETMQ_REFRESH_MS = 30000,
+};
+
+/* Indices into rocketmq_options. */
+enum rocketmq_option {
+    ROCKETMQ_OPTION_NAME_SERVERS,
+    ROCKETMQ_OPTION_TOPIC,
+    ROCKETMQ_OPTION_BROKERS,
+    ROCKETMQ_OPTION_FAILOVER_AFTER,
+    ROCKETMQ_OPTION_ACCESS_KEY,
+    ROCKETMQ_OPTION_SECRET_KEY,
+    ROCKETMQ_OPTION_TLS,
+    ROCKETMQ_OPTION_TLS_CA,
+    ROCKETMQ_OPTION_TLS_VERIFY,
+    ROCKETMQ_OPTIONS,
 };
 
 struct rocketmq_bus;
@@ -66,6 +80,7 @@ struct rocketmq_queue {
     bool is_verifying;     /* the pull under way looks at the last message again */
     bool is_other_history; /* it was another one */
     bool is_stepping;      /* an answer could not be read whole: one message at a time */
+    bool is_pull_refused;  /* and that was logged */
     unsigned quick_empty;  /* answers in a row with nothing in them that did not wait */
     uint64_t pulled_ms;
     struct rocketmq_seen seen;
@@ -87,11 +102,13 @@ struct rocketmq_broker {
     struct rocketmq_bus *rocketmq;
     struct str name; /* borrowed from the options */
     struct rocketmq_link link;
-    struct rocketmq_request heartbeat, create, ping;
+    struct rocketmq_request heartbeat, create, create_group, ping;
     struct timer create_timer;
     uint32_t queue_count; /* of ours at this broker */
     bool is_up;           /* it answers, and has the topic */
     bool is_lost_logged;
+    bool is_topic_refused; /* and that was logged */
+    bool is_group_refused;
     uint64_t away_since_ms; /* meaningful while it is not up */
     uint64_t heartbeat_due_ms;
     bool has_route; /* the last route has it among the topic's brokers */
@@ -139,6 +156,14 @@ struct rocketmq_bus {
     char reason[512]; /* as reported */
 };
 
+/* --- rocketmq_options.c --- */
+
+extern const struct bus_option rocketmq_options[ROCKETMQ_OPTIONS];
+
+/* As bus_engine.check. */
+int rocketmq_options_check(const struct bus_options *options, size_t *out_option,
+                           const char **out_problem);
+
 /* --- rocketmq.c --- */
 
 static inline uint64_t rocketmq_now_ms(const struct rocketmq_bus *rocketmq)
@@ -170,6 +195,9 @@ void rocketmq_broker_set_route(struct rocketmq_broker *broker,
 
 /* It said that the topic is not there. */
 void rocketmq_broker_miss_topic(struct rocketmq_broker *broker);
+
+/* It said that it has no such consumer group, and makes none by itself. */
+void rocketmq_broker_miss_group(struct rocketmq_broker *broker);
 
 /* Sends heartbeats when they are due, and asks a silent broker whether it lives. */
 void rocketmq_broker_tick(struct rocketmq_broker *broker);

@@ -140,6 +140,16 @@ static void reach_end(struct rocketmq_queue *queue)
     rocketmq_queue_start(queue);
 }
 
+/* What was refused before is not any more. */
+static void end_refusal(struct rocketmq_queue *queue)
+{
+    if (queue->is_pull_refused) {
+        queue->is_pull_refused = false;
+        queue->broker->problem[0] = 0;
+        rocketmq_report(queue->rocketmq);
+    }
+}
+
 static void on_found(struct rocketmq_queue *queue, const struct rocketmq_frame *answer)
 {
     uint64_t asked = queue->next;
@@ -202,19 +212,35 @@ static void on_moved(struct rocketmq_queue *queue, const struct rocketmq_frame *
         rocketmq_queue_skip_to(queue, to, BUS_HOLE_EXPIRED);
         rocketmq_queue_pull(queue);
     } else {
-        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
+        rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms);
     }
+}
+
+/* A queue that can't be read is down: what is published to it would not reach this node. */
+static void refuse(struct rocketmq_queue *queue, const struct rocketmq_frame *answer)
+{
+    rocketmq_broker_note(queue->broker, "a pull", 0, answer);
+    if (!queue->is_pull_refused) {
+        log_warn("bus.pull_refused", "queue %u: %s", queue->index, queue->broker->problem);
+        queue->is_pull_refused = true;
+    }
+    rocketmq_report(queue->rocketmq);
 }
 
 static void on_refused(struct rocketmq_queue *queue, int err, const struct rocketmq_frame *answer)
 {
-    if (!err && answer->code == ROCKETMQ_TOPIC_NOT_EXIST) {
-        rocketmq_broker_miss_topic(queue->broker);
-    } else if (!err) {
-        rocketmq_broker_note(queue->broker, "a pull", err, answer);
-        log_warn("bus.pull_refused", "%s", queue->broker->problem);
+    int32_t code = err ? ROCKETMQ_SYSTEM_BUSY : answer->code;
+    switch (code) {
+    case ROCKETMQ_SYSTEM_BUSY: break;
+    case ROCKETMQ_TOPIC_NOT_EXIST: rocketmq_broker_miss_topic(queue->broker); break;
+    case ROCKETMQ_GROUP_NOT_EXIST:
+        rocketmq_broker_miss_group(queue->broker);
+        queue->is_pull_refused = true; /* it is logged when the group can't be made */
+        refuse(queue, answer);
+        break;
+    default: refuse(queue, answer);
     }
-    rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
+    rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms);
 }
 
 static void take_answer(struct rocketmq_queue *queue, const struct rocketmq_frame *answer)
@@ -268,12 +294,21 @@ static void take_verifying_answer(struct rocketmq_queue *queue, const struct roc
     }
 }
 
+static bool is_good(int32_t code)
+{
+    return code == ROCKETMQ_SUCCESS || code == ROCKETMQ_PULL_NOT_FOUND ||
+           code == ROCKETMQ_PULL_RETRY || code == ROCKETMQ_PULL_OFFSET_MOVED;
+}
+
 static void on_answer(struct rocketmq_request *request, int err,
                       const struct rocketmq_frame *answer)
 {
     struct rocketmq_queue *queue = MAIL_OWNER(request, struct rocketmq_queue, pull);
     if (err == ERR_CLOSED) {
         return; /* the broker's coming back begins anew */
+    }
+    if (!err && is_good(answer->code)) {
+        end_refusal(queue);
     }
     if (err) {
         on_refused(queue, err, NULL);
@@ -290,6 +325,7 @@ void rocketmq_queue_pull(struct rocketmq_queue *queue)
 {
     char id[12], offset[24];
     bool verifying = queue->is_verifying;
+    bool waits = queue->is_read && !verifying; /* before, an answer must come: is it readable? */
     snprintf(id, sizeof(id), "%u", queue->id);
     snprintf(offset, sizeof(offset), "%llu", (unsigned long long)(queue->next - verifying));
     /* In the order of their names, as a signature wants them. */
@@ -303,7 +339,7 @@ void rocketmq_queue_pull(struct rocketmq_queue *queue)
         {STR("subVersion"), STR("0")},
         {STR("subscription"), STR("*")},
         {STR("suspendTimeoutMillis"), STR("15000")},
-        {STR("sysFlag"), verifying ? STR("4") : STR("6")},
+        {STR("sysFlag"), waits ? STR("6") : STR("4")},
         {STR("topic"), queue->rocketmq->topic}};
     _Static_assert(SUSPEND_MS == 15000 && SYS_SUSPEND + SYS_SUBSCRIPTION == 6, "as written above");
     if (rocketmq_request_is_open(&queue->pull) || !queue->broker->is_up) {
@@ -311,8 +347,8 @@ void rocketmq_queue_pull(struct rocketmq_queue *queue)
     }
     queue->pulled_ms = rocketmq_now_ms(queue->rocketmq);
     if (rocketmq_link_send(&queue->broker->link, &queue->pull, ROCKETMQ_PULL_MESSAGE, fields, 11,
-                           STR(""), verifying ? 0 : SUSPEND_MS + LATE_MS)) {
-        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
+                           STR(""), waits ? SUSPEND_MS + LATE_MS : 0)) {
+        rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms);
     }
 }
 

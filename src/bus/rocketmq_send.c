@@ -16,7 +16,7 @@
 enum {
     BUSY_BASE_MS = 40,
     BUSY_MAX_MS = 1000,
-    PROBE_MS = 2000,
+
 };
 
 /* --- when to try again --- */
@@ -57,7 +57,7 @@ static void finish(struct rocketmq_queue *queue, int err, struct bus_pos pos)
     queue->send_again_ms = 0;
     queue->send_backoff.tries = 0;
     if (queue->is_refused) {
-        try_again_in(queue, PROBE_MS);
+        try_again_in(queue, 2 * queue->rocketmq->dial.pause_ms);
     } else {
         loop_timer_stop(queue->rocketmq->dial.loop, &queue->send_timer);
     }
@@ -122,7 +122,7 @@ static void on_refused(struct rocketmq_queue *queue, const struct rocketmq_frame
     case ROCKETMQ_NO_PERMISSION: set_refused(queue, true); break;
     default: rocketmq_names_refresh(&queue->rocketmq->names);
     }
-    try_again_in(queue, ROCKETMQ_PAUSE_MS);
+    try_again_in(queue, queue->rocketmq->dial.pause_ms);
 }
 
 static void on_answer(struct rocketmq_request *request, int err,
@@ -194,7 +194,7 @@ static void send_probe(struct rocketmq_queue *queue)
     snprintf(flag, sizeof(flag), "%u", ROCKETMQ_PROBE_FLAG);
     queue->is_probe = true;
     send_message(queue, STR("?"), str_of(flag));
-    try_again_in(queue, PROBE_MS);
+    try_again_in(queue, 2 * queue->rocketmq->dial.pause_ms);
 }
 
 static bool is_late(const struct rocketmq_queue *queue, uint64_t now_ms)

@@ -23,9 +23,6 @@ static void begin(struct rocketmq_queue *queue)
     queue->has_next = true;
     queue->next = queue->found;
     queue->pin = queue->max;
-    if (queue->next == queue->max) {
-        rocketmq_queue_start(queue);
-    }
 }
 
 /* Another history: whatever we knew of the queue is void. */
@@ -70,7 +67,7 @@ static void on_all_answered(struct rocketmq_queue *queue)
         return; /* its coming back asks anew */
     }
     if (queue->ask_failed) {
-        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
+        rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms);
         return;
     }
     bool changed = settle(queue);
@@ -78,7 +75,7 @@ static void on_all_answered(struct rocketmq_queue *queue)
     if (changed) {
         rocketmq_queue_pull(queue);
     } else {
-        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS); /* it may be raised again */
+        rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms); /* it may be raised again */
     }
     rocketmq_queue_send(queue);
     rocketmq_report(queue->rocketmq);
@@ -156,7 +153,7 @@ void rocketmq_queue_ask(struct rocketmq_queue *queue)
     ask(queue, &queue->ask_min, ROCKETMQ_GET_MIN_OFFSET, STR(""));
     ask(queue, &queue->ask_max, ROCKETMQ_GET_MAX_OFFSET, STR(""));
     if (queue->asks_left == 0) {
-        rocketmq_queue_pause(queue, ROCKETMQ_PAUSE_MS);
+        rocketmq_queue_pause(queue, queue->rocketmq->dial.pause_ms);
     }
 }
 

@@ -49,23 +49,43 @@ void zk_tell(struct zk_bus *zk)
     if (up != zk->is_up) {
         zk->is_up = up;
         zk->was_up |= up;
+        if (up) {
+            memset(zk->told, 0, sizeof(zk->told));
+            zk->link.is_told = false;
+        }
         zk_callbacks(zk)->on_state(zk->bus.owner, up, up ? "" : zk->reason);
     }
 }
 
-/* While it is down, a new reason is told too. */
-static void tell_reason(struct zk_bus *zk, const char *reason)
+bool zk_problem_is_told(const struct zk_bus *zk, const char *problem)
+{
+    uint64_t hash = siphash(&(struct siphash_key){0}, problem, strlen(problem));
+    for (int i = 0; i < ZK_PROBLEMS_MAX; i++) {
+        if (zk->told[i] == hash) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* While it is down, a new problem is told too; not the same over and over, with each server in
+ * turn. */
+static void tell_problem(struct zk_bus *zk, const char *peer, const char *problem)
 {
     bool was_up = zk->is_up;
-    bool is_new = strcmp(zk->reason, reason) != 0;
-    snprintf(zk->reason, sizeof(zk->reason), "%s", reason);
+    bool is_new = !zk_problem_is_told(zk, problem);
+    if (is_new) {
+        zk->told[zk->told_next++ % ZK_PROBLEMS_MAX] = siphash(&(struct siphash_key){0}, problem,
+                                                              strlen(problem));
+    }
+    snprintf(zk->reason, sizeof(zk->reason), "%s%s%s", peer, peer[0] ? ": " : "", problem);
     zk_tell(zk);
     if (!was_up && is_new) {
         zk_callbacks(zk)->on_state(zk->bus.owner, false, zk->reason);
     }
 }
 
-void zk_lost(struct zk_bus *zk, const char *reason)
+void zk_lost(struct zk_bus *zk, const char *peer, const char *problem)
 {
     zk_open_stop(zk);
     zk_clean_stop(zk);
@@ -74,7 +94,7 @@ void zk_lost(struct zk_bus *zk, const char *reason)
         zk_reader_stop(&zk->queues[i]);
         zk_sender_stop(&zk->queues[i]);
     }
-    tell_reason(zk, reason);
+    tell_problem(zk, peer, problem);
 }
 
 bool zk_is_lost(int rc)
@@ -124,6 +144,7 @@ void zk_queue_restart(struct zk_queue *queue)
     zk_start_stop(queue);
     zk_reader_stop(queue);
     queue->reader.caught_up = false;
+    queue->sender.last = (struct bus_pos){0, 0};
     if (queue->started) {
         queue->started = false;
         zk_callbacks(zk)->on_hole(zk->bus.owner, queue->index, from, (struct bus_pos){0, 0},
@@ -142,7 +163,7 @@ void zk_queue_started(struct zk_queue *queue, uint32_t bucket, uint64_t next)
     queue->started = true;
     zk_callbacks(zk)->on_start(zk->bus.owner, queue->index, zk_pos_before(bucket, next));
     zk_tell(zk);
-    zk_reader_check_goal(queue);
+    zk_reader_moved(queue);
     zk_reader_go_on(queue);
     zk_sender_send(queue);
 }

@@ -35,12 +35,21 @@ static void call_unlink(struct zk_call *call)
     call->link->call_count--;
 }
 
+/* Answers that speak of the link rather than of a node. */
+static void look_at_link(struct zk_link *link, int rc)
+{
+    if (rc == ZSESSIONEXPIRED) {
+        link->session = (clientid_t){0};
+    }
+    if (rc == ZSESSIONEXPIRED || rc == ZSESSIONMOVED || rc == ZTHROTTLEDOP) {
+        zk_link_break(link, "%s", zerror(rc));
+    }
+}
+
 static void call_end(struct zk_call *call, const struct zk_reply *reply)
 {
     call_unlink(call);
-    if (reply->rc == ZSESSIONEXPIRED || reply->rc == ZSESSIONMOVED || reply->rc == ZTHROTTLEDOP) {
-        zk_link_break(call->link, "%s", zerror(reply->rc));
-    }
+    look_at_link(call->link, reply->rc);
     if (!call->link->is_silent) {
         call->then.on_reply(call->then.owner, call->then.tag, reply);
     }
@@ -143,11 +152,11 @@ void zk_create(struct zk_link *link, const char *path, struct str data, int mode
     }
 }
 
-void zk_sync(struct zk_link *link, const char *path, struct zk_then then)
+void zk_touch(struct zk_link *link, const char *path, struct zk_then then)
 {
     struct zk_call *call = call_create(link, 0, then);
     if (call) {
-        call_sent(call, zoo_async(link->handle, path, on_string, call));
+        call_sent(call, zoo_aset(link->handle, path, "", 0, -1, on_stat, call));
     }
 }
 

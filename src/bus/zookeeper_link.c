@@ -16,7 +16,6 @@
 #include "bus/zookeeper_private.h"
 
 enum {
-    FRAMES_A_TURN = 64,
     FIRST_RETRY_MS = 500,
     MAX_RETRY_MS = 1500,
     CONNECT_TIMEOUT_MS = 3000,
@@ -47,15 +46,6 @@ void zk_link_break(struct zk_link *link, const char *format, ...)
     va_end(args);
 }
 
-static void unwatch(struct zk_link *link)
-{
-    int fd = link->watch.fd;
-    loop_unwatch(link->bus->loop, &link->watch);
-    if (fd >= 0) {
-        close(fd);
-    }
-}
-
 /* Ending a live session waits for the server's goodbye, seconds when it hangs. So the connection is
  * taken from under the library, which finds a dead one in its place, and the session is left to the
  * server. Only while it says that it is connected is the descriptor sure to be its own. */
@@ -78,7 +68,7 @@ static void close_handle(struct zk_link *link)
 {
     zhandle_t *handle = link->handle;
     link->handle = NULL;
-    unwatch(link);
+    zk_pump_stop(link);
     loop_timer_stop(link->bus->loop, &link->timer);
     loop_timer_stop(link->bus->loop, &link->connect_timer);
     atomic_fetch_sub_explicit(&link->bus->bus.stats.links, link->established ? 1 : 0,
@@ -89,27 +79,27 @@ static void close_handle(struct zk_link *link)
     link->established = false;
 }
 
-/* What is told once is not told again at each try. */
+/* What is told once is not told again at each try, until the bus was up in between. */
 static void log_end(struct zk_link *link, const char *reason)
 {
-    if (link->established) {
+    if (zk_problem_is_told(link->bus, reason)) {
+        log_debug("bus.link_failed", "zookeeper: still no link to %s: %s", link->peer, reason);
+    } else if (link->established) {
         log_warn("bus.link_lost", "zookeeper: the link to %s is lost: %s", link->peer, reason);
-    } else if (strcmp(link->bus->reason, reason) != 0) {
-        log_info("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
     } else {
-        log_debug("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
+        log_info("bus.link_failed", "zookeeper: no link to %s: %s", link->peer, reason);
     }
 }
 
-static void end_link(struct zk_link *link)
+void zk_link_end(struct zk_link *link)
 {
     struct zk_bus *zk = link->bus;
-    char reason[ADDR_TEXT_MAX + sizeof(": ") + ZK_REASON_MAX];
-    snprintf(reason, sizeof(reason), "%s%s%s", link->peer, link->peer[0] ? ": " : "", link->broken);
+    char reason[ZK_REASON_MAX];
+    memcpy(reason, link->broken, sizeof(reason));
     uint64_t lasted_ms = loop_now_ms(zk->loop) - link->established_ms;
     bool was_steady = link->established && lasted_ms >= STEADY_MS;
     log_end(link, reason);
-    zk_lost(zk, reason); /* first: what the calls still say is not heard any more */
+    zk_lost(zk, link->peer, reason); /* first: what the calls still say is not heard any more */
     cut(link);
     close_handle(link);
     zk_calls_end(link, ZCONNECTIONLOSS, false);
@@ -120,165 +110,7 @@ static void end_link(struct zk_link *link)
     loop_timer_start(zk->loop, &link->timer, was_steady ? 0 : retry_delay_ms(link));
 }
 
-/* ---- the library on our loop ---- */
-
-static unsigned events_of(int interest)
-{
-    return (interest & ZOOKEEPER_READ ? (unsigned)LOOP_READABLE : 0u) |
-           (interest & ZOOKEEPER_WRITE ? (unsigned)LOOP_WRITABLE : 0u);
-}
-
-/* The library closes its descriptor when it likes, and epoll may keep what was closed; so what is
- * watched is a copy of our own. */
-static int watch_copy(struct zk_link *link, int fd, unsigned wants)
-{
-    unwatch(link);
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0) {
-        return -errno;
-    }
-    int err = loop_watch(link->bus->loop, &link->watch, copy, wants);
-    if (err) {
-        close(copy);
-    }
-    link->fd = fd;
-    return err;
-}
-
-static void watch_fd(struct zk_link *link, int fd, unsigned wants)
-{
-    int err = 0;
-    if (link->watch.fd < 0 || link->fd != fd) {
-        err = watch_copy(link, fd, wants);
-    } else if (link->wants != wants) {
-        err = loop_rewatch(link->bus->loop, &link->watch, wants);
-    }
-    link->wants = wants;
-    if (err) {
-        zk_link_break(link, "can't wait for the connection: %s", err_str(err));
-    }
-}
-
-static void ask_interest(struct zk_link *link)
-{
-    int fd = -1;
-    int interest = 0;
-    struct timeval wait = {0};
-    link->processing = true;
-    int rc = zookeeper_interest(link->handle, &fd, &interest, &wait);
-    link->processing = false;
-    if (rc == ZOPERATIONTIMEOUT) {
-        zk_link_break(link, "it does not answer");
-    } else if (rc != ZOK) {
-        zk_link_break(link, "%s", zerror(rc));
-    } else if (fd < 0) {
-        zk_link_break(link, "the connection is closed");
-    }
-    if (!link->broken[0]) {
-        watch_fd(link, fd, events_of(interest));
-        loop_timer_start(link->bus->loop, &link->timer,
-                         (uint64_t)wait.tv_sec * 1000 + (uint64_t)wait.tv_usec / 1000 + 1);
-    }
-}
-
-void zk_link_pump(struct zk_link *link)
-{
-    if (!link->handle || link->processing) {
-        return;
-    }
-    if (!link->broken[0]) {
-        ask_interest(link);
-    }
-    if (link->broken[0]) {
-        end_link(link);
-    }
-}
-
-static const char *loss_reason(const struct zk_link *link, int rc)
-{
-    if (rc == ZSESSIONEXPIRED) {
-        return "the session has expired";
-    }
-    if (rc == ZAUTHFAILED) {
-        return "the server refuses the credential (option auth)";
-    }
-    return link->established ? "the server closed the connection"
-                             : "the server closed the connection before it gave a session: it is "
-                               "not serving (no quorum, read-only mode, or just starting)";
-}
-
-static void after_process(struct zk_link *link, int rc)
-{
-    int state = zoo_state(link->handle);
-    if (state == ZOO_EXPIRED_SESSION_STATE) {
-        link->session = (clientid_t){0};
-        rc = ZSESSIONEXPIRED;
-    } else if (state == ZOO_AUTH_FAILED_STATE) {
-        rc = ZAUTHFAILED;
-    }
-    if (rc != ZOK && rc != ZNOTHING) {
-        zk_link_break(link, "%s", loss_reason(link, rc));
-    }
-}
-
-/* Whether the library may read; what waits in the socket is looked at first. */
-static bool may_read(struct zk_link *link)
-{
-    uint8_t head[ZK_GUARD_PEEK];
-    if (link->guard.is_inside || zoo_state(link->handle) == ZOO_CONNECTING_STATE) {
-        return true;
-    }
-    ssize_t len = recv(link->watch.fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
-    if (len <= 0) {
-        return len == 0 || errno != EAGAIN; /* the library finds out what it is */
-    }
-    switch (zk_guard_look(&link->guard, head, (size_t)len, link->call_count)) {
-    case ZK_GUARD_GOOD: return true;
-    case ZK_GUARD_MORE: return false;
-    default: zk_link_break(link, "its answer is not ZooKeeper's"); return false;
-    }
-}
-
-static int process(struct zk_link *link, int events)
-{
-    link->processing = true;
-    int rc = zookeeper_process(link->handle, events);
-    link->processing = false;
-    if (rc == ZOK && (events & ZOOKEEPER_READ)) {
-        zk_guard_passed(&link->guard);
-    }
-    return rc;
-}
-
-static void read_frames(struct zk_link *link)
-{
-    for (int i = 0; i < FRAMES_A_TURN && !link->broken[0] && may_read(link); i++) {
-        int rc = process(link, ZOOKEEPER_READ);
-        after_process(link, rc);
-        if (rc != ZOK) {
-            break;
-        }
-    }
-}
-
-static void on_ready(struct loop_watch *watch, unsigned events)
-{
-    struct zk_link *link = (struct zk_link *)((char *)watch - offsetof(struct zk_link, watch));
-    int error = 0;
-    socklen_t len = sizeof(error);
-    if (!link->established && getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
-        error) {
-        zk_link_break(link, "%s", err_str(-error));
-    }
-    if (!link->broken[0] && (events & LOOP_WRITABLE)) {
-        after_process(link, process(link, ZOOKEEPER_WRITE));
-    }
-    if (events & (LOOP_READABLE | LOOP_HANGUP)) {
-        read_frames(link);
-    }
-    zk_link_pump(link);
-}
+/* ---- a session ---- */
 
 static void on_session_event(struct zk_link *link, int state)
 {
@@ -296,9 +128,11 @@ static void on_session_event(struct zk_link *link, int state)
         atomic_fetch_add_explicit(&zk->bus.stats.reconnects, 1, memory_order_relaxed);
     }
     link->ever_established = true;
-    log_info("bus.link_made", "zookeeper: %s session 0x%llx at %s, timeout %d ms",
-             resumed ? "resumed" : "new", (unsigned long long)link->session.client_id, link->peer,
-             zoo_recv_timeout(link->handle));
+    log_write(link->is_told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "bus.link_made",
+              "zookeeper: %s session 0x%llx at %s, timeout %d ms", resumed ? "resumed" : "new",
+              (unsigned long long)link->session.client_id, link->peer,
+              zoo_recv_timeout(link->handle));
+    link->is_told = true;
     zk_open_begin(zk);
 }
 
@@ -343,12 +177,14 @@ static void connect_to(struct zk_link *link, const struct addr *addr)
     format_host(addr, host, sizeof(host));
     addr_format(addr, link->peer);
     link->guard = (struct zk_guard){0};
+    link->is_short = false;
+    link->broken[0] = '\0';
     link->handle = zookeeper_init2(host, watch_session, (int)zk->session_timeout_ms,
                                    link->session.client_id ? &link->session : NULL, link,
                                    ZOO_NO_LOG_CLIENTENV, log_library);
     if (!link->handle) {
         zk_link_break(link, "can't make a client: %s", err_str(-errno));
-        end_link(link);
+        zk_link_end(link);
         return;
     }
     zoo_set_servers_resolution_delay(link->handle, -1);
@@ -384,8 +220,10 @@ static void on_addrs(struct zk_addrs *addrs, const char *problem)
         try_next(link);
         return;
     }
-    log_info("bus.link_failed", "zookeeper: %s", problem);
-    zk_lost(link->bus, problem);
+    if (!zk_problem_is_told(link->bus, problem)) {
+        log_info("bus.link_failed", "zookeeper: %s", problem);
+    }
+    zk_lost(link->bus, "", problem);
     loop_timer_start(link->bus->loop, &link->timer, retry_delay_ms(link));
 }
 
@@ -393,7 +231,7 @@ static void on_timer(struct timer *timer)
 {
     struct zk_link *link = (struct zk_link *)((char *)timer - offsetof(struct zk_link, timer));
     if (link->handle) {
-        zk_link_pump(link);
+        zk_pump_on_timer(link);
     } else {
         try_next(link);
     }
@@ -403,7 +241,7 @@ void zk_link_init(struct zk_link *link, struct zk_bus *bus)
 {
     link->bus = bus;
     link->watch.fd = -1;
-    link->watch.on_ready = on_ready;
+    link->watch.on_ready = zk_pump_on_ready;
     link->timer.on_fire = on_timer;
     link->connect_timer.on_fire = on_connect_timeout;
     link->backoff = (struct backoff){.base_ms = FIRST_RETRY_MS, .max_ms = MAX_RETRY_MS};

@@ -81,13 +81,14 @@ static bool send_many(struct zk_test_node *node, int *sent)
         return true;
     }
     snprintf(text, sizeof(text), "m%d", (*sent)++);
-    zk_test_publish(node, &publish, 0, text, 20000);
+    zk_test_publish(node, &publish, 0, text, 60000);
     return false;
 }
 
 static void a_killed_server_loses_nothing_that_was_accepted(void **state)
 {
     int sent = 0;
+    a->values[ZK_SESSION_TIMEOUT].number = b->values[ZK_SESSION_TIMEOUT].number = 30000;
     open_both();
     ZK_TEST_UNTIL(send_many(a, &sent) || sent == MANY / 2, a, b);
     uint64_t session = session_of(a);
@@ -111,6 +112,7 @@ static void a_server_that_hangs_is_given_up_and_an_unknown_outcome_is_told(void 
 {
     open_both();
     accept_one("before");
+    ZK_TEST_UNTIL(has_text(a, "before"), a, b); /* else the next one would not even be sent */
     kill(server.pid, SIGSTOP);
     zk_test_publish(a, &publish, 0, "during", 3000);
     ZK_TEST_UNTIL(!a->up, a, b);
@@ -228,6 +230,16 @@ static void what_is_not_zookeeper_is_told_and_never_believed(void **state)
     assert_told_about(negative, sizeof(negative), "not ZooKeeper");
 }
 
+static void a_frame_that_only_begins_costs_next_to_nothing(void **state)
+{
+    struct timespec begin;
+    struct timespec end;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+    assert_told_about(greeting, 3, "does not answer");
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+    assert_true((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 < 300);
+}
+
 static void who_accepts_and_is_silent_is_given_up(void **state)
 {
     assert_told_about("", 0, "does not answer");
@@ -244,6 +256,7 @@ int main(void)
         TEST(a_node_that_slept_longer_than_its_session_misses_nothing),
         TEST(an_ensemble_that_was_set_up_anew_is_another_history),
         TEST(what_is_not_zookeeper_is_told_and_never_believed),
+        TEST(a_frame_that_only_begins_costs_next_to_nothing),
         TEST(who_accepts_and_is_silent_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,7 @@ void zk_explained(struct zk_queue *queue, uint64_t to, bool is_foreign)
         atomic_fetch_add_explicit(&zk->bus.stats.skipped, 1, memory_order_relaxed);
         zk_callbacks(zk)->on_record(zk->bus.owner, queue->index, pos, STR(""), 0);
     }
-    zk_reader_check_goal(queue);
+    zk_reader_moved(queue);
     if (round == reader->round) {
         zk_reader_fetch(queue);
     }

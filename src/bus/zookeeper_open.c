@@ -1,6 +1,7 @@
-/* After each connect: the server is made to catch up with its leader (so that it can't show us a
- * past that we have read already), the nodes that must be there are made in one step if they are
- * not, and the youngest of path and queues names the history. */
+/* After each connect: a write, which only a majority can answer, brings the server to a state that
+ * is no older than anything we have read elsewhere. (A sync does not: a leader that was replaced
+ * while it slept, and has not heard of it yet, answers one.) Then the nodes that must be there are
+ * made in one step if they are not, and the youngest of path and queues names the history. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,14 +164,15 @@ static void look(struct zk_bus *zk)
     }
 }
 
-static void on_synced(void *owner, uint64_t tag, const struct zk_reply *reply)
+/* A path that is not there yet is as good an answer. */
+static void on_touched(void *owner, uint64_t tag, const struct zk_reply *reply)
 {
     struct zk_bus *zk = owner;
     if (!is_heard(zk, tag, reply->rc)) {
         return;
     }
-    if (reply->rc != ZOK) {
-        zk_refused(zk, reply->rc, "synchronize");
+    if (reply->rc != ZOK && reply->rc != ZNONODE) {
+        zk_refused(zk, reply->rc, "write to");
         return;
     }
     look(zk);
@@ -186,5 +188,5 @@ void zk_open_begin(struct zk_bus *zk)
 {
     zk_open_stop(zk);
     zk->open.tries = 0;
-    zk_sync(&zk->link, "/", then_do(zk, on_synced, 0));
+    zk_touch(&zk->link, zk->names.root, then_do(zk, on_touched, 0));
 }

@@ -1,7 +1,8 @@
 /* What the parts of the ZooKeeper engine share. zookeeper.c tells how it works; zk_… is ours,
  * zoo_… and zookeeper_… are the client library's. Everything belongs to the bus thread.
  *
- *   zookeeper_link      one connection to one server: the library's handle on our loop
+ *   zookeeper_link      one connection to one server, from its making to its end
+ *   zookeeper_pump      that handle on our loop
  *   zookeeper_addrs     where the servers are
  *   zookeeper_call      requests under way; each is answered exactly once, also when the link
  * breaks zookeeper_guard     what a frame must look like before the library may see it
@@ -38,6 +39,7 @@ enum {
     ZK_FETCH_MAX = 16, /* reads under way a queue */
     ZK_TICK_MS = 100,  /* deadlines of publishes are looked at */
     ZK_CLEAN_BATCH = 100,
+    ZK_PROBLEMS_MAX = 8,
 };
 
 /* ---- options ---- */
@@ -118,10 +120,12 @@ struct zk_link {
     struct zk_guard guard;
     struct zk_call *calls; /* under way */
     uint32_t call_count;
+    bool is_short;    /* too few bytes to judge a frame by wait in the socket */
     bool established; /* a session is there */
     bool processing;  /* inside the library: the handle must stay */
     bool is_silent;   /* at the end: calls end without telling */
     bool ever_established;
+    bool is_told;               /* that there is a link, since the bus was last up */
     char broken[ZK_REASON_MAX]; /* why the link has to end; "" while it need not */
     clientid_t session;         /* of the last connection: kept across a lost link; id 0: none */
     uint64_t established_ms;
@@ -138,6 +142,14 @@ void zk_link_fini(struct zk_link *link);
 /* After requests were made outside of the link's own callbacks. */
 void zk_link_pump(struct zk_link *link);
 
+/* The handle on the loop. stop: it waits for nothing any more. */
+void zk_pump_on_ready(struct loop_watch *watch, unsigned events);
+void zk_pump_on_timer(struct zk_link *link);
+void zk_pump_stop(struct zk_link *link);
+
+/* The broken link ends now; the pump's business. */
+void zk_link_end(struct zk_link *link);
+
 /* The link ends soon, not from within, and another is made. */
 void zk_link_break(struct zk_link *link, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -151,7 +163,7 @@ void zk_get(struct zk_link *link, const char *path, struct zk_then then);
 void zk_children(struct zk_link *link, const char *path, struct zk_then then);
 void zk_create(struct zk_link *link, const char *path, struct str data, int mode,
                struct zk_then then);
-void zk_sync(struct zk_link *link, const char *path, struct zk_then then);
+void zk_touch(struct zk_link *link, const char *path, struct zk_then then); /* writes it, empty */
 void zk_multi(struct zk_link *link, zoo_op_t *ops, int count, struct zk_then then);
 
 /* Ends every call with rc; silently: without telling. */
@@ -237,6 +249,7 @@ struct zk_sender {
     uint32_t round;              /* answers to an older publish are not heard */
     uint32_t bucket_round;       /* the same for what is_busy waits for */
     uint32_t bucket;             /* the newest one known */
+    struct bus_pos last;         /* of the last record of this node that was accepted */
 };
 
 struct zk_queue {
@@ -299,7 +312,9 @@ struct zk_bus {
     char epoch[BUS_EPOCH_MAX]; /* "": none yet */
     bool was_up;               /* every queue was read to its goal once */
     bool is_up;
-    char reason[ZK_REASON_MAX];
+    char reason[ZK_REASON_MAX + ADDR_TEXT_MAX]; /* why it is, or last was, down, and with whom */
+    uint64_t told[ZK_PROBLEMS_MAX];             /* hashes of what was told since it was last up */
+    uint32_t told_next;
     struct zk_queue queues[BUS_MAX_QUEUES];
 };
 
@@ -311,10 +326,13 @@ static inline const struct bus_callbacks *zk_callbacks(const struct zk_bus *zk)
 /* The link is there: zk_open_begin; it is lost: zk_lost. */
 void zk_open_begin(struct zk_bus *zk);
 void zk_open_stop(struct zk_bus *zk);
-void zk_lost(struct zk_bus *zk, const char *reason);
+void zk_lost(struct zk_bus *zk, const char *peer, const char *problem);
 
 /* The queues may be used: they start, or go on. */
 void zk_opened(struct zk_bus *zk);
+
+/* Since the bus was last up. */
+bool zk_problem_is_told(const struct zk_bus *zk, const char *problem);
 
 /* Tells what has changed of up and down. */
 void zk_tell(struct zk_bus *zk);
@@ -341,7 +359,7 @@ void zk_reader_stop(struct zk_queue *queue);
 void zk_reader_tick(struct zk_queue *queue);
 /* To the first record of the next bucket, or to one further on. */
 void zk_reader_enter(struct zk_queue *queue, uint32_t bucket);
-void zk_reader_check_goal(struct zk_queue *queue);
+void zk_reader_moved(struct zk_queue *queue); /* its position did: who waits for it goes on */
 struct bus_pos zk_reader_last(const struct zk_queue *queue);
 void zk_locate(struct zk_queue *queue);
 /* Whether the numbers before to were used up by others; ends in zk_explained. */

@@ -9,13 +9,14 @@ struct bus_pos zk_reader_last(const struct zk_queue *queue)
     return zk_pos_before(queue->reader.bucket, queue->reader.next);
 }
 
-void zk_reader_check_goal(struct zk_queue *queue)
+void zk_reader_moved(struct zk_queue *queue)
 {
     struct zk_reader *reader = &queue->reader;
     if (!reader->caught_up && bus_pos_compare(zk_reader_last(queue), reader->goal) >= 0) {
         reader->caught_up = true;
         zk_tell(queue->bus);
     }
+    zk_sender_send(queue);
 }
 
 /* Answers to a question of an older round are not heard. */
@@ -125,7 +126,7 @@ static void on_record(void *owner, uint64_t tag, const struct zk_reply *reply)
     reader->in_flight--;
     if (reply->rc == ZOK && !reader->missed) {
         deliver(queue, reply);
-        zk_reader_check_goal(queue);
+        zk_reader_moved(queue);
     } else if (reply->rc == ZOK) {
         reader->passed = true;
     } else if (reply->rc == ZNONODE) {
@@ -200,6 +201,7 @@ void zk_reader_enter(struct zk_queue *queue, uint32_t bucket)
     if (queue->sender.bucket < bucket) {
         queue->sender.bucket = bucket;
     }
+    zk_reader_moved(queue);
     zk_locate(queue);
 }
 

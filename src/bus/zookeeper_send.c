@@ -130,6 +130,7 @@ static void accepted(struct zk_queue *queue, const char *created)
         return;
     }
     struct bus_pos pos = zk_pos(sender->bucket, number);
+    sender->last = pos;
     atomic_fetch_add_explicit(&zk->bus.stats.bytes_out, sender->publish->record.len,
                               memory_order_relaxed);
     if (number + 1 >= zk->bucket_records) {
@@ -171,6 +172,20 @@ static void on_created(void *owner, uint64_t tag, const struct zk_reply *reply)
     }
 }
 
+/* What a node has written it reads first, before it writes more: where reading is the slower part,
+ * records get larger instead of waiting there, ever more of them. */
+static bool has_read_own(const struct zk_queue *queue)
+{
+    return bus_pos_compare(zk_reader_last(queue), queue->sender.last) >= 0;
+}
+
+static bool may_send(const struct zk_queue *queue)
+{
+    const struct zk_sender *sender = &queue->sender;
+    return sender->state == ZK_SEND_WAITS && !sender->is_busy && queue->bus->open.is_done &&
+           queue->started && has_read_own(queue);
+}
+
 void zk_sender_send(struct zk_queue *queue)
 {
     char bucket[ZK_NODE_MAX];
@@ -178,7 +193,7 @@ void zk_sender_send(struct zk_queue *queue)
     zoo_op_t ops[2];
     struct zk_bus *zk = queue->bus;
     struct zk_sender *sender = &queue->sender;
-    if (sender->state != ZK_SEND_WAITS || sender->is_busy || !zk->open.is_done || !queue->started) {
+    if (!may_send(queue)) {
         return;
     }
     if (sender->is_unknown) {

@@ -30,7 +30,7 @@
 
 #define ZK_TEST_JAR "/usr/share/java/zookeeper.jar"
 
-enum { ZK_TEST_PATIENCE_MS = 20000, ZK_TEST_SESSION_MS = 2000 };
+enum { ZK_TEST_PATIENCE_MS = 60000, ZK_TEST_SESSION_MS = 2000 };
 
 struct zk_test_server {
     pid_t pid;

@@ -130,12 +130,15 @@ static struct str take_name(struct reader *reader)
     return str_make(take(reader, len), reader->short_of ? 0 : len);
 }
 
-static struct str take_targets(struct reader *reader, size_t count)
+/* Events among nodes are for nodes, others never are. */
+static struct str take_targets(struct reader *reader, size_t count, bool is_of_nodes)
 {
     const uint8_t *start = reader->at;
+    uint64_t first = is_of_nodes ? TARGET_NODE : TARGET_USER;
+    uint64_t last = is_of_nodes ? TARGET_NODE : TARGET_ALL;
     for (size_t i = 0; i < count && !reader->short_of; i++) {
         uint64_t kind = take_number(reader, 1);
-        reader->short_of = reader->short_of || kind < TARGET_USER || kind > TARGET_ALL;
+        reader->short_of = reader->short_of || kind < first || kind > last;
         take_name(reader);
     }
     return str_make(start, (size_t)(reader->at - start));
@@ -165,7 +168,8 @@ static void take_body(struct event *event, struct reader *reader)
     event->collapse = take_name(reader);
     event->origin_tag = take_name(reader);
     event->subject = take_name(reader);
-    event->target_bytes = take_targets(reader, event->header.target_count);
+    event->target_bytes = take_targets(reader, event->header.target_count,
+                                       event_kind_is_of_nodes(event->kind));
     event->except_bytes = take_excepts(reader, &event->except_count);
     size_t data_len = take_number(reader, 4);
     event->data = str_make(take(reader, data_len), reader->short_of ? 0 : data_len);
@@ -190,12 +194,14 @@ static bool has_keys(const struct event *event)
 static bool is_sound(const struct event *event, const struct reader *reader)
 {
     if (reader->short_of || reader->left > 0 || event->part >= event->parts ||
-        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE || event->kind > EVENT_KICK) {
+        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE ||
+        event->kind > EVENT_REPORT) {
         return false;
     }
     bool is_one_group = event->header.target_count == 1 &&
                         event->target_bytes.ptr[0] == TARGET_GROUP;
-    return has_keys(event) && (is_one_group || !is_membership(event));
+    return has_keys(event) && (is_one_group || !is_membership(event)) &&
+           (event->header.target_count == 1 || !event_kind_is_of_nodes(event->kind));
 }
 
 ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip)
@@ -228,6 +234,18 @@ ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, s
     }
     *out_event = event;
     return (ssize_t)total;
+}
+
+void event_rebase(struct event *event, const void *from, const void *to)
+{
+    ptrdiff_t by = (const char *)to - (const char *)from;
+    struct str *texts[] = {&event->id,           &event->type,        &event->collapse,
+                           &event->origin_tag,   &event->subject,     &event->data,
+                           &event->target_bytes, &event->except_bytes};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        texts[i]->ptr += by;
+    }
+    event->keys += by;
 }
 
 uint64_t event_key(const struct event *event, size_t i)

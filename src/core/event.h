@@ -31,6 +31,7 @@ enum event_flag {
     EVENT_HAS_ID = 1,        /* the caller chose the id: it is an idempotency key */
     EVENT_WANTS_RECEIPT = 2, /* its publisher counts who got it */
     EVENT_IS_CONTROL = 4,    /* not a message: never replayed, never shown to a client as one */
+    EVENT_COUNTS_WRITES = 8, /* what its receipt counts are frames that are written or dropped */
     EVENT_IS_STRAY = 16,     /* in another queue than its targets' home, whose broker is away */
 };
 
@@ -39,6 +40,11 @@ enum event_kind {
     EVENT_JOIN = 2, /* target: one group; subject: the user whose sessions join it */
     EVENT_PART = 3, /* the same */
     EVENT_KICK = 4, /* target: a user or a session */
+    /* What nodes tell each other: never in the window. Target: one node, or all. */
+    EVENT_BEACON = 5,
+    EVENT_ASK = 6,
+    EVENT_REPLY = 7,
+    EVENT_REPORT = 8,
 };
 
 enum event_data_kind { EVENT_DATA_NONE, EVENT_DATA_JSON, EVENT_DATA_BINARY, EVENT_DATA_TEXT };
@@ -57,6 +63,11 @@ struct event_header {
 
 _Static_assert(sizeof(struct event_header) == EVENT_HEADER_LEN,
                "the header is 32 bytes on the wire");
+
+static inline bool event_kind_is_of_nodes(enum event_kind kind)
+{
+    return kind >= EVENT_BEACON && kind <= EVENT_REPORT;
+}
 
 /* An event in parts: borrowed on the way in, pointing into the bytes on the way out. */
 struct event {
@@ -105,6 +116,9 @@ uint64_t event_id_hash(const struct target_space *space, uint32_t app_hash, stru
  * version. *out_skip is set to the bytes that lead to the next event as soon as these are known,
  * else left alone. Everything is checked; nothing is copied. */
 ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip);
+
+/* Of a decoded event whose bytes, at from, were copied to to: it points into the copy now. */
+void event_rebase(struct event *event, const void *from, const void *to);
 
 /* Key of target i. */
 uint64_t event_key(const struct event *event, size_t i);

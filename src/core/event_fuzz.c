@@ -32,10 +32,12 @@ static void check_again(const struct event *event, const uint8_t *data, size_t l
     buf_fini(&again);
 }
 
-static void check_message(const uint8_t *data, size_t len)
+static void check_message(const struct event *event, const uint8_t *data, size_t len)
 {
-    struct message *message = message_create(str_make(data, len), 0, (struct bus_pos){1, 0});
+    struct message *message = message_create(str_make(data, len), event, 0, (struct bus_pos){1, 0});
     ASSERT(message != NULL);
+    ASSERT(str_equal(message->event.data, event->data) &&
+           message->event.data.ptr != event->data.ptr);
     message_unref(message);
 }
 
@@ -50,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (len > 0) {
             ASSERT((size_t)len == skip);
             check_again(&event, record + at, (size_t)len);
-            check_message(record + at, (size_t)len);
+            check_message(&event, record + at, (size_t)len);
         }
         if (skip == 0) {
             break;

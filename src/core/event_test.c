@@ -284,6 +284,30 @@ static void a_join_or_part_names_one_group(void **state)
     buf_fini(&wire);
 }
 
+static bool decodes(enum event_kind kind, const char *const *list, size_t count)
+{
+    struct buf wire = {0};
+    struct event event = event_test_make(1, "1");
+    size_t skip;
+    event.kind = kind;
+    event_test_encode(&wire, &event, list, count);
+    bool good = decode(&event, &wire, &skip) > 0;
+    buf_fini(&wire);
+    return good;
+}
+
+static void what_nodes_tell_each_other_is_for_nodes_and_nothing_else_is(void **state)
+{
+    for (enum event_kind kind = EVENT_BEACON; kind <= EVENT_REPORT; kind++) {
+        assert_true(decodes(kind, (const char *[]){"n:0000004d"}, 1));
+        assert_false(decodes(kind, (const char *[]){"n:0000004d", "n:0000004e"}, 2));
+        assert_false(decodes(kind, (const char *[]){"u:42"}, 1));
+    }
+    assert_false(decodes(EVENT_MESSAGE, (const char *[]){"n:0000004d"}, 1));
+    assert_false(decodes(EVENT_KICK, (const char *[]){"u:42", "n:0000004d"}, 2));
+    assert_false(decodes((enum event_kind)(EVENT_REPORT + 1), (const char *[]){"u:42"}, 1));
+}
+
 static void random_bytes_never_lead_outside(void **state)
 {
     struct buf wire = {0};
@@ -391,6 +415,7 @@ int main(void)
         cmocka_unit_test(a_flag_can_be_added_later),
         cmocka_unit_test(a_key_of_0_is_refused),
         cmocka_unit_test(a_join_or_part_names_one_group),
+        cmocka_unit_test(what_nodes_tell_each_other_is_for_nodes_and_nothing_else_is),
         cmocka_unit_test(random_bytes_never_lead_outside),
         cmocka_unit_test(what_is_over_a_limit_is_not_encoded),
         cmocka_unit_test(as_many_targets_as_allowed_are_encoded),

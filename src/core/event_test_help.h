@@ -39,11 +39,11 @@ static inline struct event event_test_make(uint32_t counter, const char *data)
 
 enum { EVENT_TEST_TARGETS = 1000 };
 
-/* Appends it with targets "u:NAME", "g:NAME", "s:NAME" or "*". */
+/* Appends it with targets "u:NAME", "g:NAME", "s:NAME", "n:NAME" or "*". */
 static inline void event_test_encode(struct buf *out, const struct event *event,
                                      const char *const *targets, size_t count)
 {
-    static const char letters[] = " ugst*";
+    static const char letters[] = " ugst*n";
     struct target list[EVENT_TEST_TARGETS];
     uint64_t keys[EVENT_TEST_TARGETS];
     assert_true(count <= EVENT_TEST_TARGETS);
@@ -54,6 +54,15 @@ static inline void event_test_encode(struct buf *out, const struct event *event,
         keys[i] = event_test_key_of(list[i].kind, name);
     }
     assert_int_equal(event_encode(out, event, list, keys, count, NULL, 0), 0);
+}
+
+/* Of one whole event, as encoded. */
+static inline struct event event_test_decode(const struct buf *wire)
+{
+    struct event event;
+    size_t skip;
+    assert_int_equal(event_decode(&event, wire->data, wire->len, &skip), wire->len);
+    return event;
 }
 
 #endif

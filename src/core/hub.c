@@ -50,6 +50,21 @@ void hub_set_bus(struct hub *hub, struct bus *bus)
     hub->options.queues = bus->queues;
 }
 
+void hub_set_cluster(struct hub *hub, struct cluster *cluster)
+{
+    hub->cluster = cluster;
+}
+
+struct bus *hub_bus(const struct hub *hub)
+{
+    return hub->bus;
+}
+
+void hub_give_back(struct hub *hub, uint32_t worker, struct mail *mail)
+{
+    mail_chain_add(&hub->workers[worker].done, mail);
+}
+
 static void give_back_done(struct hub *hub)
 {
     for (uint32_t i = 0; i < hub->options.workers; i++) {
@@ -68,6 +83,7 @@ void hub_destroy(struct hub *hub)
     }
     bus_destroy(hub->bus);
     hub_fail_all(hub, ERR_CANCELED);
+    cluster_destroy(hub->cluster);
     give_back_done(hub);
     for (uint32_t i = 0; i < hub->options.workers; i++) {
         hub_worker_fini(&hub->workers[i]);
@@ -108,6 +124,9 @@ void hub_set_wall_offset(struct hub *hub, int64_t offset_ms)
 bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us)
 {
     hub_set_now(hub, now_ms, now_us);
+    if (hub->cluster) {
+        cluster_flush(hub->cluster, now_ms, now_us);
+    }
     bool more = hub_send_waiting(hub);
     if (hub->bus) {
         bus_flush(hub->bus);
@@ -138,6 +157,9 @@ void hub_send_heads(struct hub *hub)
 void hub_tick(struct hub *hub, uint64_t now_ms)
 {
     hub->now_ms = now_ms;
+    if (hub->cluster) {
+        cluster_tick(hub->cluster, now_ms);
+    }
     hub_fail_late(hub);
     hub_fail_over(hub);
     hub_sweep_marks(hub);

@@ -18,6 +18,7 @@
 #include "core/target.h"
 #include "core/window.h"
 
+struct cluster;
 struct hub; /* hub.c */
 struct publish;
 
@@ -171,6 +172,14 @@ void hub_destroy(struct hub *hub);
  * hub's (no more than its options said). Before the first turn. */
 extern const struct bus_callbacks hub_bus_callbacks;
 void hub_set_bus(struct hub *hub, struct bus *bus);
+
+/* Who hears what nodes tell each other, and is told of pushes that ask what became of them. The hub
+ * then owns it. NULL, as at first: nobody. */
+void hub_set_cluster(struct hub *hub, struct cluster *cluster);
+struct bus *hub_bus(const struct hub *hub);
+
+/* The mail runs on the worker, after this turn. */
+void hub_give_back(struct hub *hub, uint32_t worker, struct mail *mail);
 
 /* Takes a push (it comes back by give_back, done, exactly once). Its receipt, if any, is told of
  * each part, also of those that fail; it delivers once, before or after the push is done. */

@@ -10,6 +10,7 @@
 #define TIDEGATE_CORE_HUB_PRIVATE_H
 
 #include "base/u64map.h"
+#include "core/cluster.h"
 #include "core/hub.h"
 #include "core/interest_table.h"
 #include "core/message.h"
@@ -63,6 +64,7 @@ struct hub {
     const struct hub_callbacks *callbacks;
     void *owner;
     struct bus *bus;
+    struct cluster *cluster; /* may be NULL */
     struct window *window;
     struct hub_heads heads;
     struct interest_table interest;

@@ -14,6 +14,7 @@ static void close_owed(struct message *message)
                         ? atomic_exchange_explicit(&message->owed, 0, memory_order_relaxed)
                         : 0;
     if (owed) {
+        atomic_store_explicit(&message->receipt->is_short, true, memory_order_release);
         receipt_close_many(message->receipt, (unsigned)__builtin_popcountll(owed));
     }
 }
@@ -43,6 +44,16 @@ static uint64_t workers_of_subject(const struct hub *hub, const struct event *ev
         hub, target_key(&hub->options.space, event->header.app, TARGET_USER, event->subject));
 }
 
+/* A user who has sessions on several nodes counts once. */
+static void note_online(const struct hub *hub, const struct message *message, size_t index)
+{
+    if (hub->cluster) {
+        cluster_note_online(hub->cluster, message->queue, &message->event, message->receipt, index);
+    } else {
+        atomic_fetch_add_explicit(&message->receipt->users_online, 1, memory_order_relaxed);
+    }
+}
+
 static uint64_t workers_of_targets(const struct hub *hub, struct message *message)
 {
     const struct event *event = &message->event;
@@ -54,7 +65,7 @@ static uint64_t workers_of_targets(const struct hub *hub, struct message *messag
                             ? workers_of_sid(hub, target.name)
                             : hub_workers_of_key(hub, event_key(event, i));
         if (mask && target.kind == TARGET_USER && message->receipt) {
-            atomic_fetch_add_explicit(&message->receipt->users_online, 1, memory_order_relaxed);
+            note_online(hub, message, i);
         }
         all |= mask;
     }
@@ -154,6 +165,9 @@ static struct publish_part *own_part(struct hub *hub, uint32_t queue, const stru
 static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *own,
                           enum publish_verdict verdict)
 {
+    if (own->expected) {
+        cluster_on_returned(hub->cluster, own, verdict == PUBLISH_ACCEPTED);
+    }
     if (own->publish->receipt) {
         receipt_close(own->publish->receipt);
     }
@@ -161,6 +175,19 @@ static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *
         hub_part_remove_sent(&hub->queues[queue], own);
     }
     hub_part_return(hub, own, verdict);
+}
+
+/* Of an event whose publisher counts who got it. */
+static struct receipt *receipt_of(struct hub *hub, uint32_t queue, const struct event *event,
+                                  const struct publish_part *own)
+{
+    if (own) {
+        return own->publish->receipt ? receipt_ref(own->publish->receipt) : NULL;
+    }
+    bool is_foreign = event->header.origin != hub->options.boot;
+    return is_foreign && hub->cluster && (event->header.flags & EVENT_WANTS_RECEIPT)
+               ? cluster_count(hub->cluster, queue, event)
+               : NULL;
 }
 
 /* An event in hand. */
@@ -174,18 +201,35 @@ struct arrival {
 
 static void take_new(struct hub *hub, const struct arrival *arrival, struct publish_part *own)
 {
-    struct message *message = message_create(arrival->encoded, arrival->queue, arrival->pos);
-    if (message && own && own->publish->receipt) {
-        message->receipt = receipt_ref(own->publish->receipt);
+    struct message *message = message_create(arrival->encoded, &arrival->event, arrival->queue,
+                                             arrival->pos);
+    if (message) {
+        message->receipt = receipt_of(hub, arrival->queue, &arrival->event, own);
     }
-    if (!message || accept_event(hub, message, arrival->wall_ms)) {
+    bool is_lost = !message || accept_event(hub, message, arrival->wall_ms);
+    if (is_lost) {
         hub_forget_id(hub, &arrival->event, arrival->queue, arrival->pos);
         if (arrival->event.kind != EVENT_MESSAGE) {
             hub_lose_control(hub, &arrival->event);
         }
         lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
     }
+    if (is_lost && own && own->publish->receipt) {
+        atomic_store_explicit(&own->publish->receipt->is_short, true, memory_order_release);
+    }
+    if (message && message->receipt && !own) {
+        cluster_close_count(hub->cluster, message->receipt, is_lost);
+    }
     message_unref(message);
+}
+
+/* Its id came before. */
+static void drop_repeat(struct hub *hub, const struct arrival *arrival)
+{
+    if (hub->cluster && (arrival->event.header.flags & EVENT_WANTS_RECEIPT)) {
+        cluster_count_nothing(hub->cluster, arrival->queue, &arrival->event);
+    }
+    window_advance(hub->window, arrival->queue, arrival->pos);
 }
 
 /* False: it is to be passed over. */
@@ -210,12 +254,19 @@ static void on_event(struct hub *hub, const struct arrival *arrival)
         window_advance(hub->window, queue, arrival->pos);
         return;
     }
+    if (event_kind_is_of_nodes(arrival->event.kind)) {
+        if (hub->cluster) {
+            cluster_on_event(hub->cluster, queue, &arrival->event);
+        }
+        window_advance(hub->window, queue, arrival->pos);
+        return;
+    }
     struct publish_part *own = own_part(hub, queue, &arrival->event);
     enum publish_verdict verdict;
     if (judge(hub, arrival, own, &verdict)) {
         take_new(hub, arrival, own);
     } else {
-        window_advance(hub->window, queue, arrival->pos);
+        drop_repeat(hub, arrival);
     }
     if (own) {
         finish_return(hub, queue, own, verdict);
@@ -351,12 +402,20 @@ static enum session_gap_why why_of(enum bus_hole hole)
 static void on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus_pos to,
                     enum bus_hole why)
 {
+    struct hub *hub = owner;
+    if (hub->cluster) {
+        cluster_on_hole(hub->cluster, queue);
+    }
     jump(owner, queue, pos_before(to), why_of(why));
 }
 
 static void on_queue_state(void *owner, uint32_t queue, bool up)
 {
-    hub_set_queue_state(owner, queue, up);
+    struct hub *hub = owner;
+    hub_set_queue_state(hub, queue, up);
+    if (hub->cluster) {
+        cluster_on_queue_state(hub->cluster, queue, up);
+    }
 }
 
 static void on_state(void *owner, bool up, const char *reason)

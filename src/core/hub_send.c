@@ -36,6 +36,9 @@ static void fail_part(struct hub *hub, struct publish_part *part, int err)
     if (part->finished) {
         return;
     }
+    if (part->expected) {
+        cluster_on_failed(hub->cluster, part);
+    }
     if (publish->receipt && !part->returned) {
         receipt_close(publish->receipt);
     }
@@ -195,6 +198,9 @@ static void pack(struct hub *hub, struct hub_queue *queue)
             return;
         }
         push_sent(queue, hub_pop_waiting(hub, queue));
+        if (part->publish->receipt && hub->cluster) {
+            cluster_on_packed(hub->cluster, part);
+        }
         if (is_first) {
             queue->record_first = part;
         }

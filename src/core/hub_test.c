@@ -128,6 +128,20 @@ static void an_event_that_is_not_sound_does_not_hide_the_next(void **state)
     buf_fini(&record);
 }
 
+static void what_nodes_tell_each_other_does_not_enter_the_window(void **state)
+{
+    struct event event = event_test_make(1, "1");
+    event.kind = EVENT_BEACON;
+    event.header.flags = EVENT_IS_CONTROL;
+    hub_test_receive_event(1, event, "n:");
+    assert_int_equal(window_messages(hub_window(hub_test.hub)), 0);
+    assert_int_equal(hub_test.hub->heads.pos[1].hi, 1);
+    hub_test_assert_ring_empty(0);
+    hub_test_assert_ring_empty(1);
+    hub_test_receive_event(1, event, "n:"); /* its counter counts among the others */
+    assert_int_equal(hub_get_stats(hub_test.hub)->events_repeated, 1);
+}
+
 static void a_fence_comes_back_behind_what_came_before_it(void **state)
 {
     hub_test_tell(0, USER("a"), INTEREST_ADD);
@@ -468,6 +482,7 @@ int main(void)
         WITH_HUB(a_record_that_comes_twice_is_taken_once),
         WITH_HUB(counters_may_wrap),
         WITH_HUB(an_event_that_is_not_sound_does_not_hide_the_next),
+        WITH_HUB(what_nodes_tell_each_other_does_not_enter_the_window),
         WITH_HUB(a_fence_comes_back_behind_what_came_before_it),
         WITH_HUB(a_full_ring_makes_the_worker_read_the_window),
         WITH_HUB(a_fence_waits_until_the_worker_has_caught_up),

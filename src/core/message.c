@@ -10,34 +10,21 @@ static size_t links_offset(size_t header)
     return (header + 7) & ~(size_t)7;
 }
 
-static size_t target_count_of(struct str encoded)
+struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
+                               struct bus_pos pos)
 {
-    struct event_header header;
-    if (encoded.len < sizeof(header)) {
-        return 0;
-    }
-    memcpy(&header, encoded.ptr, sizeof(header));
-    return header.target_count <= EVENT_MAX_TARGETS ? header.target_count : 0;
-}
-
-struct message *message_create(struct str encoded, uint32_t queue, struct bus_pos pos)
-{
-    size_t target_count = target_count_of(encoded);
     size_t links_at = links_offset(sizeof(struct message));
-    size_t bytes_at = links_at + sizeof(uint64_t) * target_count;
+    size_t bytes_at = links_at + sizeof(uint64_t) * event->header.target_count;
     size_t size = bytes_at + encoded.len;
-    size_t skip;
-    struct message *message = target_count > 0 && size <= UINT32_MAX ? mem_alloc(size) : NULL;
+    struct message *message = size <= UINT32_MAX ? mem_alloc(size) : NULL;
     if (!message) {
         return NULL;
     }
     memset(message, 0, bytes_at);
     uint8_t *bytes = (uint8_t *)message + bytes_at;
     memcpy(bytes, encoded.ptr, encoded.len);
-    if (event_decode(&message->event, bytes, encoded.len, &skip) != (ssize_t)encoded.len) {
-        mem_free(message);
-        return NULL;
-    }
+    message->event = *event;
+    event_rebase(&message->event, encoded.ptr, bytes);
     message->links = (uint64_t *)((uint8_t *)message + links_at);
     message->queue = queue;
     message->pos = pos;

@@ -29,9 +29,9 @@ struct message {
     uint32_t size;      /* of this allocation */
 };
 
-/* Copies the encoded event, which must decode as a whole; NULL when it doesn't or memory is out.
- * One reference. */
-struct message *message_create(struct str encoded, uint32_t queue, struct bus_pos pos);
+/* Copies the encoded event, which event was decoded from. NULL when memory is out. One reference. */
+struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
+                               struct bus_pos pos);
 
 static inline struct message *message_ref(struct message *message)
 {

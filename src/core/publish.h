@@ -27,6 +27,7 @@ struct publish_part {
     struct publish_part *prev; /* the bus thread's */
     uint32_t queue;     /* its targets' home; in the end where it went: with pos the answer */
     uint32_t counter;   /* the bus thread's */
+    uint64_t expected;  /* the cluster's: 0, or the name of what it expects of other nodes */
     struct buf event;   /* encoded */
     struct bus_pos pos; /* once accepted */
     bool acknowledged;  /* the bus thread's */

@@ -9,9 +9,14 @@
 
 #include "base/mail.h"
 
+struct expectation;
+
+enum { RECEIPT_NODE_WORDS = 2 };
+
 struct receipt {
     struct mail mail;                         /* posted by deliver when open falls to 0 */
     void (*deliver)(struct receipt *receipt); /* any thread: hands mail to the publisher's thread */
+    void (*on_free)(struct receipt *receipt); /* any thread, with the last reference; may be NULL */
     void *owner;                              /* the publisher's: lives as long as the threads */
     void *request;                            /* the publisher's: touched on its own thread only */
     bool counts_writes; /* stays open until each session's frame is written or dropped */
@@ -21,10 +26,27 @@ struct receipt {
     atomic_uint matched;      /* sessions */
     atomic_uint written;      /* the kernel took all bytes */
     atomic_uint dropped;
+    uint64_t until_ms; /* monotonic: the publisher waits no longer; 0: not known */
+    /* Other nodes (core/cluster.h), written by the bus thread. */
+    atomic_uint nodes;        /* that were to report */
+    atomic_uint nodes_silent; /* of these: some part is not reported, yet or for good */
+    atomic_uint awaited;      /* of open: parts that some other node has not reported */
+    atomic_bool is_short;     /* some node or worker could not be counted */
+    uint64_t nodes_asked[RECEIPT_NODE_WORDS]; /* the bus thread's, like the next two */
+    uint64_t nodes_failed[RECEIPT_NODE_WORDS];
+    struct expectation *expectations;
 };
 
 /* One reference, open = parts. NULL when memory is out. */
 struct receipt *receipt_create(unsigned parts, void (*deliver)(struct receipt *), void *owner);
+
+/* The same in place, as the first member of an allocation of mem_alloc that is all zero; the last
+ * receipt_unref frees that. */
+void receipt_init(struct receipt *receipt, unsigned parts, void (*deliver)(struct receipt *),
+                  void *owner);
+
+/* Nothing is open, and every node has reported. */
+bool receipt_is_complete(struct receipt *receipt);
 
 static inline struct receipt *receipt_ref(struct receipt *receipt)
 {

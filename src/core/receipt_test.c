@@ -36,6 +36,20 @@ static void the_last_report_delivers(void **state)
     receipt_unref(receipt);
 }
 
+static void it_is_complete_when_nothing_is_open_and_no_node_is_silent(void **state)
+{
+    struct receipt *receipt = make(1);
+    assert_false(receipt_is_complete(receipt));
+    receipt_close(receipt);
+    assert_true(receipt_is_complete(receipt));
+    atomic_store(&receipt->nodes_silent, 1);
+    assert_false(receipt_is_complete(receipt));
+    atomic_store(&receipt->nodes_silent, 0);
+    atomic_store(&receipt->is_short, true);
+    assert_false(receipt_is_complete(receipt));
+    receipt_unref(receipt);
+}
+
 static void several_reports_may_come_at_once(void **state)
 {
     struct receipt *receipt = make(5);
@@ -98,6 +112,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_report_delivers),
+        cmocka_unit_test(it_is_complete_when_nothing_is_open_and_no_node_is_silent),
         cmocka_unit_test(several_reports_may_come_at_once),
         cmocka_unit_test(the_delivered_receipt_outlives_the_others_references),
         cmocka_unit_test(reports_of_several_threads_add_up),

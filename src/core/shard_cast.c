@@ -104,7 +104,8 @@ static bool was_served_as(const struct shard *shard, const struct cast *cast,
         uint32_t member = group ? member_find(shard, session, group) : 0;
         return member && member_at(shard, member)->stamp == cast->item.ordinal;
     }
-    case TARGET_TICKET: break;
+    case TARGET_TICKET:
+    case TARGET_NODE: break;
     }
     return false;
 }
@@ -274,7 +275,8 @@ static void begin_target(struct shard *shard, struct cast *cast, const struct ta
         cast->walking = TARGET_ALL;
         cast->cursor = 1;
         break;
-    case TARGET_TICKET: break;
+    case TARGET_TICKET:
+    case TARGET_NODE: break;
     }
 }
 
@@ -310,6 +312,7 @@ void cast_begin(struct shard *shard, struct cast *cast, struct lane_item item)
     case EVENT_PART: cast->matched = control_part(shard, item.message); return;
     case EVENT_MESSAGE:
     case EVENT_KICK: break;
+    default: return; /* the hub keeps what nodes tell each other */
     }
     if (message_is_expired(shard, item.message)) {
         shard_count(&shard->stats.expired, 1);
@@ -397,7 +400,8 @@ static uint64_t weigh_target(const struct shard *shard, const struct target *tar
         index = name_table_find(&shard->groups, key);
         return 1 + (index ? group_at(shard, index)->name.count : 0);
     case TARGET_SESSION:
-    case TARGET_TICKET: break;
+    case TARGET_TICKET:
+    case TARGET_NODE: break;
     }
     return 1;
 }

@@ -14,6 +14,8 @@ enum target_kind {
     TARGET_SESSION = 3,
     TARGET_TICKET = 4,
     TARGET_ALL = 5, /* every session of the app; its name is empty */
+    TARGET_NODE =
+        6, /* a gateway: its boot in 8 hex digits; empty: all. Of events among nodes alone */
 };
 
 struct target {

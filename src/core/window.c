@@ -13,6 +13,7 @@ struct lane {
     struct message **items;
     uint64_t cap; /* a power of two, or 0 */
     struct window_span span;
+    uint64_t oldest_us;   /* when its oldest message came; UINT64_MAX: it is empty */
     struct u64map newest; /* key → seq of its newest message */
 };
 
@@ -53,6 +54,7 @@ int window_create(struct window **out_window, uint32_t queues, uint64_t max_byte
                               .owner = owner};
     for (uint32_t i = 0; i < queues; i++) {
         pthread_mutex_init(&lanes[i].lock, NULL);
+        lanes[i].oldest_us = UINT64_MAX;
         u64map_init(&lanes[i].newest);
     }
     *out_window = window;
@@ -126,12 +128,19 @@ static void unlink_targets(struct lane *lane, const struct message *message)
     }
 }
 
+static void note_oldest(struct lane *lane)
+{
+    lane->oldest_us = lane_count(lane) > 0 ? (*place_of(lane, lane->span.tail_seq + 1))->received_us
+                                           : UINT64_MAX;
+}
+
 static struct message *pop_oldest(struct window *window, struct lane *lane)
 {
     struct message *oldest = *place_of(lane, lane->span.tail_seq + 1);
     unlink_targets(lane, oldest);
     lane->span.tail_seq++;
     lane->span.tail = oldest->pos;
+    note_oldest(lane);
     account(window, -(int64_t)cost_of(oldest), -1);
     return oldest;
 }
@@ -180,6 +189,9 @@ static int append_locked(struct window *window, struct lane *lane, struct messag
     lane->span.head_seq = message->seq;
     lane->span.head = message->pos;
     *place_of(lane, message->seq) = message_ref(message);
+    if (lane_count(lane) == 1) {
+        note_oldest(lane);
+    }
     account(window, (int64_t)cost_of(message), 1);
     return 0;
 }
@@ -217,26 +229,18 @@ void window_advance(struct window *window, uint32_t queue, struct bus_pos pos)
 /* The lane whose oldest message is the oldest of all; NULL when all are empty. */
 static struct lane *oldest_lane(const struct window *window)
 {
-    struct lane *found = NULL;
-    uint64_t oldest_us = UINT64_MAX;
-    for (uint32_t i = 0; i < window->queues; i++) {
+    struct lane *found = &window->lanes[0];
+    for (uint32_t i = 1; i < window->queues; i++) {
         struct lane *lane = &window->lanes[i];
-        if (lane_count(lane) > 0) {
-            uint64_t received_us = (*place_of(lane, lane->span.tail_seq + 1))->received_us;
-            if (received_us < oldest_us) {
-                oldest_us = received_us;
-                found = lane;
-            }
-        }
+        found = lane->oldest_us < found->oldest_us ? lane : found;
     }
-    return found;
+    return found->oldest_us < UINT64_MAX ? found : NULL;
 }
 
 static bool is_over(const struct window *window, const struct lane *lane, uint64_t now_us)
 {
-    const struct message *oldest = *place_of(lane, lane->span.tail_seq + 1);
     return window_bytes(window) > window->max_bytes ||
-           (window->max_age_us && oldest->received_us + window->max_age_us < now_us);
+           (window->max_age_us && lane->oldest_us + window->max_age_us < now_us);
 }
 
 /* Only who is inside the hub's gate changes lanes, so looking without the lock is safe here. */

@@ -46,7 +46,9 @@ static struct message *make(uint32_t queue, uint64_t hi, const char *const *targ
     struct buf wire = {0};
     struct event event = event_test_make((uint32_t)hi, "1");
     event_test_encode(&wire, &event, targets, count);
-    struct message *message = message_create(buf_str(&wire), queue, (struct bus_pos){hi, 0});
+    struct event decoded = event_test_decode(&wire);
+    struct message *message = message_create(buf_str(&wire), &decoded, queue,
+                                             (struct bus_pos){hi, 0});
     buf_fini(&wire);
     return message;
 }

@@ -39,6 +39,7 @@ enum rocketmq_code {
     ROCKETMQ_GET_MIN_OFFSET = 31,
     ROCKETMQ_HEART_BEAT = 34,
     ROCKETMQ_UNREGISTER_CLIENT = 35,
+    ROCKETMQ_CREATE_GROUP = 200,
     ROCKETMQ_SEND_MESSAGE_V2 = 310,
     /* requests to a name server */
     ROCKETMQ_GET_ROUTE = 105,
@@ -58,6 +59,7 @@ enum rocketmq_code {
     ROCKETMQ_PULL_NOT_FOUND = 19,
     ROCKETMQ_PULL_RETRY = 20,
     ROCKETMQ_PULL_OFFSET_MOVED = 21,
+    ROCKETMQ_GROUP_NOT_EXIST = 26,
 };
 
 struct rocketmq_frame {

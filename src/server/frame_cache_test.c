@@ -49,7 +49,9 @@ static struct message *make(const struct spec *spec)
                           .type = spec->type.ptr ? spec->type : STR(""),
                           .data = spec->data};
     assert_int_equal(event_encode(&encoded, &event, &target, &key, 1, NULL, 0), 0);
-    struct message *message = message_create(buf_str(&encoded), 2, (struct bus_pos){0});
+    size_t skip;
+    assert_true(event_decode(&event, encoded.data, encoded.len, &skip) > 0);
+    struct message *message = message_create(buf_str(&encoded), &event, 2, (struct bus_pos){0});
     assert_non_null(message);
     buf_fini(&encoded);
     return message;

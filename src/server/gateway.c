@@ -1,4 +1,4 @@
-#include "server/gateway.h"
+#include "server/gateway_private.h"
 
 #include <openssl/rand.h>
 #include <pthread.h>
@@ -193,6 +193,7 @@ static int create_hub_thread(struct gateway *gateway)
     err = err ? err : create_hub(gateway);
     err = err ? err : loop_add_turn_end(gateway->hub_loop, end_hub_turn, gateway);
     err = err ? err : create_bus(gateway);
+    err = err ? err : gateway_join_cluster(gateway);
     if (!err) {
         hub_gate_init(&gateway->gate, gateway->hub, &gateway->hub_mailbox,
                       gateway->options.engine->any_thread);
@@ -378,6 +379,7 @@ void gateway_destroy(struct gateway *gateway)
         }
     }
     hub_destroy(gateway->hub);
+    gateway->cluster = NULL; /* was the hub's */
     end_workers(gateway);
     loop_destroy(gateway->hub_loop);
     admission_fini(&gateway->admission);

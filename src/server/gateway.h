@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/siphash.h"
+#include "core/cluster.h"
 #include "core/hub.h"
 #include "core/settings.h"
 #include "net/addr.h"
@@ -19,6 +20,7 @@
 #include "server/tenants.h"
 
 struct bus_engine;
+struct gateway;
 struct http_exchange;
 struct worker;
 
@@ -29,6 +31,9 @@ struct gateway_hooks {
     void (*on_api_request)(struct worker *worker, struct http_exchange *exchange);
     /* A request on the client listener that is no connect. */
     void (*on_client_request)(struct worker *worker, struct http_exchange *exchange);
+    /* The bus thread: another node asks something; for cluster_answer, or cluster_ask_destroy once
+     * gateway->cluster is NULL. NULL: nobody answers. */
+    void (*on_node_ask)(struct gateway *gateway, struct cluster_ask *ask);
     /* The thread ends: what it kept for itself is freed. */
     void (*on_worker_end)(void);
 };
@@ -50,6 +55,7 @@ struct gateway {
     uint32_t worker_count;
     uint32_t workers_made; /* so far, while it is being made */
     struct hub *hub;
+    struct cluster *cluster; /* the hub's; NULL once that is gone */
     struct bus *bus; /* the hub's; for its engine and stats */
     struct loop *hub_loop;
     struct mailbox hub_mailbox;
@@ -70,6 +76,7 @@ struct gateway {
     void (*on_reloaded)(void *owner);
     void *reload_owner;
     struct mail reloaded;
+    struct mail leave;
 };
 
 /* Makes everything but starts no thread. On failure *out_problem (a literal or static text) says
@@ -101,6 +108,10 @@ void gateway_drain_callers(struct gateway *gateway);
 
 /* Some HTTP connection is left after gateway_drain_callers. */
 bool gateway_has_callers(const struct gateway *gateway);
+
+/* Main thread, once, at the end: tells the other nodes. gateway_has_left: that is done. */
+void gateway_leave(struct gateway *gateway);
+bool gateway_has_left(const struct gateway *gateway);
 
 /* 200 from /readyz: NULL, or why not, written to text. Any thread. */
 enum { GATEWAY_WHY_BYTES = BUS_HEALTH_TEXT + 32 };

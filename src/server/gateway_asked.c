@@ -1,6 +1,4 @@
 /* What the main thread asks of a running gateway. */
-#include <stdio.h>
-
 #include "base/err.h"
 #include "server/gateway.h"
 #include "server/worker.h"
@@ -83,18 +81,4 @@ bool gateway_has_callers(const struct gateway *gateway)
         }
     }
     return false;
-}
-
-const char *gateway_not_ready(struct gateway *gateway, char text[GATEWAY_WHY_BYTES])
-{
-    char reason[BUS_HEALTH_TEXT];
-    if (atomic_load_explicit(&gateway->draining, memory_order_acquire)) {
-        snprintf(text, GATEWAY_WHY_BYTES, "draining");
-        return text;
-    }
-    if (bus_health_is_up(&gateway->bus_health, reason)) {
-        return NULL;
-    }
-    snprintf(text, GATEWAY_WHY_BYTES, "the bus is not up: %s", reason);
-    return text;
 }

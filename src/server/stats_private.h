@@ -16,4 +16,7 @@ struct metric *stats_labelled(struct metric *(*make)(const char *, const char *,
 /* stats_bus.c */
 void stats_set_bus_readers(struct gateway *gateway, bool attach);
 
+/* stats_cluster.c */
+void stats_set_cluster_readers(struct gateway *gateway, bool attach);
+
 #endif

@@ -49,12 +49,15 @@ struct connection {
     int fds[ENDS]; /* the server's is -1 while silent */
     bool is_connected;
     bool is_over;
+    bool is_spared;
+    bool is_babble; /* has no server, ever */
     struct lane lanes[ENDS];
 };
 
 /* What the test asks for; the thread looks at it between polls, under the lock. */
 struct orders {
-    bool stops, refuses, is_silent, resets;
+    bool stops, refuses, is_silent, babbles;
+    bool resets, spares, heals; /* once */
     bool drops[ENDS];
     uint32_t delay_ms;
 };
@@ -149,6 +152,26 @@ static void connection_add(struct fault_proxy *proxy, int fd)
     proxy->connection_count++;
 }
 
+/* A web server's answer, the longest length there is, none, an error in Redis's words without an
+ * end. */
+static void babble(struct connection *connection, uint64_t which)
+{
+    static const struct {
+        const char *start;
+        size_t len;
+        char rest;
+    } kinds[] = {{"HTTP/1.1 400 Bad Request\r\n\r\n", 28, 'a'},
+                 {"\xff\xff\xff\xff", 4, '\xff'},
+                 {"\0\0\0\0", 4, '\0'},
+                 {"-ERR what do you want", 21, 'a'}};
+    char junk[4096];
+    size_t kind = which % (sizeof(kinds) / sizeof(kinds[0]));
+    memset(junk, kinds[kind].rest, sizeof(junk));
+    memcpy(junk, kinds[kind].start, kinds[kind].len);
+    connection->is_babble = true;
+    connection->is_over = send(connection->fds[CLIENT], junk, sizeof(junk), MSG_NOSIGNAL) < 0;
+}
+
 static void accept_all(struct fault_proxy *proxy)
 {
     while (proxy->listening_fd >= 0 && proxy->connection_count < MAX_CONNECTIONS) {
@@ -159,8 +182,11 @@ static void accept_all(struct fault_proxy *proxy)
         prepare(fd);
         connection_add(proxy, fd);
         pthread_mutex_lock(&proxy->lock);
-        proxy->accepted++;
+        uint64_t which = proxy->accepted++;
         pthread_mutex_unlock(&proxy->lock);
+        if (proxy->orders.babbles) {
+            babble(proxy->connections, which);
+        }
     }
 }
 
@@ -230,8 +256,8 @@ static bool give_chunk(struct connection *connection, int from, struct chunk *ch
 static bool may_give(const struct fault_proxy *proxy, const struct connection *connection, int from)
 {
     const struct chunk *first = connection->lanes[from].first;
-    return first && connection->is_connected && !proxy->orders.drops[from] &&
-           first->due_ms <= clock_monotonic_ms();
+    bool drops = proxy->orders.drops[from] && !connection->is_spared;
+    return first && connection->is_connected && !drops && first->due_ms <= clock_monotonic_ms();
 }
 
 static void give(struct fault_proxy *proxy, struct connection *connection, int from)
@@ -316,7 +342,8 @@ static void sweep(struct fault_proxy *proxy)
     struct connection **link = &proxy->connections;
     while (*link) {
         struct connection *connection = *link;
-        if (!connection->is_over && connection->fds[SERVER] < 0 && !proxy->orders.is_silent) {
+        bool is_lone = connection->fds[SERVER] < 0 && !connection->is_babble;
+        if (!connection->is_over && is_lone && !proxy->orders.is_silent) {
             connect_to_server(proxy, connection);
         }
         if (connection->is_over) {
@@ -340,7 +367,9 @@ static int obey(struct fault_proxy *proxy)
         err = begin_listening(proxy);
     }
     for (struct connection *each = proxy->connections; each; each = each->next) {
-        each->is_over |= proxy->orders.resets;
+        each->is_spared = (each->is_spared || proxy->orders.spares) && !proxy->orders.heals;
+        each->is_over |= proxy->orders.resets && !each->is_spared;
+        each->is_over |= proxy->orders.heals && each->is_babble;
     }
     sweep(proxy);
     return err;
@@ -354,7 +383,7 @@ static void take_orders(struct fault_proxy *proxy)
     pthread_mutex_unlock(&proxy->lock);
     int err = obey(proxy);
     pthread_mutex_lock(&proxy->lock);
-    proxy->asked_orders.resets = false;
+    proxy->asked_orders.resets = proxy->asked_orders.spares = proxy->asked_orders.heals = false;
     proxy->done = asked;
     proxy->heal_err = err;
     pthread_cond_broadcast(&proxy->obeyed);
@@ -494,10 +523,24 @@ void fault_proxy_drop(struct fault_proxy *proxy, bool to_server, bool to_client)
     ask(proxy, &orders);
 }
 
+void fault_proxy_babble(struct fault_proxy *proxy)
+{
+    struct orders orders = orders_now(proxy);
+    orders.babbles = true;
+    ask(proxy, &orders);
+}
+
 void fault_proxy_reset(struct fault_proxy *proxy)
 {
     struct orders orders = orders_now(proxy);
     orders.resets = true;
+    ask(proxy, &orders);
+}
+
+void fault_proxy_spare(struct fault_proxy *proxy)
+{
+    struct orders orders = orders_now(proxy);
+    orders.spares = true;
     ask(proxy, &orders);
 }
 
@@ -510,5 +553,5 @@ void fault_proxy_delay(struct fault_proxy *proxy, uint32_t delay_ms)
 
 int fault_proxy_heal(struct fault_proxy *proxy)
 {
-    return ask(proxy, &(struct orders){.delay_ms = 0});
+    return ask(proxy, &(struct orders){.heals = true});
 }

@@ -29,8 +29,16 @@ void fault_proxy_silence(struct fault_proxy *proxy);
 /* Nothing is carried in the directions that are true, on all connections; the other is open. */
 void fault_proxy_drop(struct fault_proxy *proxy, bool to_server, bool to_client);
 
+/* New connections get bytes that no server says, a different kind each, and no server behind them;
+ * those that stand are left alone. */
+void fault_proxy_babble(struct fault_proxy *proxy);
+
 /* All connections end with an RST, now. */
 void fault_proxy_reset(struct fault_proxy *proxy);
+
+/* The connections of this moment stay out of every fault until it heals: who is connected stays so,
+ * while those who come later are cut off. */
+void fault_proxy_spare(struct fault_proxy *proxy);
 
 /* What comes from now on arrives so much later, in order, both ways. */
 void fault_proxy_delay(struct fault_proxy *proxy, uint32_t delay_ms);

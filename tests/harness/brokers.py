@@ -132,7 +132,7 @@ class Brokers:
             env=os.environ | {"BROKER_DIR": str(self.folder)},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=150,
             check=False,
         )
         assert done.returncode == 0, f"broker {verb} {self.engine} {arguments}:\n{done.stderr}{done.stdout}"

@@ -60,10 +60,19 @@ class Bench:
         }
 
     def run_gateway(self, scenario: Scenario) -> dict:
-        with servers.gateway(self.binary, self.folder) as server:
+        with self.serve(scenario) as server:
             return server.load(self.build, scenario.load_args + scenario.gateway_args)
 
+    def serve(self, scenario: Scenario):
+        if scenario.bus:
+            return servers.cluster(self.binary, self.folder, scenario.bus, scenario.measures_others)
+        return servers.gateway(self.binary, self.folder)
+
     def run_floor(self, scenario: Scenario) -> dict:
+        """What a scenario is compared with: a bare loop, or for a cluster one node without a broker."""
+        if scenario.floor == "memory":
+            with servers.gateway(self.binary, self.folder) as server:
+                return server.load(self.build, scenario.load_args)
         with servers.floor(self.build, self.folder, scenario.floor) as server:
             return server.load(self.build, scenario.load_args)
 
@@ -77,7 +86,10 @@ class Bench:
                 gateway.append(self.run_gateway(scenario))
                 faults += [f"gateway: {fault}" for fault in faults_of(gateway[-1])]
         rows = [judge(row, gateway, floor) for row in scenario.rows]
-        return {"scenario": scenario.name, **self.named, "rows": rows, "faults": faults}
+        named = dict(self.named)
+        if scenario.bus:
+            named["bus"] = servers.broker_version(servers.BUSES[scenario.bus][0])
+        return {"scenario": scenario.name, **named, "rows": rows, "faults": faults}
 
 
 def judge(row: Row, gateway: list[dict], floor: list[dict]) -> dict:

@@ -80,3 +80,16 @@ void bench_set_nodelay(int fd)
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
+
+void bench_ports_add(struct bench_ports *ports, const char *text)
+{
+    if (ports->count == BENCH_NODES_MAX) {
+        bench_die("more than %d nodes", BENCH_NODES_MAX);
+    }
+    ports->numbers[ports->count++] = (uint16_t)strtoul(text, NULL, 10);
+}
+
+uint16_t bench_ports_turn(const struct bench_ports *ports, uint32_t index)
+{
+    return ports->numbers[index % ports->count];
+}

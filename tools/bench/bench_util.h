@@ -28,4 +28,16 @@ void bench_raise_descriptors(void);
 /* TCP_NODELAY; a failure is no reason to stop. */
 void bench_set_nodelay(int fd);
 
+/* Ports on 127.0.0.1, of as many nodes. */
+enum { BENCH_NODES_MAX = 8 };
+
+struct bench_ports {
+    uint16_t numbers[BENCH_NODES_MAX];
+    unsigned count;
+};
+
+/* Dies when there is no room. */
+void bench_ports_add(struct bench_ports *ports, const char *text);
+uint16_t bench_ports_turn(const struct bench_ports *ports, uint32_t index);
+
 #endif

@@ -80,12 +80,12 @@ static void open_sessions(struct load *load)
     struct procstat settled;
     receiver_open(&load->receiver, 0, options->warm, options->window, OPEN_TIMEOUT_MS);
     receiver_rest(&load->receiver, options->settle_ms);
-    procstat_take_memory(&before, options->pid);
+    procstat_take_memory(&before, &options->server);
     receiver_open(&load->receiver, options->warm, options->session_count, options->window,
                   OPEN_TIMEOUT_MS);
-    procstat_take(&opened, options->pid);
+    procstat_take(&opened, &options->server);
     receiver_rest(&load->receiver, options->settle_ms);
-    procstat_take_memory(&settled, options->pid);
+    procstat_take_memory(&settled, &options->server);
     print_open(load, &before, &opened, &settled);
 }
 
@@ -140,7 +140,7 @@ static void run_publish(struct load *load, const struct phase *phase, unsigned p
     struct receiver *receiver = &load->receiver;
     const struct publisher_config config = {.phase = *phase,
                                             .phase_no = phase_no,
-                                            .port = load->options.api_port,
+                                            .ports = load->options.api_ports,
                                             .users = load->options.sessions.users,
                                             .sessions = receiver->count,
                                             .group = load->options.sessions.group,
@@ -150,7 +150,7 @@ static void run_publish(struct load *load, const struct phase *phase, unsigned p
     struct procstat before;
     struct procstat after;
     receiver_begin_phase(receiver, phase_no, phase->to == PHASE_TO_USER && phase->fan == 1);
-    procstat_take(&before, load->options.pid);
+    procstat_take(&before, &load->options.server);
     struct publisher *publisher = publisher_start(&config);
     while (!publisher_is_done(publisher)) {
         receiver_poll(receiver, 5);
@@ -159,7 +159,7 @@ static void run_publish(struct load *load, const struct phase *phase, unsigned p
     while (!deliveries_are_over(receiver, result.expected)) {
         receiver_poll(receiver, 5);
     }
-    procstat_take(&after, load->options.pid);
+    procstat_take(&after, &load->options.server);
     receiver_rest(receiver, SURPLUS_WAIT_MS);
     print_publish(load, &result, &before, &after);
 }
@@ -172,9 +172,9 @@ static void run_storm(struct load *load)
     struct procstat after;
     receiver_close_all(receiver, false);
     receiver_rest(receiver, load->options.settle_ms);
-    procstat_take(&before, load->options.pid);
+    procstat_take(&before, &load->options.server);
     receiver_open(receiver, 0, receiver->count, 0, OPEN_TIMEOUT_MS);
-    procstat_take(&after, load->options.pid);
+    procstat_take(&after, &load->options.server);
     printf(",\"back\":%u,\"secs\":%.4f,\"cpu_us_per_session\":%.3f", receiver->ready,
            (double)(after.wall_ns - before.wall_ns) / 1e9,
            per(us(after.cpu_ns - before.cpu_ns), receiver->count));

@@ -9,8 +9,8 @@
 
 static const char usage[] =
     "load: opens WebSocket sessions, publishes over HTTP, and prints one JSON line\n"
-    "  --port N         client listener on 127.0.0.1\n"
-    "  --api-port N     push API on 127.0.0.1\n"
+    "  --port N         client listener on 127.0.0.1; of several nodes: once for each\n"
+    "  --api-port N     push API on 127.0.0.1; likewise\n"
     "  --key-file F     API key, one line\n"
     "  --app NAME       for ?app= (demo)\n"
     "  --sessions N     how many (100)\n"
@@ -22,7 +22,7 @@ static const char usage[] =
     "  --warm N         sessions to open before the others are measured (0)\n"
     "  --window N       handshakes at a time, 0: all at once (256)\n"
     "  --settle MS      rest after opening, before memory is taken (300)\n"
-    "  --pid N          server process to account\n"
+    "  --pid N          server process to account; likewise\n"
     "  --phase SPEC     repeatable; see phase.h. name= to=user|group|all conns= depth= batch= fan=\n"
     "                   size= window= rate= secs= count= raw offline text storm\n";
 
@@ -68,12 +68,21 @@ static void add_phase(struct load_options *options, const char *text)
     phase_parse(&options->phases[options->phase_count++], text);
 }
 
+static void add_pid(struct load_options *options, pid_t pid)
+{
+    struct procstat_server *server = &options->server;
+    if (server->count == PROCSTAT_MAX) {
+        bench_die("more than %d processes", PROCSTAT_MAX);
+    }
+    server->pids[server->count++] = pid;
+}
+
 static void take_option(struct load_options *options, int option, const char *value)
 {
     unsigned number = value ? (unsigned)strtoul(value, NULL, 10) : 0;
     switch (option) {
-    case 'p': options->sessions.port = (uint16_t)number; break;
-    case 'a': options->api_port = (uint16_t)number; break;
+    case 'p': bench_ports_add(&options->sessions.ports, value); break;
+    case 'a': bench_ports_add(&options->api_ports, value); break;
     case 'k': read_key(options, value); break;
     case 'A': options->sessions.app = value; break;
     case 'n': options->session_count = number; break;
@@ -85,7 +94,7 @@ static void take_option(struct load_options *options, int option, const char *va
     case 'w': options->warm = number; break;
     case 'W': options->window = number; break;
     case 'S': options->settle_ms = number; break;
-    case 'P': options->pid = (pid_t)number; break;
+    case 'P': add_pid(options, (pid_t)number); break;
     case 'f': add_phase(options, value); break;
     case 'h': fputs(usage, stdout); exit(0);
     default: exit(2);
@@ -98,15 +107,15 @@ static void check(struct load_options *options)
     if (!sessions->users) {
         sessions->users = options->session_count;
     }
-    if (!sessions->port || !sessions->sources || !options->session_count ||
+    if (!sessions->ports.count || !sessions->sources || !options->session_count ||
         options->warm > options->session_count) {
         bench_die("--port, --sessions and --sources are needed, --warm is at most --sessions");
     }
     if (options->session_count % sessions->users) {
         bench_die("every user needs as many sessions as the others");
     }
-    if (options->phase_count && !options->api_port) {
-        options->api_port = sessions->port;
+    if (options->phase_count && !options->api_ports.count) {
+        options->api_ports = sessions->ports;
     }
 }
 

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "phase.h"
+#include "procstat.h"
 #include "ws_client.h"
 
 enum { LOAD_PHASES_MAX = 32 };
@@ -16,9 +17,9 @@ struct load_options {
     uint32_t warm;   /* sessions opened before the price of the others is taken */
     uint32_t window; /* handshakes at a time; 0: all at once */
     uint64_t settle_ms;
-    uint16_t api_port;
-    char headers[512]; /* of every push */
-    pid_t pid;         /* the server whose CPU and memory are taken; 0: none */
+    struct bench_ports api_ports;
+    char headers[512];             /* of every push */
+    struct procstat_server server; /* whose CPU and memory are taken */
     struct phase phases[LOAD_PHASES_MAX];
     unsigned phase_count;
 };

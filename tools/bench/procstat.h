@@ -18,8 +18,16 @@ struct procstat {
     uint64_t tcp_mem; /* likewise, socket buffers */
 };
 
-/* pid 0: no server, its figures stay 0. Dies when the process is gone. */
-void procstat_take(struct procstat *out, pid_t pid);
-void procstat_take_memory(struct procstat *out, pid_t pid);
+enum { PROCSTAT_MAX = 8 };
+
+/* The processes of a server. Of several, all figures are sums. */
+struct procstat_server {
+    pid_t pids[PROCSTAT_MAX];
+    unsigned count; /* 0: no server, its figures stay 0 */
+};
+
+/* Dies when a process is gone. */
+void procstat_take(struct procstat *out, const struct procstat_server *server);
+void procstat_take_memory(struct procstat *out, const struct procstat_server *server);
 
 #endif

@@ -219,7 +219,8 @@ static void open_connections(struct publisher *publisher)
     publisher->with_room = bench_zalloc(count, sizeof(*publisher->with_room));
     publisher->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < count; i++) {
-        http_conn_open(&publisher->conns[i], config->port, config->phase.depth);
+        http_conn_open(&publisher->conns[i], bench_ports_turn(&config->ports, i),
+                       config->phase.depth);
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
         epoll_ctl(publisher->epoll_fd, EPOLL_CTL_ADD, publisher->conns[i].fd, &event);
         publisher->with_room[publisher->with_room_count++] = i;

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "bench_util.h"
 #include "histogram.h"
 #include "phase.h"
 #include "receiver.h"
@@ -14,9 +15,9 @@
 struct publisher_config {
     struct phase phase;
     unsigned phase_no;
-    uint16_t port;
-    uint32_t users;    /* u0 to u(users-1) */
-    uint32_t sessions; /* of all users together */
+    struct bench_ports ports; /* connection i goes to the one of its turn */
+    uint32_t users;           /* u0 to u(users-1) */
+    uint32_t sessions;        /* of all users together */
     const char *group;
     const char *headers; /* see request_maker */
     struct progress *progress;

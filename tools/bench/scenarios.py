@@ -64,6 +64,8 @@ class Scenario:
     load_args: list[str]
     rows: list[Row]
     gateway_args: list[str] = field(default_factory=list)  # for the gateway alone
+    bus: str = ""  # of the gateway: a name in servers.BUSES, with three nodes; else it has the bus memory
+    measures_others: bool = False  # pushes go to the first node, CPU is that of the others
 
 
 GROUP = ["--json", "--group", "room:bench"]
@@ -255,7 +257,66 @@ def storm(scale: Scale) -> Scenario:
     )
 
 
+# To reach, by bus: pushes/s; p50 and p99 at 2,000/s and p99 at 200/s, in µs; None: no promise.
+BUS_TARGETS = {
+    "rocketmq": (30_000, 2_000, 10_000, None),
+    "redis": (40_000, None, 3_000, None),
+    "redis_pubsub": (40_000, None, 3_000, None),
+    "zookeeper": (5_000, None, None, 30_000),
+}
+
+
+def bus_rows(bus: str) -> list[Row]:
+    most, p50, p99, p99_slow = BUS_TARGETS[bus]
+    limits = {(200, "p99"): p99_slow, (2000, "p50"): p50, (2000, "p99"): p99}
+    rows = [
+        Row(f"{bus}: pushes, closed loop", "/s", phase("most", "messages_per_s"), at_least=most),
+        Row(f"{bus}: CPU a push, three nodes", "µs", phase("most", "cpu_us_per_message")),
+    ]
+    return rows + [
+        Row(
+            f"{bus}: push to delivery at {rate:,}/s, {quantile}",
+            "µs",
+            phase(f"r{rate}", "latency_us", quantile),
+            at_most=limits.get((rate, quantile)),
+        )
+        for rate in (200, 2000)
+        for quantile in ("p50", "p99")
+    ]
+
+
+def bus(scale: Scale, name: str) -> Scenario:
+    """Three nodes and a real broker: 1,000 users with a session on two nodes each, pushes to all in turn."""
+    users = scale.sessions(2_000) // 2
+    args = ["--sessions", str(2 * users), "--users", str(users), *settle(scale)]
+    args += phases(
+        f"name=warm,conns=12,depth=4,secs={scale.secs}",
+        f"name=r200,conns=6,rate=200,secs={scale.secs * 2}",
+        f"name=r2000,conns=12,rate=2000,secs={scale.secs * 2}",
+        f"name=most,conns=48,depth=32,secs={scale.secs * 2}",
+    )
+    return Scenario(f"bus_{name}", "memory", args, bus_rows(name), bus=name)
+
+
+def bus_foreign(scale: Scale, name: str) -> Scenario:
+    """What an event costs a node that has no session for it: batches to users who are away, on one node."""
+    args = ["--sessions", "2", *settle(scale)]
+    args += phases(
+        "name=warm,conns=2,batch=1000,offline,count=4",
+        f"name=away,conns=2,batch=1000,offline,secs={scale.secs * 2}",
+    )
+    cpu = phase("away", "cpu_us_per_message")
+    row = Row(f"{name}: CPU of a foreign event, a node", "µs", lambda figures: cpu(figures) / 2, at_most=0.3)
+    rate = Row(f"{name}: events by batch", "/s", phase("away", "messages_per_s"))
+    return Scenario(f"foreign_{name}", "memory", args, [row, rate], bus=name, measures_others=True)
+
+
 def all_scenarios(scale: Scale) -> list[Scenario]:
+    buses = [bus(scale, name) for name in BUS_TARGETS]
+    return [*one_node(scale), *buses, bus_foreign(scale, "redis"), bus_foreign(scale, "rocketmq")]
+
+
+def one_node(scale: Scale) -> list[Scenario]:
     return [
         idle(scale),
         connect(scale),

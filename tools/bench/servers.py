@@ -3,11 +3,13 @@
 import contextlib
 import hashlib
 import json
+import os
 import random
 import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = """\
 listen: {{client: "127.0.0.1:{client}", api: "127.0.0.1:{api}", admin: "127.0.0.1:{admin}"}}
-bus: {{engine: memory, queues: 8}}
+bus: {bus}
+cluster: {{node: "{node}", secrets: [{{id: bench, secret: "{secret}"}}]}}
 drain: {{window: 1s}}
 apps:
   - name: demo
@@ -33,21 +36,41 @@ class BenchError(Exception):
     """Something that leaves no figures: a program that does not start or dies."""
 
 
+NODES = 3  # of a gateway on a bus that several can share
+
+# The bus as the configuration says it; {main}, {names} and {server} are addresses that tools/broker gives.
+BUSES = {
+    "memory": ("", "{{engine: memory, queues: 8}}"),
+    "redis": ("redis", '{{engine: redis, url: "redis://{MAIN}/0", queues: 8}}'),
+    "redis_pubsub": ("redis", '{{engine: redis, url: "redis://{MAIN}/0", mode: pubsub}}'),
+    "zookeeper": ("zookeeper", '{{engine: zookeeper, servers: ["{SERVER}"], queues: 8}}'),
+    "rocketmq": (
+        "rocketmq",
+        '{{engine: rocketmq, name_servers: ["{NAMES}"], brokers: [broker-a], queues: 8}}',
+    ),
+}
+
+# What is measured must not be short of memory, nor run on the compiler that only starts quickly.
+BROKER_OPTIONS = {"rocketmq": ["--heap=512m"], "zookeeper": ["--heap=512m"], "redis": []}
+
+
 @dataclass
 class Server:
-    """A running server; load_args tell the load generator how to reach it."""
+    """A running server, of one process or several; load_args tell the load generator how to reach it."""
 
-    process: subprocess.Popen
+    processes: list[subprocess.Popen]
     load_args: list[str]
 
     def load(self, build: Path, args: list[str]) -> dict:
         """Runs the load generator against this server and returns its figures."""
-        command = [build / "bench/load", "--pid", str(self.process.pid), *self.load_args, *args]
+        pids = [word for process in self.processes for word in ("--pid", str(process.pid))]
+        command = [build / "bench/load", *pids, *self.load_args, *args]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BenchError(f"load {' '.join(args)}: {done.stderr.strip()}")
-        if self.process.poll() is not None:
-            raise BenchError(f"the server ended with {self.process.returncode} under load")
+        for process in self.processes:
+            if process.poll() is not None:
+                raise BenchError(f"the server ended with {process.returncode} under load")
         return json.loads(done.stdout)
 
 
@@ -96,24 +119,89 @@ def stop(process: subprocess.Popen) -> None:
         process.wait()
 
 
-@contextlib.contextmanager
-def gateway(binary: Path, folder: Path, under: tuple[str, ...] = ()):
-    """The gateway with default settings, one app and one key; under is a command to run it beneath."""
-    ports = {name: free_port() for name in ("client", "api", "admin")}
+@dataclass
+class Keys:
+    """What all nodes and the load generator share."""
+
+    file: Path
+    hash: str
+    cluster: str
+
+
+def make_keys(folder: Path) -> Keys:
     key = secrets.token_urlsafe(24)
-    config, key_file, log = folder / "bench.yaml", folder / "key", folder / "gateway.log"
-    config.write_text(CONFIG.format(**ports, key_hash=hashlib.sha256(key.encode()).hexdigest()))
-    key_file.touch(mode=0o600)
-    key_file.write_text(key + "\n")
+    file = folder / "key"
+    file.touch(mode=0o600)
+    file.write_text(key + "\n")
+    return Keys(file, hashlib.sha256(key.encode()).hexdigest(), secrets.token_hex(32))
+
+
+@contextlib.contextmanager
+def node(binary: Path, folder: Path, keys: Keys, name: str, bus: str, under: tuple[str, ...] = ()):
+    """A gateway with default settings, one app and one key; under is a command to run it beneath."""
+    ports = {role: free_port() for role in ("client", "api", "admin")}
+    config, log = folder / f"{name}.yaml", folder / f"{name}.log"
+    config.touch(mode=0o600)
+    config.write_text(CONFIG.format(**ports, node=name, bus=bus, secret=keys.cluster, key_hash=keys.hash))
     with log.open("w") as sink:
         process = subprocess.Popen([*under, binary, "serve", "--config", config], stdout=sink, stderr=sink)
     try:
         ready = f"http://127.0.0.1:{ports['admin']}/readyz"
         wait_until(lambda: answers_200(ready), process, "the gateway", log)
-        reach = ["--port", str(ports["client"]), "--api-port", str(ports["api"]), "--key-file", str(key_file)]
-        yield Server(process, reach)
+        yield Server([process], ["--port", str(ports["client"]), "--api-port", str(ports["api"])])
     finally:
         stop(process)
+
+
+@contextlib.contextmanager
+def gateway(binary: Path, folder: Path, under: tuple[str, ...] = ()):
+    """One node, with the bus memory."""
+    keys = make_keys(folder)
+    with node(binary, folder, keys, "gateway", BUSES["memory"][1].format(), under) as server:
+        server.load_args += ["--key-file", str(keys.file)]
+        yield server
+
+
+def run_broker(folder: Path, *words: str) -> str:
+    """tools/broker, whose data live in folder."""
+    command = [ROOT / "tools/broker", *words]
+    environment = os.environ | {"BROKER_DIR": str(folder / "broker")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"broker {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def broker(folder: Path, engine: str):
+    """A real server of the bus; yields its addresses."""
+    try:
+        run_broker(folder, "start", engine, *BROKER_OPTIONS[engine])
+        found = json.loads(run_broker(folder, "env", "--json", engine))
+        yield {key.removeprefix(f"{engine.upper()}_"): value for key, value in found.items()}
+    finally:
+        run_broker(folder, "clean", engine)
+
+
+@contextlib.contextmanager
+def cluster(binary: Path, folder: Path, bus: str, measures_others: bool = False):
+    """Three nodes on a real broker. measures_others: pushes go to the first, CPU is that of the others."""
+    engine, words = BUSES[bus]
+    keys = make_keys(folder)
+    with contextlib.ExitStack() as ends:
+        addresses = ends.enter_context(broker(folder, engine))
+        nodes = [
+            ends.enter_context(node(binary, folder, keys, f"n{i}", words.format(**addresses)))
+            for i in range(NODES)
+        ]
+        measured = nodes[1:] if measures_others else nodes
+        reached = nodes[:1] if measures_others else nodes
+        reach = [word for each in reached for word in each.load_args]
+        yield Server([each.processes[0] for each in measured], [*reach, "--key-file", str(keys.file)])
+
+
+def broker_version(engine: str) -> str:
+    return run_broker(Path(tempfile.gettempdir()), "version", engine).strip()
 
 
 @contextlib.contextmanager
@@ -125,6 +213,6 @@ def floor(build: Path, folder: Path, command: str):
         process = subprocess.Popen([build / "bench" / name, str(port), *options], stdout=sink, stderr=sink)
     try:
         wait_until(lambda: accepts(port), process, name, log)
-        yield Server(process, ["--port", str(port)])
+        yield Server([process], ["--port", str(port)])
     finally:
         stop(process)

@@ -24,6 +24,11 @@ enum {
     OPCODE_PONG = 10,
 };
 
+static uint16_t port_of(const struct ws_client *client)
+{
+    return bench_ports_turn(&client->config->ports, client->index);
+}
+
 static uint8_t input[INPUT_SIZE]; /* one thread receives */
 
 static void release(struct ws_client *client)
@@ -68,7 +73,7 @@ void ws_client_connect(struct ws_client *client)
 {
     const struct ws_client_config *config = client->config;
     struct sockaddr_in server = {.sin_family = AF_INET,
-                                 .sin_port = htons(config->port),
+                                 .sin_port = htons(port_of(client)),
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u32 = client->index};
     client->deflated = false;
@@ -132,7 +137,7 @@ static void send_upgrade(struct ws_client *client)
                        "%s%s"
                        "X-User-Id: u%u\r\n"
                        "\r\n",
-                       config->app, config->port,
+                       config->app, port_of(client),
                        config->json ? "Sec-WebSocket-Protocol: tidegate.v1.json\r\n" : "",
                        config->deflate ? "Sec-WebSocket-Extensions: " PERMESSAGE_DEFLATE "\r\n"
                                        : "",

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench_util.h"
+
 struct ws_client;
 
 enum ws_client_state {
@@ -24,7 +26,7 @@ enum ws_client_state {
 
 /* The same for all sessions. Strings are borrowed. */
 struct ws_client_config {
-    uint16_t port;    /* on 127.0.0.1 */
+    struct bench_ports ports; /* session i goes to the one of its turn */
     unsigned sources; /* source addresses, 127.0.1.1 and up: each has ports for 28,000 sessions */
     unsigned users;   /* session i belongs to user u(i mod users) */
     const char *app;

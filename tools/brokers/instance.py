@@ -18,7 +18,7 @@ import socket
 import subprocess
 import time
 
-START_SECONDS = 60
+START_SECONDS = 110
 STOP_SECONDS = 20
 
 # Below the range that the kernel takes for outgoing connections, which would be in the way of a restart.
@@ -97,6 +97,10 @@ class Instance:
         self.options |= options
 
     # ---- what an engine says ----
+
+    def version(self):
+        """Name and version of the server."""
+        raise NotImplementedError
 
     def waves(self):
         """Lists of nodes: those of one list start side by side, the next list when they are ready."""
@@ -186,6 +190,8 @@ class Instance:
         wanted = set(self.chosen(names))
         for node in self.nodes():
             self.port(node)
+            if node in wanted and self.pid(node):
+                os.kill(self.pid(node), signal.SIGCONT)
         for wave in self.waves():
             begun = [node for node in wave if node in wanted and not self.pid(node)]
             for node in begun:
@@ -241,6 +247,11 @@ class Instance:
             os.kill(pid, signal.SIGKILL)
         for node in names or []:
             wait_for(f"{node} ends", STOP_SECONDS, lambda each=node: not self.pid(each))
+
+    def wipe(self, names):
+        self.kill([node for node in names if self.pid(node)])
+        for node in names:
+            shutil.rmtree(self.folder / node, ignore_errors=True)
 
     def clean(self):
         if self.file.exists():

@@ -4,6 +4,7 @@ Each write is on the disk before it is acknowledged (appendfsync always): what t
 guarantees of the documentation count on.
 """
 
+import re
 import subprocess
 
 from brokers.instance import Instance, ask
@@ -30,6 +31,12 @@ class Redis(Instance):
     }
     # The next port speaks TLS.
     port_offsets = (0, 1)
+
+    def version(self):
+        words = subprocess.run(
+            ["redis-server", "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        return "Redis " + re.search(r"v=([0-9.]+)", words)[1]
 
     def waves(self):
         found = [["main"]]

@@ -67,6 +67,9 @@ class RocketMQ(Instance):
     # Two below: the "VIP" port, the same protocol; one above: replication.
     port_offsets = (-2, 0, 1)
 
+    def version(self):
+        return f"RocketMQ {self.options['version']}"
+
     def waves(self):
         return [["names"], [f"broker-{chr(ord('a') + i)}" for i in range(self.options["masters"])]]
 
@@ -187,8 +190,13 @@ class RocketMQ(Instance):
 
     def _write_logging(self, folder):
         (folder / "conf").mkdir(parents=True, exist_ok=True)
-        # The second and the third are where 4.9 looks.
-        for name in ("logback.xml", "conf/logback_broker.xml", "conf/logback_namesrv.xml"):
+        # But for the first, these are where 4.9 looks.
+        for name in (
+            "logback.xml",
+            "conf/logback_broker.xml",
+            "conf/logback_namesrv.xml",
+            "conf/logback_tools.xml",
+        ):
             (folder / name).write_text(LOGGING.format(folder=folder))
 
     def _names_properties(self, folder):

@@ -4,6 +4,8 @@ Sessions may last from 1 to 10 s, so that a test sees one expire. Digest authent
 a client that shows a digest owns what it creates with it.
 """
 
+import subprocess
+
 from brokers.instance import Instance, ask
 
 # Debian's package has no list of what its jar needs.
@@ -15,6 +17,10 @@ CLASS_PATH = ":".join(f"/usr/share/java/{name}.jar" for name in JARS)
 class ZooKeeper(Instance):
     name = "zookeeper"
     defaults = {"apart": False, "heap": "", "set": []}
+
+    def version(self):
+        command = ["dpkg-query", "-W", "-f", "${Version}", "zookeeper"]
+        return "ZooKeeper " + subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def waves(self):
         return [["server"]]

@@ -275,6 +275,43 @@ static void a_port_that_is_taken_is_told(void **state)
     assert_int_equal(fault_proxy_start(&other, "nowhere", 0, "127.0.0.1", 1), -EINVAL);
 }
 
+static void who_is_spared_stays_connected_until_it_heals(void **state)
+{
+    struct ends *ends = *state;
+    fault_proxy_spare(ends->proxy);
+    int near = connect_client(ends);
+    int far = accept_server(ends);
+    fault_proxy_drop(ends->proxy, true, true);
+    say(ends->near, "mine");
+    assert_hears(ends->far, "mine");
+    say(near, "held");
+    assert_hears_nothing(far);
+    fault_proxy_reset(ends->proxy);
+    assert_ended(near, ECONNRESET);
+    say(ends->far, "still");
+    assert_hears(ends->near, "still");
+    assert_int_equal(fault_proxy_heal(ends->proxy), 0);
+    fault_proxy_reset(ends->proxy);
+    assert_ended(ends->near, ECONNRESET);
+    close(near);
+    close(far);
+}
+
+static void babble_comes_from_no_server_and_ends_when_it_heals(void **state)
+{
+    struct ends *ends = *state;
+    fault_proxy_babble(ends->proxy);
+    say(ends->near, "mine");
+    assert_hears(ends->far, "mine");
+    int near = connect_client(ends);
+    char junk[4096];
+    assert_int_equal(recv(near, junk, sizeof(junk), MSG_WAITALL), sizeof(junk));
+    assert_hears_nothing(ends->listening);
+    assert_int_equal(fault_proxy_heal(ends->proxy), 0);
+    assert_ended(near, ECONNRESET);
+    close(near);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +326,8 @@ int main(void)
         EACH(without_a_server_the_client_is_reset),
         EACH(more_than_it_holds_is_carried_too),
         EACH(a_port_that_is_taken_is_told),
+        EACH(who_is_spared_stays_connected_until_it_heals),
+        EACH(babble_comes_from_no_server_and_ends_when_it_heals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,213 @@
+/* What this node knows of the others, and what they tell each other over the bus: who is there
+ * (beacons), what became of an event (reports), and questions with their answers.
+ *
+ * All of it travels as events that are packed with the others (EVENT_BEACON …) and never enter the
+ * window. On a bus that one node has for itself nothing is sent, and the node knows itself.
+ *
+ * A node counts a queue as current once a beacon of its own, sent since the queue came up or since
+ * the node stood still, has come back on it: what is behind that is news, what was before it may be
+ * old. On a queue that is not current it hears nobody and answers nothing. A member that is silent
+ * for CLUSTER_SILENCE_MS while beacons of one's own come back is gone; while none come back, who is
+ * there is unknown: members are kept, and answers say that they may be incomplete.
+ *
+ * Belongs to whoever is inside the hub's gate, but for what says "any thread". The time is an
+ * argument; no socket in here. */
+#ifndef TIDEGATE_CORE_CLUSTER_H
+#define TIDEGATE_CORE_CLUSTER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/mail.h"
+#include "bus/bus.h"
+#include "core/cluster_wire.h"
+
+struct cluster; /* cluster_private.h */
+struct event;
+struct hub;
+struct publish_part;
+struct receipt;
+
+enum {
+    CLUSTER_MAX_NODES = 128,
+    CLUSTER_BEACON_MS = 1000,
+    CLUSTER_SILENCE_MS = 5000,
+    /* Beacons of one's own come back for so long: then the node may serve (if the others have been
+     * told that it counts, too); and then it knows everybody who is not gone by definition. */
+    CLUSTER_READY_MS = 1500,
+    CLUSTER_SETTLE_MS = CLUSTER_SILENCE_MS,
+    CLUSTER_REPLY_BYTES = 256 * 1024, /* of an answer's text; a longer one is cut by who answers */
+};
+
+/* One gateway as it said itself. */
+struct cluster_node {
+    char name[CLUSTER_NAME_MAX + 1];
+    char version[CLUSTER_VERSION_MAX + 1];
+    enum cluster_state state;
+    uint32_t boot;
+    uint32_t sessions, users;
+    uint32_t lag_us;     /* of its last beacon through the bus and back; 0: none yet */
+    uint64_t started_ms; /* wall */
+    uint64_t window_age_ms;
+    uint64_t layout;
+    uint64_t counts_on; /* see struct cluster_beacon */
+    uint16_t queues;
+    bool is_self;
+};
+
+/* What the node can't know in here. */
+struct cluster_self {
+    uint32_t sessions;
+    bool is_draining;
+};
+
+enum cluster_change {
+    CLUSTER_CAME,
+    CLUSTER_LEFT,     /* said so */
+    CLUSTER_SILENT,   /* gone without a word */
+    CLUSTER_CONFLICT, /* its bus is laid out in another way; once a node */
+    CLUSTER_NO_ROOM,  /* CLUSTER_MAX_NODES are there already; it is not counted */
+};
+
+/* A question of another node. */
+struct cluster_ask {
+    struct mail mail;         /* its holder's */
+    void *owner;              /* its holder's */
+    struct cluster_ask *next; /* the cluster's */
+    uint32_t origin;
+    uint64_t until_ms; /* monotonic */
+    struct cluster_ask_body body;
+    char payload[]; /* body.payload */
+};
+
+struct cluster_callbacks {
+    void (*describe)(void *owner, struct cluster_self *out_self);
+    /* Any thread: runs the mail inside the gate. */
+    void (*post)(void *owner, struct mail *mail);
+    /* For cluster_answer or cluster_ask_destroy, later. NULL: no question is answered. */
+    void (*on_ask)(void *owner, struct cluster_ask *ask);
+    /* For the log. NULL is fine. */
+    void (*on_change)(void *owner, const struct cluster_node *node, enum cluster_change change);
+};
+
+struct cluster_options {
+    bool is_shared; /* the bus has room for other nodes */
+    uint32_t boot;
+    uint64_t started_ms; /* wall */
+    struct str node;     /* copied, cut to what fits */
+    struct str version;  /* copied */
+};
+
+/* The hub must have its bus already and owns the cluster from then on. */
+int cluster_create(struct cluster **out_cluster, struct hub *hub,
+                   const struct cluster_options *options, const struct cluster_callbacks *callbacks,
+                   void *owner);
+
+/* The hub's last word to it: questions that are open come back as incomplete. NULL is fine. */
+void cluster_destroy(struct cluster *cluster);
+
+/* ---- what the hub tells ---- */
+
+/* Some ten times a second. */
+void cluster_tick(struct cluster *cluster, uint64_t now_ms);
+/* At the end of a turn, before what waits is packed. */
+void cluster_flush(struct cluster *cluster, uint64_t now_ms, uint64_t now_us);
+void cluster_on_event(struct cluster *cluster, uint32_t queue, const struct event *event);
+void cluster_on_queue_state(struct cluster *cluster, uint32_t queue, bool up);
+void cluster_on_hole(struct cluster *cluster, uint32_t queue);
+
+/* Receipts, on the publisher's node: an event has its counter now; it failed; its own record came
+ * back (is_counted: and its sessions here are being counted). */
+void cluster_on_packed(struct cluster *cluster, struct publish_part *part);
+void cluster_on_failed(struct cluster *cluster, struct publish_part *part);
+void cluster_on_returned(struct cluster *cluster, struct publish_part *part, bool is_counted);
+
+/* Receipts, on another node: counts what becomes of the event here, for its origin. A reference
+ * with one open, for cluster_close_count when all workers were offered it; NULL: nobody waits. */
+struct receipt *cluster_count(struct cluster *cluster, uint32_t queue, const struct event *event);
+/* is_lost: this node can't know who got it, so nothing is reported. */
+void cluster_close_count(struct cluster *cluster, struct receipt *receipt, bool is_lost);
+/* The event is dropped here: an earlier one had its id. */
+void cluster_count_nothing(struct cluster *cluster, uint32_t queue, const struct event *event);
+
+/* On either: target index is a user that has a session here. */
+void cluster_note_online(struct cluster *cluster, uint32_t queue, const struct event *event,
+                         struct receipt *receipt, size_t index);
+
+/* ---- questions ---- */
+
+struct cluster_reply {
+    struct cluster_reply *next;
+    uint32_t boot;
+    uint64_t counts[CLUSTER_COUNTS];
+    struct str text; /* in memory behind the struct */
+};
+
+/* Asks the other nodes; the asker's until cluster_ask, and again in on_done. */
+struct cluster_question {
+    struct mail mail; /* the asker's until cluster_ask, then the cluster's */
+    void *owner;      /* the asker's */
+    uint32_t worker;  /* on_done runs there, exactly once */
+    void (*on_done)(struct cluster_question *question);
+    uint32_t only; /* boot of the node that is asked alone; 0: all */
+    uint32_t limit_ms;
+    uint32_t app;
+    uint8_t kind;
+    struct str payload; /* borrowed until on_done */
+    /* The outcome. */
+    struct cluster_reply *replies;
+    uint32_t expected, replied; /* other nodes */
+    bool is_complete;           /* it is known who is there, and each has said all */
+    /* The cluster's. */
+    uint64_t id;
+    uint64_t until_ms;
+    uint64_t asked[CLUSTER_MAX_NODES / 64]; /* bit: slot of a member */
+    uint64_t open[CLUSTER_MAX_NODES / 64];
+    uint64_t heard[CLUSTER_MAX_NODES / 64];
+    bool has_come; /* back itself: everybody who answers is known now */
+    struct cluster_question *next, *prev;
+};
+
+void cluster_ask(struct cluster *cluster, struct cluster_question *question, uint64_t now_ms);
+void cluster_question_drop_replies(struct cluster_question *question);
+
+/* Sends the answer and frees the question; one that comes too late is not sent. */
+void cluster_answer(struct cluster *cluster, struct cluster_ask *ask,
+                    const struct cluster_reply_body *reply, uint64_t now_ms);
+void cluster_ask_destroy(struct cluster_ask *ask);
+
+/* Any thread: what an answer's text may have. */
+size_t cluster_reply_bytes(const struct cluster *cluster);
+
+/* ---- leaving ---- */
+
+/* Says so on every queue; no beacon follows. */
+void cluster_leave(struct cluster *cluster, uint64_t now_ms);
+
+/* ---- any thread ---- */
+
+/* Whether other nodes may have something to say: false on a bus that one node has for itself. */
+bool cluster_is_shared(const struct cluster *cluster);
+bool cluster_has_left(const struct cluster *cluster); /* cluster_leave was called, and is done */
+/* This node first. *out_is_known: whether that is all, as far as beacons tell. */
+uint32_t cluster_nodes(struct cluster *cluster, struct cluster_node out[CLUSTER_MAX_NODES],
+                       bool *out_is_known);
+/* How many are in each state; returns whether that is all. */
+bool cluster_count_states(struct cluster *cluster, uint32_t out_counts[CLUSTER_GONE]);
+/* Whether a node of that boot is there, or may be. */
+bool cluster_may_have(struct cluster *cluster, uint32_t boot);
+/* Why the node can't serve. False: it can. */
+bool cluster_is_unready(struct cluster *cluster, char *out_reason, size_t size);
+uint32_t cluster_lag_us(const struct cluster *cluster); /* of the slowest queue; 0: not known */
+
+/* Counters for metrics (relaxed). */
+struct cluster_stats {
+    atomic_uint_fast64_t beacons_in, reports_in, asks_in, replies_in, bad;
+    atomic_uint_fast64_t asks_dropped;   /* too many at a time, or too old */
+    atomic_uint_fast64_t receipts_short; /* a node did not report */
+};
+
+struct cluster_stats *cluster_get_stats(struct cluster *cluster);
+
+#endif

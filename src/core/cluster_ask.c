@@ -1,0 +1,340 @@
+/* Questions: sent to all nodes or one, answered by who is there, gathered until all have or the
+ * time is over. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "core/cluster_private.h"
+
+/* ---- the asker's side ---- */
+
+static void run_done(struct mail *mail)
+{
+    struct cluster_question *question = MAIL_OWNER(mail, struct cluster_question, mail);
+    question->on_done(question);
+}
+
+static void hand_back(struct cluster *cluster, struct cluster_question *question)
+{
+    question->mail.run = run_done;
+    hub_give_back(cluster->hub, question->worker, &question->mail);
+}
+
+static uint32_t count_nodes(const uint64_t bits[NODE_WORDS])
+{
+    uint32_t count = 0;
+    for (int i = 0; i < NODE_WORDS; i++) {
+        count += (uint32_t)__builtin_popcountll(bits[i]);
+    }
+    return count;
+}
+
+static void finish(struct cluster *cluster, struct cluster_question *question, bool is_complete)
+{
+    *(question->prev ? &question->prev->next : &cluster->questions) = question->next;
+    if (question->next) {
+        question->next->prev = question->prev;
+    }
+    question->expected = count_nodes(question->asked);
+    question->is_complete = question->is_complete && is_complete;
+    hand_back(cluster, question);
+}
+
+static void finish_if_done(struct cluster *cluster, struct cluster_question *question)
+{
+    if (question->has_come && count_nodes(question->open) == 0) {
+        finish(cluster, question, true);
+    }
+}
+
+static bool whom_to_ask(struct cluster *cluster, const struct cluster_question *question,
+                        uint32_t queue, struct node_set *out_set)
+{
+    bool all = members_expected(cluster, queue, out_set);
+    if (question->only == 0) {
+        return all;
+    }
+    uint32_t slot = members_find(cluster, question->only);
+    bool is_there = slot && node_set_has(out_set, slot);
+    *out_set = (struct node_set){{0}};
+    if (is_there) {
+        node_set_add(out_set, slot);
+    }
+    return is_there || (slot == 0 && all);
+}
+
+/* False: there may be others. */
+static bool expect_nodes(struct cluster *cluster, struct cluster_question *question, uint32_t queue)
+{
+    struct node_set nodes;
+    bool all = whom_to_ask(cluster, question, queue, &nodes);
+    for (int i = 0; i < NODE_WORDS; i++) {
+        question->asked[i] |= nodes.bits[i];
+        question->open[i] |= nodes.bits[i] & ~question->heard[i];
+    }
+    return all;
+}
+
+static int send_question(struct cluster *cluster, const struct cluster_question *question,
+                         uint32_t queue)
+{
+    struct cluster_ask_body ask = {.id = question->id,
+                                   .within_ms = question->limit_ms,
+                                   .app = question->app,
+                                   .kind = question->kind,
+                                   .payload = question->payload};
+    struct buf body = {0};
+    int err = cluster_write_ask(&body, &ask);
+    err = err ? err
+              : cluster_send(cluster, EVENT_ASK, question->only, queue, buf_str(&body),
+                             question->until_ms, NULL, NULL);
+    buf_fini(&body);
+    return err;
+}
+
+static void link_question(struct cluster *cluster, struct cluster_question *question)
+{
+    question->prev = NULL;
+    question->next = cluster->questions;
+    if (question->next) {
+        question->next->prev = question;
+    }
+    cluster->questions = question;
+}
+
+void cluster_ask(struct cluster *cluster, struct cluster_question *question, uint64_t now_ms)
+{
+    int queue = cluster->is_shared ? cluster_pick_queue(cluster) : ERR_UNAVAILABLE;
+    cluster->now_ms = now_ms;
+    question->id = ++cluster->last_question;
+    question->until_ms = now_ms + question->limit_ms;
+    question->is_complete = true;
+    link_question(cluster, question);
+    if (queue < 0) {
+        finish(cluster, question, !cluster->is_shared);
+        return;
+    }
+    expect_nodes(cluster, question, (uint32_t)queue);
+    if (send_question(cluster, question, (uint32_t)queue)) {
+        finish(cluster, question, false);
+    }
+}
+
+static struct cluster_question *find_question(const struct cluster *cluster, uint64_t id)
+{
+    struct cluster_question *question = cluster->questions;
+    while (question && question->id != id) {
+        question = question->next;
+    }
+    return question;
+}
+
+static bool keep_reply(struct cluster_question *question, uint32_t boot,
+                       const struct cluster_reply_body *body)
+{
+    struct cluster_reply *reply = body->text.len <= CLUSTER_REPLY_BYTES
+                                      ? mem_alloc(sizeof(*reply) + body->text.len)
+                                      : NULL;
+    if (!reply) {
+        return false;
+    }
+    char *text = (char *)(reply + 1);
+    memcpy(text, body->text.ptr, body->text.len);
+    *reply = (struct cluster_reply){
+        .next = question->replies, .boot = boot, .text = {text, body->text.len}};
+    memcpy(reply->counts, body->counts, sizeof(reply->counts));
+    question->replies = reply;
+    return true;
+}
+
+void asks_on_own(struct cluster *cluster, uint32_t queue, struct str text)
+{
+    struct cluster_ask_body body;
+    struct cluster_question *question = cluster_read_ask(&body, text)
+                                            ? find_question(cluster, body.id)
+                                            : NULL;
+    if (question && !question->has_come) {
+        question->has_come = true;
+        bool all = expect_nodes(cluster, question, queue);
+        question->is_complete = question->is_complete && all;
+        finish_if_done(cluster, question);
+    }
+}
+
+static void close_node(struct cluster *cluster, struct cluster_question *question, uint32_t slot,
+                       bool is_complete)
+{
+    question->open[slot / 64] &= ~(1ull << slot % 64);
+    question->is_complete = question->is_complete && is_complete;
+    finish_if_done(cluster, question);
+}
+
+void asks_on_reply(struct cluster *cluster, uint32_t boot, struct str text)
+{
+    struct cluster_reply_body body;
+    cluster_add(&cluster->stats.replies_in, 1);
+    if (!cluster_read_reply(&body, text)) {
+        cluster_add(&cluster->stats.bad, 1);
+        return;
+    }
+    struct cluster_question *question = find_question(cluster, body.id);
+    uint32_t slot = members_find(cluster, boot);
+    uint64_t bit = 1ull << slot % 64;
+    if (!question || !slot || (question->heard[slot / 64] & bit)) {
+        return;
+    }
+    question->heard[slot / 64] |= bit;
+    question->asked[slot / 64] |= bit;
+    bool is_kept = keep_reply(question, boot, &body);
+    question->replied += is_kept;
+    close_node(cluster, question, slot, is_kept && !body.is_part);
+}
+
+void asks_on_gone(struct cluster *cluster, uint32_t slot)
+{
+    uint64_t bit = 1ull << slot % 64;
+    for (struct cluster_question *at = cluster->questions; at;) {
+        struct cluster_question *next = at->next;
+        at->heard[slot / 64] &= ~bit; /* who has the slot next has not answered */
+        if (at->open[slot / 64] & bit) {
+            close_node(cluster, at, slot, false);
+        }
+        at = next;
+    }
+}
+
+void asks_expire(struct cluster *cluster)
+{
+    for (struct cluster_question *at = cluster->questions; at;) {
+        struct cluster_question *next = at->next;
+        if (at->until_ms <= cluster->now_ms) {
+            finish(cluster, at, false);
+        }
+        at = next;
+    }
+}
+
+void cluster_question_drop_replies(struct cluster_question *question)
+{
+    while (question->replies) {
+        struct cluster_reply *reply = question->replies;
+        question->replies = reply->next;
+        mem_free(reply);
+    }
+}
+
+/* ---- the other side ---- */
+
+static struct cluster_ask *create_ask(struct cluster *cluster, uint32_t boot,
+                                      const struct cluster_ask_body *body)
+{
+    struct cluster_ask *ask = cluster->ask_count < MAX_ASKS
+                                  ? mem_zalloc(sizeof(*ask) + body->payload.len)
+                                  : NULL;
+    if (ask) {
+        memcpy(ask->payload, body->payload.ptr, body->payload.len);
+        ask->origin = boot;
+        ask->body = *body;
+        ask->body.payload.ptr = ask->payload;
+    }
+    return ask;
+}
+
+void cluster_ask_destroy(struct cluster_ask *ask)
+{
+    mem_free(ask);
+}
+
+static void drop_ask(struct cluster *cluster, struct cluster_ask *ask)
+{
+    cluster->ask_count--;
+    cluster_add(&cluster->stats.asks_dropped, 1);
+    cluster_ask_destroy(ask);
+}
+
+/* Answered at the turn's end: then it is known whether the node stood still before it. */
+void asks_on_ask(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str text)
+{
+    struct cluster_ask_body body;
+    cluster_add(&cluster->stats.asks_in, 1);
+    if (!cluster_read_ask(&body, text)) {
+        cluster_add(&cluster->stats.bad, 1);
+        return;
+    }
+    bool may = cluster->callbacks->on_ask && (cluster->current >> queue & 1);
+    struct cluster_ask *ask = may ? create_ask(cluster, boot, &body) : NULL;
+    if (!ask) {
+        cluster_add(&cluster->stats.asks_dropped, 1);
+        return;
+    }
+    cluster->ask_count++;
+    ask->next = cluster->asks;
+    cluster->asks = ask;
+}
+
+static struct cluster_ask *pop_ask(struct cluster *cluster)
+{
+    struct cluster_ask *ask = cluster->asks;
+    cluster->asks = ask ? ask->next : NULL;
+    return ask;
+}
+
+void asks_dispatch(struct cluster *cluster)
+{
+    for (struct cluster_ask *ask = pop_ask(cluster); ask; ask = pop_ask(cluster)) {
+        ask->until_ms = cluster->now_ms + ask->body.within_ms;
+        cluster->callbacks->on_ask(cluster->owner, ask);
+    }
+}
+
+void asks_drop_pending(struct cluster *cluster)
+{
+    for (struct cluster_ask *ask = pop_ask(cluster); ask; ask = pop_ask(cluster)) {
+        drop_ask(cluster, ask);
+    }
+}
+
+size_t cluster_reply_bytes(const struct cluster *cluster)
+{
+    enum { AROUND = 1024 };
+    size_t record = hub_bus(cluster->hub)->max_record;
+    size_t most = record > AROUND ? record - AROUND : 0;
+    return most < CLUSTER_REPLY_BYTES ? most : CLUSTER_REPLY_BYTES;
+}
+
+static void send_reply(struct cluster *cluster, const struct cluster_ask *ask,
+                       const struct cluster_reply_body *reply)
+{
+    struct cluster_reply_body body = *reply;
+    struct buf text = {0};
+    int queue = cluster_pick_queue(cluster);
+    body.id = ask->body.id;
+    if (body.text.len > cluster_reply_bytes(cluster)) {
+        body.text = STR("");
+        body.is_part = true;
+    }
+    if (queue >= 0 && !cluster_write_reply(&text, &body)) {
+        cluster_send(cluster, EVENT_REPLY, ask->origin, (uint32_t)queue, buf_str(&text),
+                     ask->until_ms, NULL, NULL);
+    }
+    buf_fini(&text);
+}
+
+void cluster_answer(struct cluster *cluster, struct cluster_ask *ask,
+                    const struct cluster_reply_body *reply, uint64_t now_ms)
+{
+    cluster->now_ms = now_ms;
+    if (now_ms >= ask->until_ms) {
+        drop_ask(cluster, ask);
+        return;
+    }
+    send_reply(cluster, ask, reply);
+    cluster->ask_count--;
+    cluster_ask_destroy(ask);
+}
+
+void asks_drop_all(struct cluster *cluster)
+{
+    asks_drop_pending(cluster);
+    while (cluster->questions) {
+        finish(cluster, cluster->questions, false);
+    }
+}

@@ -1,0 +1,205 @@
+/* Questions to other nodes, and their answers. */
+#include "core/cluster_test_help.h"
+
+static int open_three(void **state)
+{
+    net_open(3);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    net_close();
+    return 0;
+}
+
+struct asked {
+    struct cluster_question question;
+    uint32_t done;
+};
+
+static void ask(struct asked *asked, struct net_node *node, uint32_t only, const char *payload)
+{
+    *asked = (struct asked){.question = {.only = only,
+                                         .limit_ms = 1000,
+                                         .kind = 7,
+                                         .payload = str_of(payload),
+                                         .owner = &asked->done,
+                                         .on_done = net_count_done}};
+    cluster_ask(node->cluster, &asked->question, net.now_ms);
+}
+
+static void assert_outcome(const struct asked *asked, uint32_t expected, uint32_t replied,
+                           bool is_complete)
+{
+    assert_int_equal(asked->done, 1);
+    assert_int_equal(asked->question.expected, expected);
+    assert_int_equal(asked->question.replied, replied);
+    assert_int_equal(asked->question.is_complete, is_complete);
+}
+
+static void every_other_node_answers(void **state)
+{
+    struct asked asked;
+    ask(&asked, &net.nodes[0], 0, "who?");
+    net_run(300);
+    assert_outcome(&asked, 2, 2, true);
+    uint64_t boots = 0;
+    for (struct cluster_reply *reply = asked.question.replies; reply; reply = reply->next) {
+        assert_int_equal(reply->counts[0], reply->boot);
+        assert_true(str_equal(reply->text, STR("who?")));
+        boots += reply->boot;
+    }
+    assert_int_equal(boots, 1001 + 1002);
+    assert_int_equal(net.nodes[0].asked, 0); /* not itself */
+    assert_int_equal(net.nodes[1].cluster->ask_count, 0);
+    cluster_question_drop_replies(&asked.question);
+}
+
+static void one_node_can_be_asked_alone(void **state)
+{
+    struct asked asked;
+    ask(&asked, &net.nodes[0], 1002, "");
+    net_run(300);
+    assert_outcome(&asked, 1, 1, true);
+    assert_int_equal(asked.question.replies->boot, 1002);
+    assert_int_equal(net.nodes[1].asked, 0);
+    cluster_question_drop_replies(&asked.question);
+}
+
+static void a_node_that_is_gone_is_not_asked(void **state)
+{
+    struct asked asked;
+    ask(&asked, &net.nodes[0], 4711, "");
+    assert_int_equal(asked.done, 0); /* never inside the call */
+    net_run(100);
+    assert_outcome(&asked, 0, 0, true);
+}
+
+static void a_node_that_does_not_answer_in_time_is_left_out(void **state)
+{
+    struct asked asked;
+    net.nodes[1].answers = false;
+    ask(&asked, &net.nodes[0], 0, "");
+    net_run(800);
+    assert_int_equal(asked.done, 0);
+    net_run(400);
+    assert_outcome(&asked, 2, 1, false);
+    cluster_question_drop_replies(&asked.question);
+}
+
+static void a_node_that_dies_is_not_waited_for(void **state)
+{
+    struct asked asked;
+    net_kill(&net.nodes[1]);
+    net_run(4000);
+    ask(&asked, &net.nodes[0], 0, "");
+    asked.question.until_ms = net.now_ms + 60000;
+    net_run(2000);
+    assert_outcome(&asked, 2, 1, false);
+    cluster_question_drop_replies(&asked.question);
+}
+
+static void an_answer_that_comes_late_or_twice_finds_nobody(void **state)
+{
+    struct asked asked;
+    net.nodes[1].is_deaf = true;
+    ask(&asked, &net.nodes[0], 0, "");
+    net_run(1300);
+    assert_outcome(&asked, 2, 1, false);
+    net.nodes[1].is_deaf = false;
+    net_run(500);
+    assert_int_equal(asked.question.replied, 1);
+    assert_int_equal(asked.done, 1);
+    cluster_question_drop_replies(&asked.question);
+}
+
+static void without_the_bus_the_answer_is_incomplete(void **state)
+{
+    struct asked asked;
+    net.down = 7;
+    ask(&asked, &net.nodes[0], 0, "");
+    net_run(1300);
+    assert_outcome(&asked, 2, 0, false);
+    net_run(8000);
+    ask(&asked, &net.nodes[0], 0, ""); /* nothing is current any more */
+    net_run(1300);
+    assert_int_equal(asked.done, 1);
+    assert_false(asked.question.is_complete);
+    ask(&asked, &net.nodes[0], 4711, "");
+    net_run(1300);
+    assert_int_equal(asked.done, 1);
+    assert_false(asked.question.is_complete);
+}
+
+static void an_answer_that_is_cut_is_incomplete(void **state)
+{
+    struct asked asked;
+    struct buf big = {0};
+    while (big.len < CLUSTER_REPLY_BYTES + 1) {
+        buf_append_str(&big, STR("0123456789abcdef"));
+    }
+    net_kill(&net.nodes[2]);
+    net_run(6000);
+    ask(&asked, &net.nodes[0], 0, buf_cstr(&big));
+    net_run(300);
+    assert_outcome(&asked, 1, 1, false);
+    assert_int_equal(asked.question.replies->text.len, 0);
+    assert_int_equal(asked.question.replies->counts[0], 1001);
+    cluster_question_drop_replies(&asked.question);
+    big.len = CLUSTER_REPLY_BYTES;
+    ask(&asked, &net.nodes[0], 0, buf_cstr(&big));
+    net_run(300);
+    assert_outcome(&asked, 1, 1, true);
+    cluster_question_drop_replies(&asked.question);
+    buf_fini(&big);
+}
+
+static void questions_that_are_open_at_the_end_come_back(void **state)
+{
+    struct asked asked[3];
+    net.nodes[1].answers = false;
+    for (int i = 0; i < 3; i++) {
+        ask(&asked[i], &net.nodes[0], 0, "");
+    }
+    net_run(300);
+    net_kill(&net.nodes[0]);
+    for (int i = 0; i < 3; i++) {
+        assert_outcome(&asked[i], 2, 1, false);
+        cluster_question_drop_replies(&asked[i].question);
+    }
+}
+
+static void a_question_for_which_there_is_no_memory_is_incomplete(void **state)
+{
+    for (unsigned long nth = 1; nth < 4; nth++) {
+        struct asked asked;
+        mem_fail_nth(nth);
+        ask(&asked, &net.nodes[0], 0, "");
+        bool failed = !mem_fail_pending();
+        mem_fail_nth(0);
+        net_run(300);
+        assert_int_equal(asked.done, 1);
+        assert_int_equal(asked.question.is_complete, !failed);
+        cluster_question_drop_replies(&asked.question);
+    }
+}
+
+#define NET_TEST(name) cmocka_unit_test_setup_teardown(name, open_three, close_all)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        NET_TEST(every_other_node_answers),
+        NET_TEST(one_node_can_be_asked_alone),
+        NET_TEST(a_node_that_is_gone_is_not_asked),
+        NET_TEST(a_node_that_does_not_answer_in_time_is_left_out),
+        NET_TEST(a_node_that_dies_is_not_waited_for),
+        NET_TEST(an_answer_that_comes_late_or_twice_finds_nobody),
+        NET_TEST(without_the_bus_the_answer_is_incomplete),
+        NET_TEST(an_answer_that_is_cut_is_incomplete),
+        NET_TEST(questions_that_are_open_at_the_end_come_back),
+        NET_TEST(a_question_for_which_there_is_no_memory_is_incomplete),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

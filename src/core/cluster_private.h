@@ -1,0 +1,207 @@
+/* What the cluster's sources share; nobody else includes it.
+ *   cluster.c          life, turns, what is sent
+ *   cluster_beacon.c   beacons out and back: which queues are current
+ *   cluster_members.c  who is there
+ *   cluster_report.c   receipts over nodes
+ *   cluster_ask.c      questions and answers */
+#ifndef TIDEGATE_CORE_CLUSTER_PRIVATE_H
+#define TIDEGATE_CORE_CLUSTER_PRIVATE_H
+
+#include <pthread.h>
+
+#include "base/u64map.h"
+#include "core/cluster.h"
+#include "core/event.h"
+#include "core/hub.h"
+#include "core/publish.h"
+#include "core/receipt.h"
+
+enum {
+    NODE_WORDS = CLUSTER_MAX_NODES / 64,
+    MAX_EXPECTED = 65536, /* events whose reports are awaited */
+    MAX_ASKS = 1024,      /* questions of others that are open here */
+    MAX_REPORT_BYTES = 60 * 1024,
+    STANDSTILL_MS = CLUSTER_SILENCE_MS,
+};
+
+struct node_set {
+    uint64_t bits[NODE_WORDS];
+};
+
+static inline bool node_set_has(const struct node_set *set, uint32_t slot)
+{
+    return set->bits[slot / 64] >> slot % 64 & 1;
+}
+
+static inline void node_set_add(struct node_set *set, uint32_t slot)
+{
+    set->bits[slot / 64] |= 1ull << slot % 64;
+}
+
+static inline void node_set_remove(struct node_set *set, uint32_t slot)
+{
+    set->bits[slot / 64] &= ~(1ull << slot % 64);
+}
+
+static inline void node_set_subtract(struct node_set *set, const struct node_set *other)
+{
+    for (int i = 0; i < NODE_WORDS; i++) {
+        set->bits[i] &= ~other->bits[i];
+    }
+}
+
+static inline void node_set_unite(struct node_set *set, const struct node_set *other)
+{
+    for (int i = 0; i < NODE_WORDS; i++) {
+        set->bits[i] |= other->bits[i];
+    }
+}
+
+static inline uint32_t node_set_count(const struct node_set *set)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < NODE_WORDS; i++) {
+        count += (uint32_t)__builtin_popcountll(set->bits[i]);
+    }
+    return count;
+}
+
+/* Slot 0 is this node. */
+struct member {
+    struct cluster_node node; /* boot 0: the slot is free */
+    uint64_t heard_ms;        /* of live_ms */
+    uint32_t seq;             /* of its newest beacon */
+    bool is_told;             /* that it conflicts */
+};
+
+struct beacon_queue {
+    uint64_t sent_us;
+    uint32_t sent_seq;
+    uint64_t returned_ms; /* when the last one of one's own came back */
+    uint32_t required;    /* the beacon that makes the queue current */
+    uint32_t lag_us;
+    bool is_up;
+    bool is_out;      /* one is under way */
+    bool is_returned; /* since the last turn */
+};
+
+/* Of one event of this node: who has not reported. */
+struct expectation {
+    struct expectation *next, *prev;
+    struct expectation *next_of_receipt;
+    struct receipt *receipt; /* a reference */
+    uint64_t name;           /* of queue and counter */
+    struct node_set open;
+    struct node_set reported;
+    bool is_open;  /* some are open, for which the receipt is held open once */
+    bool has_come; /* its own record: everybody who counts it is known now */
+    uint16_t target_count;
+    uint64_t until_ms;
+    uint8_t online[]; /* bit i: somebody has said that target i is online */
+};
+
+/* What goes to one origin at the end of the turn. */
+struct report {
+    struct report *next;
+    uint32_t origin;
+    struct buf body;
+};
+
+/* Outlives the cluster, since workers may close a count at any time. */
+struct cluster_door {
+    atomic_uint refs;
+    atomic_bool is_shut;
+    struct cluster *cluster;
+};
+
+struct cluster {
+    struct hub *hub;
+    const struct cluster_callbacks *callbacks;
+    void *owner;
+    bool is_shared;
+    char boot_name[9];
+    struct cluster_door *door;
+    uint32_t queues;
+    uint64_t now_ms, now_us;
+    uint64_t last_ms;     /* of the turn before */
+    uint64_t live_ms;     /* grows while beacons of one's own come back */
+    uint64_t returned_ms; /* when the last one did, on any queue */
+
+    struct beacon_queue beacons[BUS_MAX_QUEUES];
+    uint64_t current;          /* bit q */
+    uint64_t was_current;      /* bit q: at some time, so that what comes on it is counted */
+    uint64_t announced;        /* bit q: and this was said on it, before what comes now */
+    uint64_t current_since_ms; /* of live_ms */
+    uint64_t beacon_sent_ms;
+    uint32_t seq;
+    uint32_t next_queue;
+    atomic_uint lag_us;
+    bool is_due; /* a beacon, at the next tick */
+    bool is_leaving;
+    uint32_t farewells; /* under way, + 1 until all are sent */
+    atomic_bool has_left;
+    bool has_settled; /* at some time */
+
+    pthread_mutex_t lock; /* of writing members, is_known and conflict, and of others' reading */
+    struct member members[CLUSTER_MAX_NODES];
+    bool is_known;
+    char conflict[224]; /* "": none */
+
+    struct u64map expected; /* (queue, counter) → struct expectation */
+    struct expectation *expectations;
+    struct report *reports;
+
+    struct cluster_question *questions;
+    uint64_t last_question;
+    struct cluster_ask *asks; /* come in this turn, newest first */
+    uint32_t ask_count;       /* these, and those that are being answered */
+    struct cluster_stats stats;
+};
+
+/* cluster.c: sends a body to one node (its boot) or all (0). on_done destroys the publish, whose
+ * owner is owner; NULL: nobody cares. 0, or ERR_NO_MEMORY and on_done is not called. */
+int cluster_send(struct cluster *cluster, enum event_kind kind, uint32_t to, uint32_t queue,
+                 struct str body, uint64_t deadline_ms, void (*on_done)(struct publish *publish),
+                 void *owner);
+int cluster_pick_queue(struct cluster *cluster);
+void door_unref(struct cluster_door *door);
+
+static inline void cluster_add(atomic_uint_fast64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* cluster_beacon.c */
+void beacons_advance(struct cluster *cluster);
+void beacons_measure(struct cluster *cluster);
+void beacons_send(struct cluster *cluster);
+void beacons_on_own(struct cluster *cluster, uint32_t queue, const struct cluster_beacon *beacon);
+void beacons_doubt(struct cluster *cluster, uint32_t queue);
+void beacons_settle(struct cluster *cluster);
+
+/* cluster_members.c */
+void members_on_beacon(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body);
+void members_expire(struct cluster *cluster);
+void members_describe_self(struct cluster *cluster);
+uint32_t members_find(const struct cluster *cluster, uint32_t boot); /* slot; 0: none */
+/* Who counts and answers what has just come on the queue; false: there may be others. */
+bool members_expected(const struct cluster *cluster, uint32_t queue, struct node_set *out_set);
+
+/* cluster_report.c */
+void reports_on_event(struct cluster *cluster, uint32_t boot, struct str body);
+void reports_send(struct cluster *cluster);
+void reports_expire(struct cluster *cluster);
+void reports_on_gone(struct cluster *cluster, uint32_t slot);
+void reports_drop_all(struct cluster *cluster);
+
+/* cluster_ask.c */
+void asks_on_ask(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body);
+void asks_on_own(struct cluster *cluster, uint32_t queue, struct str body);
+void asks_on_reply(struct cluster *cluster, uint32_t boot, struct str body);
+void asks_dispatch(struct cluster *cluster);
+void asks_drop_pending(struct cluster *cluster);
+void asks_expire(struct cluster *cluster);
+void asks_on_gone(struct cluster *cluster, uint32_t slot);
+void asks_drop_all(struct cluster *cluster);
+
+#endif

@@ -1,0 +1,80 @@
+/* Any bytes as what a node may say to another: what is read stays inside the bytes, and is written
+ * and read again as the same. The first byte chooses what they are taken for. */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "core/cluster_wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void try_beacon(struct str body)
+{
+    struct cluster_beacon beacon;
+    struct cluster_beacon again;
+    struct buf out = {0};
+    if (cluster_read_beacon(&beacon, body)) {
+        ASSERT(cluster_write_beacon(&out, &beacon) == 0);
+        ASSERT(cluster_read_beacon(&again, buf_str(&out)));
+        ASSERT(again.seq == beacon.seq && str_equal(again.node, beacon.node));
+        ASSERT(beacon.node.len <= CLUSTER_NAME_MAX && beacon.version.len <= CLUSTER_VERSION_MAX);
+    }
+    buf_fini(&out);
+}
+
+static void try_ask(struct str body)
+{
+    struct cluster_ask_body ask;
+    struct cluster_ask_body again;
+    struct buf out = {0};
+    if (cluster_read_ask(&ask, body)) {
+        ASSERT(cluster_write_ask(&out, &ask) == 0);
+        ASSERT(cluster_read_ask(&again, buf_str(&out)));
+        ASSERT(again.id == ask.id && str_equal(again.payload, ask.payload));
+    }
+    buf_fini(&out);
+}
+
+static void try_reply(struct str body)
+{
+    struct cluster_reply_body reply;
+    struct cluster_reply_body again;
+    struct buf out = {0};
+    if (cluster_read_reply(&reply, body)) {
+        ASSERT(cluster_write_reply(&out, &reply) == 0);
+        ASSERT(cluster_read_reply(&again, buf_str(&out)));
+        ASSERT(again.id == reply.id && str_equal(again.text, reply.text));
+    }
+    buf_fini(&out);
+}
+
+static void try_report(struct str body)
+{
+    struct cluster_count_body count;
+    struct buf out = {0};
+    struct str rest = body;
+    if (!cluster_begin_counts(&rest)) {
+        return;
+    }
+    while (cluster_next_count(&rest, &count)) {
+        out.len = 0;
+        ASSERT(cluster_write_count(&out, &count) == 0);
+        struct str again = buf_str(&out);
+        struct cluster_count_body same;
+        ASSERT(cluster_begin_counts(&again) && cluster_next_count(&again, &same));
+        ASSERT(same.counter == count.counter && str_equal(same.online, count.online));
+    }
+    buf_fini(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static void (*const tries[])(struct str body) = {try_beacon, try_ask, try_reply, try_report};
+    if (size == 0) {
+        return 0;
+    }
+    uint8_t *body = malloc(size); /* exact, so that reading on is noticed */
+    memcpy(body, data, size);
+    tries[body[0] % 4](str_make(body + 1, size - 1));
+    free(body);
+    return 0;
+}

@@ -1,0 +1,163 @@
+#include "core/cluster_wire.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct cluster_beacon full_beacon(void)
+{
+    return (struct cluster_beacon){.state = CLUSTER_DRAINING,
+                                   .seq = 0xfffffffe,
+                                   .queues = 8,
+                                   .layout = 0x1122334455667788,
+                                   .counts_on = 0x8000000000000001,
+                                   .started_ms = 1767225600000,
+                                   .window_age_ms = 300000,
+                                   .sessions = 1000000,
+                                   .users = 70000,
+                                   .lag_us = 812,
+                                   .node = STR("gw-1"),
+                                   .version = STR("0.1.0")};
+}
+
+static void a_beacon_is_read_as_it_was_written(void **state)
+{
+    struct buf wire = {0};
+    struct cluster_beacon sent = full_beacon();
+    struct cluster_beacon got;
+    assert_int_equal(cluster_write_beacon(&wire, &sent), 0);
+    assert_true(cluster_read_beacon(&got, buf_str(&wire)));
+    assert_int_equal(got.state, sent.state);
+    assert_int_equal(got.seq, sent.seq);
+    assert_int_equal(got.queues, sent.queues);
+    assert_int_equal(got.layout, sent.layout);
+    assert_int_equal(got.counts_on, sent.counts_on);
+    assert_int_equal(got.started_ms, sent.started_ms);
+    assert_int_equal(got.window_age_ms, sent.window_age_ms);
+    assert_int_equal(got.sessions, sent.sessions);
+    assert_int_equal(got.users, sent.users);
+    assert_int_equal(got.lag_us, sent.lag_us);
+    assert_true(str_equal(got.node, sent.node));
+    assert_true(str_equal(got.version, sent.version));
+    buf_fini(&wire);
+}
+
+static void a_beacon_of_a_later_version_is_read_as_far_as_it_is_known(void **state)
+{
+    struct buf wire = {0};
+    struct cluster_beacon sent = full_beacon();
+    struct cluster_beacon got;
+    cluster_write_beacon(&wire, &sent);
+    wire.data[0] = CLUSTER_WIRE_VERSION + 1;
+    wire.data[1] = 77; /* a state of then */
+    buf_append_str(&wire, STR("what nobody knows yet"));
+    assert_true(cluster_read_beacon(&got, buf_str(&wire)));
+    assert_int_equal(got.state, CLUSTER_STARTING);
+    assert_true(str_equal(got.version, sent.version));
+    wire.data[0] = 0;
+    assert_false(cluster_read_beacon(&got, buf_str(&wire)));
+    buf_fini(&wire);
+}
+
+static void a_beacon_that_is_cut_is_none(void **state)
+{
+    struct buf wire = {0};
+    struct cluster_beacon beacon = full_beacon();
+    cluster_write_beacon(&wire, &beacon);
+    for (size_t len = 0; len < wire.len; len++) {
+        assert_false(cluster_read_beacon(&beacon, str_make(wire.data, len)));
+    }
+    buf_fini(&wire);
+}
+
+static void names_of_peers_are_short_and_printable(void **state)
+{
+    static const char longest[] = "0123456789012345678901234567890123456789012345678901234567890123"
+                                  "and more";
+    struct buf wire = {0};
+    struct cluster_beacon beacon = full_beacon();
+    struct cluster_beacon got;
+    beacon.node = str_of(longest);
+    cluster_write_beacon(&wire, &beacon);
+    assert_true(cluster_read_beacon(&got, buf_str(&wire)));
+    assert_int_equal(got.node.len, CLUSTER_NAME_MAX);
+    wire.len = 0;
+    beacon.node = STR("a\nb");
+    cluster_write_beacon(&wire, &beacon);
+    assert_false(cluster_read_beacon(&got, buf_str(&wire)));
+    buf_fini(&wire);
+}
+
+static void questions_and_answers_are_read_as_they_were_written(void **state)
+{
+    struct buf wire = {0};
+    struct cluster_ask_body ask = {1ull << 40, 1000, 4711, 3, STR("[\"42\"]")};
+    struct cluster_ask_body got_ask;
+    cluster_write_ask(&wire, &ask);
+    for (size_t len = 0; len < wire.len; len++) {
+        assert_false(cluster_read_ask(&got_ask, str_make(wire.data, len)));
+    }
+    assert_true(cluster_read_ask(&got_ask, buf_str(&wire)));
+    assert_int_equal(got_ask.id, ask.id);
+    assert_int_equal(got_ask.within_ms, 1000);
+    assert_int_equal(got_ask.app, 4711);
+    assert_int_equal(got_ask.kind, 3);
+    assert_true(str_equal(got_ask.payload, ask.payload));
+
+    wire.len = 0;
+    struct cluster_reply_body reply = {5, true, {1, 2, 3, UINT64_MAX}, STR("text")};
+    struct cluster_reply_body got;
+    cluster_write_reply(&wire, &reply);
+    for (size_t len = 0; len < wire.len; len++) {
+        assert_false(cluster_read_reply(&got, str_make(wire.data, len)));
+    }
+    assert_true(cluster_read_reply(&got, buf_str(&wire)));
+    assert_int_equal(got.id, 5);
+    assert_true(got.is_part);
+    assert_int_equal(got.counts[3], UINT64_MAX);
+    assert_true(str_equal(got.text, reply.text));
+    buf_fini(&wire);
+}
+
+static void a_report_is_a_run_of_counts(void **state)
+{
+    struct buf wire = {0};
+    struct cluster_count_body got;
+    for (uint8_t i = 0; i < 3; i++) {
+        struct cluster_count_body count = {i, 100u + i, 1, 2, 3, str_make("\x05\x80", i)};
+        cluster_write_count(&wire, &count);
+    }
+    struct str rest = buf_str(&wire);
+    assert_true(cluster_begin_counts(&rest));
+    for (uint8_t i = 0; i < 3; i++) {
+        assert_true(cluster_next_count(&rest, &got));
+        assert_int_equal(got.queue, i);
+        assert_int_equal(got.counter, 100 + i);
+        assert_int_equal(got.dropped, 3);
+        assert_int_equal(got.online.len, i);
+    }
+    assert_int_equal(rest.len, 0);
+    assert_false(cluster_next_count(&rest, &got));
+    rest = str_make(wire.data, wire.len - 1);
+    assert_true(cluster_begin_counts(&rest));
+    assert_true(cluster_next_count(&rest, &got));
+    assert_true(cluster_next_count(&rest, &got));
+    assert_false(cluster_next_count(&rest, &got));
+    buf_fini(&wire);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_beacon_is_read_as_it_was_written),
+        cmocka_unit_test(a_beacon_of_a_later_version_is_read_as_far_as_it_is_known),
+        cmocka_unit_test(a_beacon_that_is_cut_is_none),
+        cmocka_unit_test(names_of_peers_are_short_and_printable),
+        cmocka_unit_test(questions_and_answers_are_read_as_they_were_written),
+        cmocka_unit_test(a_report_is_a_run_of_counts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

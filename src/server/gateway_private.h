@@ -1,0 +1,13 @@
+/* What the sources of gateway share; nobody else includes it.
+ *   gateway.c          its life, and the bus thread
+ *   gateway_asked.c    what the main thread asks of it
+ *   gateway_cluster.c  the node among others */
+#ifndef TIDEGATE_SERVER_GATEWAY_PRIVATE_H
+#define TIDEGATE_SERVER_GATEWAY_PRIVATE_H
+
+#include "server/gateway.h"
+
+/* gateway_cluster.c: once the hub has its bus. */
+int gateway_join_cluster(struct gateway *gateway);
+
+#endif

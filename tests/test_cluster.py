@@ -1,0 +1,300 @@
+"""Several gateways on one bus act as one: who is there, what is counted, asked and closed on all of them."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness.brokers import ENGINES
+from harness.clients import V1Client
+from harness.gateway import Gateway, wait_for
+
+SILENCE_SECONDS = 5
+SECRET = "one secret for all nodes of the cluster"
+
+
+class Cluster:
+    """Nodes by number; each has the same app and key."""
+
+    def __init__(self, preset, folder, brokers, mode, ends):
+        self.preset, self.folder, self.brokers, self.ends = preset, folder, brokers, ends
+        self.bus = brokers.bus(**({"mode": mode} if brokers.engine == "redis" else {}))
+        self.nodes = []
+
+    def make(self, **bus):
+        """A node that is not started yet."""
+        number = len(self.nodes)
+        folder = self.folder / f"node-{number}"
+        folder.mkdir()
+        cluster = {"name": "tests", "node": f"node-{number}", "secrets": [{"id": "a", "secret": SECRET}]}
+        gateway = Gateway(self.preset, folder, {"bus": {**self.bus, **bus}, "cluster": cluster})
+        if self.nodes:
+            gateway.api_key = self.nodes[0].api_key
+            gateway.config["apps"] = self.nodes[0].config["apps"]
+        self.nodes.append(gateway)
+        self.ends.callback(self._end, gateway)
+        return gateway
+
+    def start(self, count):
+        """All at once: each takes some seconds to know the others."""
+        nodes = [self.make() for _ in range(count)]
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(Gateway.start, nodes))
+        self.wait_until_all_know()
+        return self
+
+    @staticmethod
+    def _end(gateway):
+        if gateway.process and gateway.is_alive():
+            gateway.process.send_signal(signal.SIGCONT)
+            gateway.stop()
+
+    def wait_until_all_know(self):
+        """Each node knows that there are those that live, and no others."""
+        living = [node for node in self.nodes if node.is_alive()]
+        for node in living:
+            wait_for(lambda node=node: sees(node) == (len(living), True), 30, lambda node=node: sees(node))
+
+
+def nodes_of(gateway):
+    status, _, answer = gateway.api("GET", "/v1/nodes")
+    assert status == 200
+    return answer
+
+
+def sees(gateway):
+    answer = nodes_of(gateway)
+    return len(answer["nodes"]), answer["complete"]
+
+
+def with_sessions(gateway, name, count):
+    """The nodes, once the one of that name has said that it has so many sessions."""
+    answer = nodes_of(gateway)
+    has = {node["node"]: node["sessions"] for node in answer["nodes"]}
+    return answer if has.get(name) == count else None
+
+
+@contextlib.contextmanager
+def clusters(request, folder, make_brokers):
+    with contextlib.ExitStack() as ends:
+
+        def make(engine="redis", count=3, mode="streams"):
+            place = pathlib.Path(tempfile.mkdtemp(prefix="cluster", dir=folder))
+            preset = request.config.getoption("preset")
+            return Cluster(preset, place, make_brokers(engine), mode, ends).start(count)
+
+        yield make
+
+
+@pytest.fixture
+def make_cluster(request, tmp_path, make_brokers):
+    """A function that starts nodes on servers of their own, for a test that breaks something."""
+    with clusters(request, tmp_path, make_brokers) as make:
+        yield make
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def cluster(request, tmp_path_factory, module_brokers):
+    """Three nodes that stay as they are."""
+    with clusters(request, tmp_path_factory.mktemp("cluster"), module_brokers) as make:
+        yield make(request.param)
+
+
+def closed_with(client):
+    with pytest.raises(Exception) as closed:  # noqa: PT011
+        while True:
+            client.read_any(5)
+    return closed.value.rcvd.code
+
+
+def test_nodes_know_each_other_and_each_says_what_it_has(cluster):
+    with V1Client(cluster.nodes[1], "42"), V1Client(cluster.nodes[1], "42"):
+        answer = wait_for(
+            lambda: with_sessions(cluster.nodes[0], "node-1", 2), 5, "two sessions in its beacon"
+        )
+    assert [node["node"] for node in answer["nodes"]][0] == "node-0"
+    assert {node["node"] for node in answer["nodes"]} == {"node-0", "node-1", "node-2"}
+    by_name = {node["node"]: node for node in answer["nodes"]}
+    assert by_name["node-1"]["users"] == 1
+    assert len({node["boot"] for node in answer["nodes"]}) == 3
+    for node in answer["nodes"]:
+        assert node["state"] == "ready"
+        assert node["self"] == (node["node"] == "node-0")
+        assert abs(node["started_at"] / 1000 - time.time()) < 120
+        assert 0 < node["bus_lag_ms"] < 2000
+    metrics = cluster.nodes[0].metrics()
+    assert metrics.get("tidegate_cluster_nodes", state="ready") == 3
+    assert metrics.get("tidegate_cluster_known") == 1
+    assert 0 < metrics.get("tidegate_bus_lag_seconds") < 2
+
+
+def test_a_killed_node_is_gone_after_five_seconds_and_one_that_ends_in_order_at_once(make_cluster):
+    cluster = make_cluster()
+    started = time.monotonic()
+    cluster.nodes[2].kill()
+    assert sees(cluster.nodes[0])[0] == 3
+    wait_for(lambda: sees(cluster.nodes[0])[0] == 2, 20, "two nodes")
+    assert SILENCE_SECONDS - 1.5 < time.monotonic() - started < SILENCE_SECONDS + 3
+    cluster.nodes[1].stop()
+    assert sees(cluster.nodes[0]) == (1, True)
+    events = [entry["event"] for entry in cluster.nodes[0].log()]
+    assert events.count("node.silent") == 1
+    assert events.count("node.left") == 1
+
+
+def test_a_stopped_node_comes_back_by_its_beacon(make_cluster):
+    cluster = make_cluster()
+    first, _, third = cluster.nodes
+    os.kill(third.process.pid, signal.SIGSTOP)
+    wait_for(lambda: sees(first)[0] == 2, 20, "two nodes")
+    status, _, answer = first.api("GET", "/v1/users/42")
+    assert (status, answer["complete"]) == (200, True)
+    os.kill(third.process.pid, signal.SIGCONT)
+    wait_for(lambda: sees(first)[0] == 3, 10, "three nodes")
+    cluster.wait_until_all_know()
+
+
+def test_a_push_counts_all_nodes_and_a_user_once(cluster):
+    with contextlib.ExitStack() as ends:
+        clients = [ends.enter_context(V1Client(node, "42")) for node in cluster.nodes]
+        clients.append(ends.enter_context(V1Client(cluster.nodes[2], "43")))
+        for node in cluster.nodes:
+            for wait in ("routed", "written"):
+                answer = node.push({"users": ["42", "43", "44"]}, {"n": 1}, wait=wait, wait_ms=5000)
+                receipt = answer["receipt"]
+                assert receipt["complete"], receipt
+                assert receipt["nodes"] == {"expected": 3, "reported": 3}
+                assert receipt["users_online"] == 2
+                assert receipt["sessions"]["matched"] == 4
+                assert wait == "routed" or receipt["sessions"]["written"] == 4
+        for client in clients:
+            assert client.read_data(6) == [{"n": 1}] * 6
+
+
+def test_a_node_that_does_not_report_makes_the_count_incomplete(make_cluster):
+    cluster = make_cluster()
+    first, second, third = cluster.nodes
+    with V1Client(first, "42"), V1Client(second, "42"):
+        os.kill(third.process.pid, signal.SIGSTOP)
+        message = {"to": {"users": ["42"]}, "data": 1, "wait": "routed", "wait_ms": 1000}
+        status, _, answer = first.api("POST", "/v1/messages", message)
+        assert status == 202
+        assert answer["receipt"]["complete"] is False
+        assert answer["receipt"]["nodes"] == {"expected": 3, "reported": 2}
+        assert answer["receipt"]["sessions"]["matched"] == 2
+        started = time.monotonic()
+        status, _, answer = first.api("GET", "/v1/users/42")
+        assert (status, answer["complete"], answer["session_count"]) == (200, False, 2)
+        assert 0.8 < time.monotonic() - started < 2 * first.slowness
+        wait_for(lambda: sees(first)[0] == 2, 20, "two nodes")  # it is gone: two are all
+        status, _, answer = first.api("POST", "/v1/messages", message)
+        assert (status, answer["receipt"]["nodes"]) == (200, {"expected": 2, "reported": 2})
+        os.kill(third.process.pid, signal.SIGCONT)
+
+
+def test_queries_gather_what_all_nodes_have(cluster):
+    hello = {"groups": ["room:1"], "device": "d1"}
+    with contextlib.ExitStack() as ends:
+        clients = [
+            ends.enter_context(V1Client(node, user, hello))
+            for node, user in zip(cluster.nodes * 2, ["42", "42", "43", "44", "42", "44"], strict=True)
+        ]
+        sids = {client.sid for client, user in zip(clients, "aabcac", strict=True) if user == "a"}
+        for node in cluster.nodes:
+            status, _, answer = node.api("GET", "/v1/users/42")
+            assert (status, answer["online"], answer["session_count"], answer["complete"]) == (
+                200,
+                True,
+                3,
+                True,
+            )
+            assert {session["sid"] for session in answer["sessions"]} == sids
+            assert abs(answer["as_of"] / 1000 - time.time()) < 60
+            status, _, answer = node.api("POST", "/v1/users:query", {"users": ["42", "43", "44", "45"]})
+            assert status == 200
+            assert [answer["users"][user]["sessions"] for user in ("42", "43", "44", "45")] == [3, 1, 2, 0]
+            assert answer["complete"] is True
+            status, _, answer = node.api("GET", "/v1/groups/room:1")
+            assert (answer["sessions"], answer["users"], answer["complete"]) == (6, 3, True)
+            for client in clients:
+                status, _, answer = node.api("GET", f"/v1/sessions/{client.sid}")
+                assert (status, answer["sid"], answer["complete"]) == (200, client.sid, True)
+                assert answer["groups"] == ["room:1"]
+
+
+def test_kicks_joins_and_pushes_to_a_session_reach_every_node(cluster):
+    first, second, third = cluster.nodes
+    with V1Client(second, "42") as one, V1Client(third, "42") as other:
+        first.push({"sessions": [one.sid]}, "for one")
+        assert one.read_data() == ["for one"]
+        status, _, answer = first.api("PUT", "/v1/groups/vip/users/42")
+        assert (status, answer["sessions"], answer["complete"]) == (200, 2, True)
+        assert other.read("joined")["g"] == "vip"
+        assert one.read("joined")["g"] == "vip"
+        status, _, answer = third.api("DELETE", f"/v1/sessions/{one.sid}")
+        assert (status, answer["closed"], answer["complete"]) == (200, 1, True)
+        assert closed_with(one) == 4000
+        assert third.api("DELETE", f"/v1/sessions/{one.sid}")[0] == 404
+        assert third.api("GET", f"/v1/sessions/{one.sid}")[0] == 404
+        status, _, answer = first.api("DELETE", "/v1/users/42/sessions")
+        assert (status, answer["closed"], answer["complete"]) == (200, 1, True)
+        assert closed_with(other) == 4000
+
+
+def test_a_session_of_a_node_that_is_gone_is_404_and_of_one_that_is_silent_503(make_cluster):
+    cluster = make_cluster()
+    first, second, _ = cluster.nodes
+    client = V1Client(second, "42")
+    os.kill(second.process.pid, signal.SIGSTOP)
+    status, headers, answer = first.api("GET", f"/v1/sessions/{client.sid}")
+    assert (status, answer["code"]) == (503, "node_silent")
+    assert headers["retry-after"] == "1"
+    wait_for(lambda: sees(first)[0] == 2, 20, "two nodes")
+    assert first.api("GET", f"/v1/sessions/{client.sid}")[0] == 404
+    os.kill(second.process.pid, signal.SIGCONT)
+    client.close()
+
+
+def test_of_two_layouts_the_later_node_is_not_ready_and_says_why(make_cluster):
+    cluster = make_cluster(count=1)
+    other = cluster.make(queues=2).start(ready=False)
+    why = wait_for(
+        lambda: next((text for text in [other.admin("GET", "/readyz")[2]] if b"layout" in text), None),
+        20,
+        "a reason",
+    )
+    assert b"node-0" in why
+    assert cluster.nodes[0].is_ready()
+    assert [entry["event"] for entry in cluster.nodes[0].log()].count("node.conflict") == 1
+    cluster.nodes[0].stop()
+    wait_for(other.is_ready, 20, "to be ready once it is alone")
+
+
+def test_a_broker_that_restarts_loses_nobody(make_cluster):
+    cluster = make_cluster()
+    cluster.brokers.kill()
+    until = time.monotonic() + SILENCE_SECONDS + 2  # longer than a node may be silent
+    for node in cluster.nodes:
+        wait_for(lambda node=node: sees(node) == (3, False), 20, "not to know")
+    wait_for(lambda: time.monotonic() > until, 20, "that time is over")
+    for node in cluster.nodes:
+        assert sees(node) == (3, False)
+    cluster.brokers.start()
+    cluster.wait_until_all_know()
+    for node in cluster.nodes:
+        events = [entry["event"] for entry in node.log()]
+        assert "node.silent" not in events
+
+
+def test_pubsub_carries_it_too(make_cluster):
+    cluster = make_cluster(count=2, mode="pubsub")
+    with V1Client(cluster.nodes[1], "42") as client:
+        answer = cluster.nodes[0].push({"users": ["42"]}, 1, wait="written", wait_ms=5000)
+        assert answer["receipt"]["nodes"] == {"expected": 2, "reported": 2}
+        assert answer["receipt"]["sessions"]["written"] == 1
+        assert client.read_data() == [1]
+        assert cluster.nodes[0].api("GET", "/v1/users/42")[2]["session_count"] == 1
