@@ -102,9 +102,9 @@ class Cluster:
         return list(self.nodes)
 
     def add_node(self):
-        """A further one, which clients know of once it is ready."""
+        """A further one, which clients know of from now on; it is ready when the bus lets it."""
         node = self.make_node(len(self.nodes))
-        node.start()
+        node.start(ready=False)
         self.nodes.append(node)
         return node
 

@@ -99,10 +99,8 @@ class Run:
         await self.until(lambda: all(s.is_connected for s in self.sessions), CONNECT_SECONDS)
         self.pushers = Pushers(history, cluster, scenario.users, GROUPS, scenario.rate, self.chance)
         pushing = asyncio.create_task(self.pushers.run(scenario.seconds))
-        try:
-            await faults.Doer(cluster, self.sessions, history, self.chance).run(scenario.plan)
-        except* Exception as group:
-            self.verdict.failures += [f"a fault could not be done: {error}" for error in group.exceptions]
+        failed = await faults.Doer(cluster, self.sessions, history, self.chance).run(scenario.plan)
+        self.verdict.failures += [f"a fault could not be done: {error}" for error in failed]
         await pushing
         history.note("fault", what="the last push has its outcome")
         await asyncio.to_thread(self.attempt, "not ready again", cluster.wait_until_ready)

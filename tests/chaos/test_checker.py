@@ -199,6 +199,7 @@ def test_another_place_on_another_node_is_found(story):
     story.sees("ann.0", number, "0:1.0")
     story.sees("ann.1", number, "0:2.0")
     assert story.wrong() == {"out of order": 1}
+    assert story.wrong(Promise(gaps=True)) == {}
 
 
 def test_a_key_in_two_queues_is_found_unless_a_broker_may_fail_over(story):
