@@ -32,7 +32,7 @@ static void tell_restart(uint32_t queue)
 
 static struct session_resume here(void)
 {
-    struct session_resume resume = {.same_epoch = true};
+    struct session_resume resume = shard_test_resume();
     for (uint32_t q = 0; q < SHARD_TEST_QUEUES; q++) {
         resume.has[q] = true;
         resume.seen.pos[q] = shard_test.hub->heads.pos[q];
@@ -179,6 +179,28 @@ static void the_epoch_is_known_once_the_bus_is_up(void **state)
     assert_true(str_equal(shard_epoch(shard_test.shard), STR("e7")));
 }
 
+/* Its positions look like those of the new one. */
+static void an_epoch_that_begins_before_the_fence_is_another(void **state)
+{
+    struct session_resume resume = here();
+    struct session *session = shard_test_connect("a");
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
+    shard_test_run();
+    shard_test_assert_told(session, "start none, gap epoch");
+}
+
+static void an_epoch_that_is_known_only_at_the_fence_is_the_same(void **state)
+{
+    struct session_resume resume = here();
+    snprintf(resume.epoch, sizeof(resume.epoch), "e7");
+    struct session *session = shard_test_connect("a");
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
+    shard_test_run();
+    shard_test_assert_told(session, "start full");
+}
+
 static void forget_queue(uint32_t queue)
 {
     shard_test.hub->heads.started &= ~(1ull << queue);
@@ -233,6 +255,8 @@ int main(void)
         WITH_SHARD(who_replays_meanwhile_is_told_and_goes_on_with_the_new_one),
         WITH_SHARD(positions_of_the_old_history_are_another_epoch),
         WITH_SHARD(the_epoch_is_known_once_the_bus_is_up),
+        WITH_SHARD(an_epoch_that_begins_before_the_fence_is_another),
+        WITH_SHARD(an_epoch_that_is_known_only_at_the_fence_is_the_same),
         WITH_SHARD(positions_of_a_queue_that_is_not_known_are_no_gap),
         WITH_SHARD(a_hole_of_the_bus_says_so),
     };

@@ -156,7 +156,6 @@ struct replay {
     struct replay *prev;
     uint32_t slot;
     bool has_place;
-    bool same_epoch;
     uint64_t held_since_ms; /* the client is ahead of this node since then; 0: it is not */
     bool listed;            /* seqs are those of queue */
     bool cut;               /* there are more after them: list again from there */
@@ -179,6 +178,7 @@ struct replay {
         struct bus_pos *from;
     } * joins;
     uint32_t join_count, join_cap;
+    char epoch[BUS_EPOCH_MAX + 1]; /* as the client says */
     struct replay_queue {
         struct bus_pos seen;   /* what the client says it has */
         struct bus_pos cursor; /* seen up to here, or about to be; held: the head at first */

@@ -2,6 +2,8 @@
  * queue, as fast as the session takes it. Nothing goes to it live meanwhile; once it has everything
  * that left the ring, it goes live from the next ring entry. A replay that lists takes one of few
  * places; the others wait. */
+#include <string.h>
+
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/shard_private.h"
@@ -30,7 +32,7 @@ struct replay *replay_create(struct shard *shard, struct session *session,
     }
     replay->shard = shard;
     replay->slot = slot_of(shard, session);
-    replay->same_epoch = resume->same_epoch;
+    memcpy(replay->epoch, resume->epoch, sizeof(replay->epoch));
     for (uint32_t q = 0; q < queues; q++) {
         replay->queues[q].seen = resume->has[q] ? resume->seen.pos[q] : (struct bus_pos){0, 0};
     }

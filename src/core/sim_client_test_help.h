@@ -393,7 +393,7 @@ static inline int sim_client_start(struct sim_client *client, struct shard *shar
     snprintf(user, sizeof(user), "u%d", client->user);
     int err = client->user >= 0 ? shard_session_set_user(shard, session, str_of(user)) : 0;
     err = err ? err : sim_client_join_first(client, shard, session);
-    struct session_resume resume = {.same_epoch = true};
+    struct session_resume resume = {.epoch = "sim"};
     for (uint32_t q = 0; q < sim->queues; q++) {
         resume.has[q] = true;
         resume.seen.pos[q] = client->resume_at[q] = client->pos[q];
