@@ -144,11 +144,15 @@ static void lose(struct hub *hub, uint32_t queue, struct bus_pos pos, enum sessi
     note_loss(hub, queue, pos, why);
 }
 
+/* It returns once, also where memory was out to tell a repeat. */
 static struct publish_part *own_part(struct hub *hub, uint32_t queue, const struct event *event)
 {
     bool is_own = event->header.origin == hub->options.boot;
     bool asked = event->header.flags & (EVENT_HAS_ID | EVENT_WANTS_RECEIPT);
-    return is_own && asked ? hub_part_find_sent(&hub->queues[queue], event->header.counter) : NULL;
+    struct publish_part *part = is_own && asked
+                                    ? hub_part_find_sent(&hub->queues[queue], event->header.counter)
+                                    : NULL;
+    return part && !part->returned ? part : NULL;
 }
 
 static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *own,
