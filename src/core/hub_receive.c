@@ -304,7 +304,7 @@ static void jump(struct hub *hub, uint32_t queue, struct bus_pos pos, enum sessi
 {
     if (why == SESSION_GAP_EPOCH) {
         hub_restart_workers(hub, queue, pos);
-        window_lose(hub->window, queue, pos);
+        window_restart(hub->window, queue, pos);
         note_loss(hub, queue, pos, why);
     } else if (bus_pos_compare(pos, hub->heads.pos[queue]) > 0) {
         lose(hub, queue, pos, why);

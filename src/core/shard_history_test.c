@@ -158,6 +158,53 @@ static void who_replays_meanwhile_is_told_and_goes_on_with_the_new_one(void **st
     assert_int_equal(session->state, SESSION_LIVE);
 }
 
+static void receive_at(uint32_t queue, uint64_t hi, const char *target, const char *data)
+{
+    struct event event = event_test_make(++shard_test.counter, data);
+    struct buf record = {0};
+    event.header.origin = 99;
+    event_test_encode(&record, &event, &target, 1);
+    hub_bus_callbacks.on_record(shard_test.hub, queue, (struct bus_pos){hi, 0}, buf_str(&record),
+                                0);
+    buf_fini(&record);
+}
+
+/* The fence is of the old history, and so is what the client has seen; the window is not. */
+static void what_the_worker_has_not_heard_of_is_not_replayed(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    struct session_resume resume = here();
+    for (int i = 0; i < 3; i++) {
+        shard_test_push("u:a", "old");
+        shard_test_run();
+    }
+    struct session *session = shard_test_connect("a");
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    shard_flush(shard_test.shard);
+    shard_test_turn_hub();
+    tell_restart(queue);
+    receive_at(queue, 1, "u:a", "new");
+    shard_test_run();
+    receive_at(queue, 2, "u:a", "newer");
+    shard_test_run();
+    shard_test_assert_told(session, "start full, gap epoch, msg new, msg newer");
+}
+
+/* Before it comes to read what it did not get of one history, that one has ended. */
+static void a_worker_that_is_behind_by_two_histories_skips_the_first(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    struct session *session = shard_test_live("a", NULL);
+    tell_restart(queue);
+    receive_at(queue, 7, "u:a", "lost");
+    shard_test_turn_shard();
+    shard_test_turn_hub(); /* the catch-up is in the ring */
+    tell_restart(queue);
+    receive_at(queue, 2, "u:a", "new");
+    shard_test_run();
+    shard_test_assert_told(session, "gap epoch, gap epoch, gap epoch, msg new");
+}
+
 static void positions_of_the_old_history_are_another_epoch(void **state)
 {
     uint32_t queue = home_of("u:a");
@@ -221,13 +268,7 @@ static void positions_of_a_queue_that_is_not_known_are_no_gap(void **state)
     hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){60, 0});
     shard_test_run();
     assert_true(shard_queue_is_known(shard_test.shard, queue));
-    struct event event = event_test_make(1, "late");
-    struct buf record = {0};
-    event.header.origin = 99;
-    event_test_encode(&record, &event, (const char *[]){"u:a"}, 1);
-    hub_bus_callbacks.on_record(shard_test.hub, queue, (struct bus_pos){71, 0}, buf_str(&record),
-                                0);
-    buf_fini(&record);
+    receive_at(queue, 71, "u:a", "late");
     shard_test_run();
     shard_test_assert_told(session, "msg late");
 }
@@ -253,6 +294,8 @@ int main(void)
         WITH_SHARD(another_history_is_a_gap_and_then_goes_on),
         WITH_SHARD(what_came_of_the_old_history_goes_out_first),
         WITH_SHARD(who_replays_meanwhile_is_told_and_goes_on_with_the_new_one),
+        WITH_SHARD(what_the_worker_has_not_heard_of_is_not_replayed),
+        WITH_SHARD(a_worker_that_is_behind_by_two_histories_skips_the_first),
         WITH_SHARD(positions_of_the_old_history_are_another_epoch),
         WITH_SHARD(the_epoch_is_known_once_the_bus_is_up),
         WITH_SHARD(an_epoch_that_begins_before_the_fence_is_another),

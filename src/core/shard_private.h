@@ -100,6 +100,7 @@ struct lane {
     uint32_t controls;      /* joins, parts and kicks in the cast and in line */
     struct bus_pos drained; /* everything up to here left the ring */
     struct bus_pos done;    /* everything up to here was sent to whom it concerned */
+    uint32_t history;       /* of the queue; what the window has of another one is not read yet */
 };
 
 struct replay_list {
@@ -274,7 +275,7 @@ void shard_tell_heads(struct shard *shard);
 /* shard_lane.c */
 void lane_add(struct shard *shard, struct message *message, bool reports);
 void lane_pass(struct shard *shard, uint32_t queue, struct bus_pos pos);
-void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos);
+void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos, uint32_t history);
 bool lane_is_busy(const struct shard *shard, uint32_t queue);
 bool lane_is_full(const struct shard *shard, uint32_t queue);
 void lanes_run(struct shard *shard);
@@ -310,7 +311,8 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
 bool replays_run(struct shard *shard);
 void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos to,
                      enum session_gap_why why);
-void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from);
+struct bus_pos replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from);
+bool replay_must_wait(const struct replay *replay, uint64_t seq);
 
 void replay_list_add(struct replay_list *list, struct replay *replay);
 void replay_list_remove(struct replay *replay);

@@ -87,8 +87,9 @@ static bool find_start(struct shard *shard, struct replay *replay, uint32_t queu
     window_span(shard->options.window, queue, &span);
     struct bus_pos seen = replay->queues[queue].seen; /* of a queue that was not named: nothing */
     struct bus_pos tail = bus_pos_min(span.tail, heads->pos[queue]);
-    *cursor = bus_pos_max(seen, tail);
-    if (!bit_is_set(heads->started, queue)) {
+    bool is_other = window_history_of(span.tail_seq) != shard->lanes[queue].history;
+    *cursor = is_other ? seen : bus_pos_max(seen, tail);
+    if (!bit_is_set(heads->started, queue) || is_other) {
         return true;
     }
     return bus_pos_compare(seen, tail) >= 0;
@@ -154,9 +155,10 @@ void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos 
 }
 
 /* The queue's history is another one, which goes on behind from; what was joined meanwhile is in
- * force. */
-void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from)
+ * force. Returns how far it got with the old one. */
+struct bus_pos replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from)
 {
+    struct bus_pos cursor = replay->queues[queue].cursor;
     replay->queues[queue].cursor = from;
     for (uint32_t i = 0; i < replay->join_count; i++) {
         replay->joins[i].from[queue] = from;
@@ -164,6 +166,13 @@ void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from)
     if (replay->queue == queue) {
         replay_drop_list(replay);
     }
+    return cursor;
+}
+
+/* The window has another history of the queue in hand: this worker is about to hear of it. */
+bool replay_must_wait(const struct replay *replay, uint64_t seq)
+{
+    return window_history_of(seq) != replay->shard->lanes[replay->queue].history;
 }
 
 /* It was listed and is gone: so is the rest of what was evicted with it. */
@@ -171,6 +180,10 @@ static void skip_evicted(struct shard *shard, struct replay *replay)
 {
     struct window_span span;
     window_span(shard->options.window, replay->queue, &span);
+    if (replay_must_wait(replay, span.tail_seq)) {
+        replay_drop_list(replay);
+        return;
+    }
     replay_tell_gap(shard, replay, bus_pos_min(span.tail, replay->list_end), SESSION_GAP_OVERFLOW);
     while (replay->seq_at < replay->seq_count && replay->seqs[replay->seq_at] <= span.tail_seq) {
         replay->seq_at++;
