@@ -273,6 +273,26 @@ static void positions_of_a_queue_that_is_not_known_are_no_gap(void **state)
     shard_test_assert_told(session, "msg late");
 }
 
+static void what_a_queue_no_longer_has_when_it_appears_is_a_gap(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    forget_queue(queue);
+    struct session_resume resume = here();
+    resume.seen.pos[queue] = (struct bus_pos){40, 0};
+    struct session *session = come_back("a", NULL, &resume);
+    struct session *fresh = shard_test_live("b", NULL);
+    shard_test_assert_told(session, "start full");
+    hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){60, 0});
+    shard_test_run();
+    shard_test_assert_told(session, "gap expired");
+    shard_test_assert_told(fresh, "gap expired"); /* sessions don't remember what they had */
+    shard_test.tells_heads = true;
+    hub_send_heads(shard_test.hub);
+    shard_test_run();
+    shard_test_assert_told(session, "heads");
+    assert_int_equal(shard_test.shard->lanes[queue].done.hi, 60);
+}
+
 static void a_hole_of_the_bus_says_so(void **state)
 {
     struct session *session = shard_test_live("a", NULL);
@@ -301,6 +321,7 @@ int main(void)
         WITH_SHARD(an_epoch_that_begins_before_the_fence_is_another),
         WITH_SHARD(an_epoch_that_is_known_only_at_the_fence_is_the_same),
         WITH_SHARD(positions_of_a_queue_that_is_not_known_are_no_gap),
+        WITH_SHARD(what_a_queue_no_longer_has_when_it_appears_is_a_gap),
         WITH_SHARD(a_hole_of_the_bus_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,8 +134,10 @@ struct shard {
     bool asked_catch_up;
     struct hub_catch_up *catch_up; /* under way: span.from is how far it got; NULL: none */
     uint64_t started;              /* bit q: queue q is known */
-    char epoch[BUS_EPOCH_MAX + 1]; /* of the bus's history */
-    struct u64map served;          /* message id hash → struct served */
+    uint64_t promised;             /* bit q: it is not, but clients wait for what is behind … */
+    struct bus_pos promised_from[BUS_MAX_QUEUES]; /* … the least of what they have seen */
+    char epoch[BUS_EPOCH_MAX + 1];                /* of the bus's history */
+    struct u64map served;                         /* message id hash → struct served */
     struct served *served_oldest;
     struct served *served_newest;
     struct u64map voids;  /* (user, group) → wall ms of a part by the API */

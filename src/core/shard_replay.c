@@ -95,6 +95,15 @@ static bool find_start(struct shard *shard, struct replay *replay, uint32_t queu
     return bus_pos_compare(seen, tail) >= 0;
 }
 
+/* What the client missed in a queue that is not known comes when it is. */
+static void promise(struct shard *shard, const struct replay *replay, uint32_t queue)
+{
+    struct bus_pos seen = replay->queues[queue].seen;
+    struct bus_pos *from = &shard->promised_from[queue];
+    *from = bit_is_set(shard->promised, queue) ? bus_pos_min(*from, seen) : seen;
+    shard->promised = with_bit(shard->promised, queue, true);
+}
+
 static void start_anew(struct shard *shard, struct session *session, const struct hub_heads *heads)
 {
     struct bus_pos zero = {0, 0};
@@ -136,6 +145,9 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
     uint64_t incomplete = 0;
     for (uint32_t q = 0; q < queues; q++) {
         incomplete = with_bit(incomplete, q, !find_start(shard, replay, q, heads));
+        if (!bit_is_set(heads->started, q)) {
+            promise(shard, replay, q);
+        }
     }
     session->state = SESSION_REPLAYING;
     replay->since = shard->ordinal;

@@ -304,10 +304,31 @@ static bool catch_up_run(struct shard *shard)
     return through;
 }
 
+/* The queue is known from here on, but it may no longer have everything that was promised of it. */
+static void begin_queue(struct shard *shard, uint32_t queue)
+{
+    struct bus_pos from = shard->promised_from[queue];
+    struct bus_pos to = shard->catch_up->span.from.pos[queue];
+    bool is_promised = bit_is_set(shard->promised, queue);
+    shard->promised = with_bit(shard->promised, queue, false);
+    if (bit_is_set(shard->catch_up->restarted, queue)) {
+        return; /* which says the same of what was before */
+    }
+    lane_pass(shard, queue, to);
+    if (is_promised && bus_pos_compare(from, to) < 0) {
+        tell_gap(shard, queue, from, to, SESSION_GAP_EXPIRED);
+    }
+}
+
 static void on_catch_up(struct shard *shard, struct hub_catch_up *catch_up)
 {
     shard->asked_catch_up = false;
     shard->catch_up = catch_up;
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
+        if (bit_is_set(catch_up->span.to.started & ~shard->started, q)) {
+            begin_queue(shard, q);
+        }
+    }
     shard->started = catch_up->span.to.started;
     memcpy(shard->epoch, catch_up->epoch, sizeof(shard->epoch));
     shard_count(&shard->stats.catch_ups, 1);
