@@ -110,6 +110,7 @@ struct hub_catch_up {
      * old one ended, for this worker, at old.pos[q]. */
     uint64_t restarted;
     struct hub_heads old;
+    uint32_t histories[BUS_MAX_QUEUES]; /* of which the spans are: see window_history_of */
     /* What the hub lost last of each queue: the gap that ends there has this reason. */
     struct hub_loss {
         struct bus_pos to;

@@ -135,6 +135,30 @@ static void controls_of_the_old_history_are_said_to_be_lost(void **state)
     hub_catch_up_destroy(got);
 }
 
+/* Wherever its positions are: they are not those of before. */
+static void another_epoch_begins_each_queue_anew(void **state)
+{
+    hub_bus_callbacks.on_epoch(hub_test.hub, STR("e7"));
+    for (uint32_t q = 0; q < HUB_TEST_QUEUES; q++) {
+        hub_bus_callbacks.on_start(hub_test.hub, q, pos_at(1));
+    }
+    losses = 0;
+    hub_bus_callbacks.on_epoch(hub_test.hub, STR("e8"));
+    hub_catch_up_destroy(catch_up(0));
+    assert_int_equal(hub_test.hub->heads.started, 0);
+    hub_bus_callbacks.on_start(hub_test.hub, 0, pos_at(50));
+    hub_bus_callbacks.on_start(hub_test.hub, 1, pos_at(1));
+    assert_int_equal(losses, 2);
+    assert_int_equal(last_loss, SESSION_GAP_EPOCH);
+    struct hub_catch_up *got = catch_up(0);
+    assert_int_equal(got->span.to.started, 3);
+    assert_int_equal(got->restarted, 3);
+    assert_int_equal(got->old.pos[0].hi, 1);
+    assert_int_equal(got->histories[0], got->histories[1]);
+    assert_int_not_equal(got->histories[0], 0);
+    hub_catch_up_destroy(got);
+}
+
 static void another_epoch_comes_with_a_catch_up(void **state)
 {
     hub_bus_callbacks.on_epoch(hub_test.hub, STR("e7"));
@@ -227,6 +251,7 @@ int main(void)
         WITH_HUB(a_hole_before_what_was_seen_is_none),
         WITH_HUB(another_history_begins_wherever_its_positions_are),
         WITH_HUB(controls_of_the_old_history_are_said_to_be_lost),
+        WITH_HUB(another_epoch_begins_each_queue_anew),
         WITH_HUB(another_epoch_comes_with_a_catch_up),
         WITH_HUB(a_record_that_is_not_behind_the_last_is_passed_over),
         WITH_HUB(what_is_no_record_moves_the_position_on),

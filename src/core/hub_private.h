@@ -67,6 +67,7 @@ struct hub {
     struct cluster *cluster; /* may be NULL */
     struct window *window;
     struct hub_heads heads;
+    uint64_t renewed; /* bit q: the bus has another epoch, and queue q has not started in it */
     struct interest_table interest;
     struct u64map pins;  /* (group key, worker) → join events that the worker has not answered */
     struct u64map ids;   /* id hash → struct hub_id */

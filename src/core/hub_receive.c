@@ -155,11 +155,15 @@ static void lose(struct hub *hub, uint32_t queue, struct bus_pos pos, enum sessi
     note_loss(hub, queue, pos, why);
 }
 
+/* It returns once, also where memory was out to tell a repeat. */
 static struct publish_part *own_part(struct hub *hub, uint32_t queue, const struct event *event)
 {
     bool is_own = event->header.origin == hub->options.boot;
     bool asked = event->header.flags & (EVENT_HAS_ID | EVENT_WANTS_RECEIPT);
-    return is_own && asked ? hub_part_find_sent(&hub->queues[queue], event->header.counter) : NULL;
+    struct publish_part *part = is_own && asked
+                                    ? hub_part_find_sent(&hub->queues[queue], event->header.counter)
+                                    : NULL;
+    return part && !part->returned ? part : NULL;
 }
 
 static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *own,
@@ -351,7 +355,7 @@ static void jump(struct hub *hub, uint32_t queue, struct bus_pos pos, enum sessi
 {
     if (why == SESSION_GAP_EPOCH) {
         hub_restart_workers(hub, queue, pos);
-        window_lose(hub->window, queue, pos);
+        window_restart(hub->window, queue, pos);
         note_loss(hub, queue, pos, why);
     } else if (bus_pos_compare(pos, hub->heads.pos[queue]) > 0) {
         lose(hub, queue, pos, why);
@@ -361,31 +365,40 @@ static void jump(struct hub *hub, uint32_t queue, struct bus_pos pos, enum sessi
     hub->heads.pos[queue] = pos;
 }
 
+/* Of another one nothing is known until its queues start. */
 static void on_epoch(void *owner, struct str epoch)
 {
     struct hub *hub = owner;
+    if (!str_equal(str_of(hub->epoch), epoch)) {
+        hub->renewed |= hub->heads.started;
+        hub->heads.started = 0;
+    }
     snprintf(hub->epoch, sizeof(hub->epoch), "%.*s", STR_ARG(epoch));
     hub_mark_all_behind(hub);
 }
 
-static bool has_started(const struct hub *hub, uint32_t queue)
+/* The first time: what came before is not for this node to tell. */
+static void begin_queue(struct hub *hub, uint32_t queue, struct bus_pos from)
 {
-    return hub->heads.started >> queue & 1;
-}
-
-/* The first time: nobody has missed what came before. */
-static void on_start(void *owner, uint32_t queue, struct bus_pos from)
-{
-    struct hub *hub = owner;
-    if (has_started(hub, queue)) {
-        bool goes_back = bus_pos_compare(from, hub->heads.pos[queue]) < 0;
-        jump(hub, queue, from, goes_back ? SESSION_GAP_EPOCH : SESSION_GAP_EXPIRED);
-        return;
-    }
     hub_start_workers(hub, queue, from);
     window_lose(hub->window, queue, from);
     hub->heads.pos[queue] = from;
-    hub->heads.started |= 1ull << queue;
+}
+
+static void on_start(void *owner, uint32_t queue, struct bus_pos from)
+{
+    struct hub *hub = owner;
+    uint64_t bit = 1ull << queue;
+    bool goes_back = bus_pos_compare(from, hub->heads.pos[queue]) < 0;
+    bool is_known = (hub->heads.started | hub->renewed) & bit;
+    bool is_other = hub->renewed & bit || goes_back;
+    hub->heads.started |= bit;
+    hub->renewed &= ~bit;
+    if (is_known) {
+        jump(hub, queue, from, is_other ? SESSION_GAP_EPOCH : SESSION_GAP_EXPIRED);
+    } else {
+        begin_queue(hub, queue, from);
+    }
 }
 
 static enum session_gap_why why_of(enum bus_hole hole)

@@ -404,6 +404,27 @@ static void a_receipt_waits_for_the_workers(void **state)
     publish_destroy(publish);
 }
 
+/* Nobody could remember that it came. */
+static void what_comes_twice_without_memory_returns_once(void **state)
+{
+    struct publish *publish = make_push_with_receipt(1);
+    receipt_open(publish->receipt); /* somebody still owes a report */
+    hub_test_push(publish);
+    hub_test_flush(1);
+    for (int i = 0; i < 2; i++) {
+        mem_fail_nth(1);
+        hub_test_hand_back(0);
+        mem_fail_nth(0);
+    }
+    assert_int_equal(hub_test.hub->marks.count, 0);
+    assert_int_equal(hub_test.reports, 0);
+    hub_test_finish(0, 0, (struct bus_pos){2, 0});
+    receipt_close(publish->receipt);
+    assert_int_equal(hub_test.reports, 1);
+    hub_test_flush(2);
+    publish_destroy(publish);
+}
+
 static void a_receipt_does_not_wait_for_what_was_evicted_first(void **state)
 {
     hub_test_tell(0, event_test_key_of(TARGET_USER, "a"), INTEREST_ADD);
@@ -640,6 +661,7 @@ int main(void)
         WITH_HUB(the_worst_verdict_of_the_parts_is_the_pushs),
         WITH_HUB(a_receipt_is_complete_when_nobody_has_the_target),
         WITH_HUB(a_receipt_waits_for_the_workers),
+        WITH_HUB(what_comes_twice_without_memory_returns_once),
         WITH_HUB(a_receipt_does_not_wait_for_what_was_evicted_first),
         WITH_HUB(parts_that_fail_or_repeat_do_not_keep_a_receipt_open),
         WITH_HUB(a_push_of_no_worker_is_done_on_the_bus_thread),

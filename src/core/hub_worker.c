@@ -221,6 +221,15 @@ static void return_held(struct hub *hub, struct hub_worker *worker)
     }
 }
 
+static void note_histories(struct hub *hub, struct hub_catch_up *catch_up)
+{
+    for (uint32_t q = 0; q < hub->options.queues; q++) {
+        struct window_span span;
+        window_span(hub->window, q, &span);
+        catch_up->histories[q] = window_history_of(span.head_seq);
+    }
+}
+
 static struct hub_catch_up *make_catch_up(struct hub *hub, struct hub_worker *worker)
 {
     struct hub_catch_up *catch_up = mem_alloc(sizeof(*catch_up));
@@ -232,6 +241,7 @@ static struct hub_catch_up *make_catch_up(struct hub *hub, struct hub_worker *wo
                                           .control_count = worker->control_count,
                                           .controls_lost = worker->controls_lost,
                                           .lost_until_ms = worker->lost_until_ms};
+        note_histories(hub, catch_up);
         memcpy(catch_up->losses, hub->losses, sizeof(hub->losses));
         memcpy(catch_up->epoch, hub->epoch, sizeof(hub->epoch));
         worker->restarted = 0;

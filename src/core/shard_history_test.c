@@ -32,7 +32,7 @@ static void tell_restart(uint32_t queue)
 
 static struct session_resume here(void)
 {
-    struct session_resume resume = {.same_epoch = true};
+    struct session_resume resume = shard_test_resume();
     for (uint32_t q = 0; q < SHARD_TEST_QUEUES; q++) {
         resume.has[q] = true;
         resume.seen.pos[q] = shard_test.hub->heads.pos[q];
@@ -158,6 +158,53 @@ static void who_replays_meanwhile_is_told_and_goes_on_with_the_new_one(void **st
     assert_int_equal(session->state, SESSION_LIVE);
 }
 
+static void receive_at(uint32_t queue, uint64_t hi, const char *target, const char *data)
+{
+    struct event event = event_test_make(++shard_test.counter, data);
+    struct buf record = {0};
+    event.header.origin = 99;
+    event_test_encode(&record, &event, &target, 1);
+    hub_bus_callbacks.on_record(shard_test.hub, queue, (struct bus_pos){hi, 0}, buf_str(&record),
+                                0);
+    buf_fini(&record);
+}
+
+/* The fence is of the old history, and so is what the client has seen; the window is not. */
+static void what_the_worker_has_not_heard_of_is_not_replayed(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    struct session_resume resume = here();
+    for (int i = 0; i < 3; i++) {
+        shard_test_push("u:a", "old");
+        shard_test_run();
+    }
+    struct session *session = shard_test_connect("a");
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    shard_flush(shard_test.shard);
+    shard_test_turn_hub();
+    tell_restart(queue);
+    receive_at(queue, 1, "u:a", "new");
+    shard_test_run();
+    receive_at(queue, 2, "u:a", "newer");
+    shard_test_run();
+    shard_test_assert_told(session, "start full, gap epoch, msg new, msg newer");
+}
+
+/* Before it comes to read what it did not get of one history, that one has ended. */
+static void a_worker_that_is_behind_by_two_histories_skips_the_first(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    struct session *session = shard_test_live("a", NULL);
+    tell_restart(queue);
+    receive_at(queue, 7, "u:a", "lost");
+    shard_test_turn_shard();
+    shard_test_turn_hub(); /* the catch-up is in the ring */
+    tell_restart(queue);
+    receive_at(queue, 2, "u:a", "new");
+    shard_test_run();
+    shard_test_assert_told(session, "gap epoch, gap epoch, gap epoch, msg new");
+}
+
 static void positions_of_the_old_history_are_another_epoch(void **state)
 {
     uint32_t queue = home_of("u:a");
@@ -177,6 +224,28 @@ static void the_epoch_is_known_once_the_bus_is_up(void **state)
     hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
     shard_test_run();
     assert_true(str_equal(shard_epoch(shard_test.shard), STR("e7")));
+}
+
+/* Its positions look like those of the new one. */
+static void an_epoch_that_begins_before_the_fence_is_another(void **state)
+{
+    struct session_resume resume = here();
+    struct session *session = shard_test_connect("a");
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
+    shard_test_run();
+    shard_test_assert_told(session, "start none, gap epoch");
+}
+
+static void an_epoch_that_is_known_only_at_the_fence_is_the_same(void **state)
+{
+    struct session_resume resume = here();
+    snprintf(resume.epoch, sizeof(resume.epoch), "e7");
+    struct session *session = shard_test_connect("a");
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
+    shard_test_run();
+    shard_test_assert_told(session, "start full");
 }
 
 static void forget_queue(uint32_t queue)
@@ -199,15 +268,29 @@ static void positions_of_a_queue_that_is_not_known_are_no_gap(void **state)
     hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){60, 0});
     shard_test_run();
     assert_true(shard_queue_is_known(shard_test.shard, queue));
-    struct event event = event_test_make(1, "late");
-    struct buf record = {0};
-    event.header.origin = 99;
-    event_test_encode(&record, &event, (const char *[]){"u:a"}, 1);
-    hub_bus_callbacks.on_record(shard_test.hub, queue, (struct bus_pos){71, 0}, buf_str(&record),
-                                0);
-    buf_fini(&record);
+    receive_at(queue, 71, "u:a", "late");
     shard_test_run();
     shard_test_assert_told(session, "msg late");
+}
+
+static void what_a_queue_no_longer_has_when_it_appears_is_a_gap(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    forget_queue(queue);
+    struct session_resume resume = here();
+    resume.seen.pos[queue] = (struct bus_pos){40, 0};
+    struct session *session = come_back("a", NULL, &resume);
+    struct session *fresh = shard_test_live("b", NULL);
+    shard_test_assert_told(session, "start full");
+    hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){60, 0});
+    shard_test_run();
+    shard_test_assert_told(session, "gap expired");
+    shard_test_assert_told(fresh, "gap expired"); /* sessions don't remember what they had */
+    shard_test.tells_heads = true;
+    hub_send_heads(shard_test.hub);
+    shard_test_run();
+    shard_test_assert_told(session, "heads");
+    assert_int_equal(shard_test.shard->lanes[queue].done.hi, 60);
 }
 
 static void a_hole_of_the_bus_says_so(void **state)
@@ -231,9 +314,14 @@ int main(void)
         WITH_SHARD(another_history_is_a_gap_and_then_goes_on),
         WITH_SHARD(what_came_of_the_old_history_goes_out_first),
         WITH_SHARD(who_replays_meanwhile_is_told_and_goes_on_with_the_new_one),
+        WITH_SHARD(what_the_worker_has_not_heard_of_is_not_replayed),
+        WITH_SHARD(a_worker_that_is_behind_by_two_histories_skips_the_first),
         WITH_SHARD(positions_of_the_old_history_are_another_epoch),
         WITH_SHARD(the_epoch_is_known_once_the_bus_is_up),
+        WITH_SHARD(an_epoch_that_begins_before_the_fence_is_another),
+        WITH_SHARD(an_epoch_that_is_known_only_at_the_fence_is_the_same),
         WITH_SHARD(positions_of_a_queue_that_is_not_known_are_no_gap),
+        WITH_SHARD(what_a_queue_no_longer_has_when_it_appears_is_a_gap),
         WITH_SHARD(a_hole_of_the_bus_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,9 +203,10 @@ void lane_pass(struct shard *shard, uint32_t queue, struct bus_pos pos)
 }
 
 /* The queue's history is another one, which goes on behind pos. The lane is idle. */
-void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos)
+void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos, uint32_t history)
 {
     shard->lanes[queue].drained = pos;
+    shard->lanes[queue].history = history;
     note_state(shard, queue);
 }
 

@@ -100,6 +100,7 @@ struct lane {
     uint32_t controls;      /* joins, parts and kicks in the cast and in line */
     struct bus_pos drained; /* everything up to here left the ring */
     struct bus_pos done;    /* everything up to here was sent to whom it concerned */
+    uint32_t history;       /* of the queue; what the window has of another one is not read yet */
 };
 
 struct replay_list {
@@ -133,8 +134,10 @@ struct shard {
     bool asked_catch_up;
     struct hub_catch_up *catch_up; /* under way: span.from is how far it got; NULL: none */
     uint64_t started;              /* bit q: queue q is known */
-    char epoch[BUS_EPOCH_MAX + 1]; /* of the bus's history */
-    struct u64map served;          /* message id hash → struct served */
+    uint64_t promised;             /* bit q: it is not, but clients wait for what is behind … */
+    struct bus_pos promised_from[BUS_MAX_QUEUES]; /* … the least of what they have seen */
+    char epoch[BUS_EPOCH_MAX + 1];                /* of the bus's history */
+    struct u64map served;                         /* message id hash → struct served */
     struct served *served_oldest;
     struct served *served_newest;
     struct u64map voids;  /* (user, group) → wall ms of a part by the API */
@@ -156,7 +159,6 @@ struct replay {
     struct replay *prev;
     uint32_t slot;
     bool has_place;
-    bool same_epoch;
     uint64_t held_since_ms; /* the client is ahead of this node since then; 0: it is not */
     bool listed;            /* seqs are those of queue */
     bool cut;               /* there are more after them: list again from there */
@@ -179,6 +181,7 @@ struct replay {
         struct bus_pos *from;
     } * joins;
     uint32_t join_count, join_cap;
+    char epoch[BUS_EPOCH_MAX + 1]; /* as the client says */
     struct replay_queue {
         struct bus_pos seen;   /* what the client says it has */
         struct bus_pos cursor; /* seen up to here, or about to be; held: the head at first */
@@ -274,7 +277,7 @@ void shard_tell_heads(struct shard *shard);
 /* shard_lane.c */
 void lane_add(struct shard *shard, struct message *message, bool reports);
 void lane_pass(struct shard *shard, uint32_t queue, struct bus_pos pos);
-void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos);
+void lane_restart(struct shard *shard, uint32_t queue, struct bus_pos pos, uint32_t history);
 bool lane_is_busy(const struct shard *shard, uint32_t queue);
 bool lane_is_full(const struct shard *shard, uint32_t queue);
 void lanes_run(struct shard *shard);
@@ -310,7 +313,8 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
 bool replays_run(struct shard *shard);
 void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos to,
                      enum session_gap_why why);
-void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from);
+struct bus_pos replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from);
+bool replay_must_wait(const struct replay *replay, uint64_t seq);
 
 void replay_list_add(struct replay_list *list, struct replay *replay);
 void replay_list_remove(struct replay *replay);

@@ -2,6 +2,8 @@
  * queue, as fast as the session takes it. Nothing goes to it live meanwhile; once it has everything
  * that left the ring, it goes live from the next ring entry. A replay that lists takes one of few
  * places; the others wait. */
+#include <string.h>
+
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/shard_private.h"
@@ -30,7 +32,7 @@ struct replay *replay_create(struct shard *shard, struct session *session,
     }
     replay->shard = shard;
     replay->slot = slot_of(shard, session);
-    replay->same_epoch = resume->same_epoch;
+    memcpy(replay->epoch, resume->epoch, sizeof(replay->epoch));
     for (uint32_t q = 0; q < queues; q++) {
         replay->queues[q].seen = resume->has[q] ? resume->seen.pos[q] : (struct bus_pos){0, 0};
     }
@@ -85,11 +87,21 @@ static bool find_start(struct shard *shard, struct replay *replay, uint32_t queu
     window_span(shard->options.window, queue, &span);
     struct bus_pos seen = replay->queues[queue].seen; /* of a queue that was not named: nothing */
     struct bus_pos tail = bus_pos_min(span.tail, heads->pos[queue]);
-    *cursor = bus_pos_max(seen, tail);
-    if (!bit_is_set(heads->started, queue)) {
+    bool is_other = window_history_of(span.tail_seq) != shard->lanes[queue].history;
+    *cursor = is_other ? seen : bus_pos_max(seen, tail);
+    if (!bit_is_set(heads->started, queue) || is_other) {
         return true;
     }
     return bus_pos_compare(seen, tail) >= 0;
+}
+
+/* What the client missed in a queue that is not known comes when it is. */
+static void promise(struct shard *shard, const struct replay *replay, uint32_t queue)
+{
+    struct bus_pos seen = replay->queues[queue].seen;
+    struct bus_pos *from = &shard->promised_from[queue];
+    *from = bit_is_set(shard->promised, queue) ? bus_pos_min(*from, seen) : seen;
+    shard->promised = with_bit(shard->promised, queue, true);
 }
 
 static void start_anew(struct shard *shard, struct session *session, const struct hub_heads *heads)
@@ -133,6 +145,9 @@ void replay_on_fence(struct shard *shard, struct session *session, const struct 
     uint64_t incomplete = 0;
     for (uint32_t q = 0; q < queues; q++) {
         incomplete = with_bit(incomplete, q, !find_start(shard, replay, q, heads));
+        if (!bit_is_set(heads->started, q)) {
+            promise(shard, replay, q);
+        }
     }
     session->state = SESSION_REPLAYING;
     replay->since = shard->ordinal;
@@ -152,9 +167,10 @@ void replay_tell_gap(struct shard *shard, struct replay *replay, struct bus_pos 
 }
 
 /* The queue's history is another one, which goes on behind from; what was joined meanwhile is in
- * force. */
-void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from)
+ * force. Returns how far it got with the old one. */
+struct bus_pos replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from)
 {
+    struct bus_pos cursor = replay->queues[queue].cursor;
     replay->queues[queue].cursor = from;
     for (uint32_t i = 0; i < replay->join_count; i++) {
         replay->joins[i].from[queue] = from;
@@ -162,6 +178,13 @@ void replay_restart(struct replay *replay, uint32_t queue, struct bus_pos from)
     if (replay->queue == queue) {
         replay_drop_list(replay);
     }
+    return cursor;
+}
+
+/* The window has another history of the queue in hand: this worker is about to hear of it. */
+bool replay_must_wait(const struct replay *replay, uint64_t seq)
+{
+    return window_history_of(seq) != replay->shard->lanes[replay->queue].history;
 }
 
 /* It was listed and is gone: so is the rest of what was evicted with it. */
@@ -169,6 +192,10 @@ static void skip_evicted(struct shard *shard, struct replay *replay)
 {
     struct window_span span;
     window_span(shard->options.window, replay->queue, &span);
+    if (replay_must_wait(replay, span.tail_seq)) {
+        replay_drop_list(replay);
+        return;
+    }
     replay_tell_gap(shard, replay, bus_pos_min(span.tail, replay->list_end), SESSION_GAP_OVERFLOW);
     while (replay->seq_at < replay->seq_count && replay->seqs[replay->seq_at] <= span.tail_seq) {
         replay->seq_at++;
@@ -217,10 +244,12 @@ static void end_of_list(struct shard *shard, struct replay *replay)
     }
 }
 
+/* With a join, part or kick in line it is not: one that goes live counts as later than these. */
 static bool is_caught_up(const struct shard *shard, const struct replay *replay)
 {
     for (uint32_t q = 0; q < shard->options.queues; q++) {
-        if (bus_pos_compare(replay->queues[q].cursor, shard->lanes[q].drained) < 0) {
+        const struct lane *lane = &shard->lanes[q];
+        if (lane->controls > 0 || bus_pos_compare(replay->queues[q].cursor, lane->drained) < 0) {
             return false;
         }
     }

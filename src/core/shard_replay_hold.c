@@ -70,7 +70,7 @@ enum replay_comparison replay_compare(struct shard *shard, struct session *sessi
                                       const struct hub_heads *heads)
 {
     struct replay *replay = replay_of(shard, session);
-    if (!replay->same_epoch) {
+    if (!str_equal(str_of(replay->epoch), shard_epoch(shard))) {
         return REPLAY_FOREIGN;
     }
     if (!is_ahead_anywhere(shard, replay, heads)) {

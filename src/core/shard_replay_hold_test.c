@@ -5,7 +5,9 @@ enum { HOLD_MS = 1000, AHEAD = 10 };
 
 static struct session *come_ahead(bool same_epoch)
 {
-    struct session_resume resume = {.same_epoch = same_epoch, .has = {true}};
+    struct session_resume resume = shard_test_resume();
+    resume.epoch[0] = same_epoch ? resume.epoch[0] : '?';
+    resume.has[0] = true;
     resume.seen.pos[0] = (struct bus_pos){AHEAD, 0};
     struct session *session = shard_test_connect("a");
     assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);

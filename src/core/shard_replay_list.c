@@ -276,11 +276,9 @@ static bool find_some(struct replay *replay)
 }
 
 /* What was evicted before or while it was listed is told; looking only now misses nothing. */
-static void tell_evicted(struct replay *replay)
+static void tell_evicted(struct replay *replay, struct window_span span)
 {
     struct shard *shard = replay->shard;
-    struct window_span span;
-    window_span(shard->options.window, replay->queue, &span);
     struct bus_pos tail = bus_pos_min(span.tail, replay->list_end);
     if (bus_pos_compare(tail, replay->listing.from) <= 0) {
         return;
@@ -303,17 +301,28 @@ static bool begin_list(struct replay *replay)
     if (bus_pos_compare(from, to) >= 0) {
         return false;
     }
-    replay->listing.to_seq = window_seq_after(shard->options.window, replay->queue, to, &complete) -
-                             1;
+    uint64_t seq = window_seq_after(shard->options.window, replay->queue, to, &complete);
+    replay->listing.to_seq = seq - 1;
+    if (replay_must_wait(replay, seq)) {
+        replay->list_end = from;
+        return false;
+    }
     return true;
 }
 
+/* Of a list that another history overtook, nothing holds. */
 static void end_list(struct replay *replay)
 {
+    struct window_span span;
+    window_span(replay->shard->options.window, replay->queue, &span);
+    if (replay_must_wait(replay, span.tail_seq)) {
+        replay->seq_count = 0;
+        replay->list_end = replay->listing.from;
+    }
     replay->listed = true;
     sort_list(replay);
     cut_list(replay, LIST_KEPT);
-    tell_evicted(replay);
+    tell_evicted(replay, span);
 }
 
 /* Goes on with the list of its queue. */

@@ -182,6 +182,28 @@ static void skip_lost(struct shard *shard, uint32_t queue, struct bus_pos to)
     *from = to;
 }
 
+/* The span's history is over, and the window has another one: the next catch-up begins with that.
+ * True when that is told. */
+static bool skip_history(struct shard *shard, uint32_t queue)
+{
+    struct hub_span *span = &shard->catch_up->span;
+    struct bus_pos from = span->from.pos[queue];
+    struct bus_pos to = span->to.pos[queue];
+    if (lane_is_busy(shard, queue)) {
+        return false;
+    }
+    tell_gap(shard, queue, from, to, SESSION_GAP_EPOCH);
+    lane_pass(shard, queue, to);
+    take_controls(shard, queue, from, to);
+    span->from.pos[queue] = to;
+    return true;
+}
+
+static bool is_of_history(const struct shard *shard, uint32_t queue, uint64_t seq)
+{
+    return window_history_of(seq) == shard->catch_up->histories[queue];
+}
+
 /* Feeds what follows span.from and is in the window; stops where the lane is full. */
 static void feed_lane(struct shard *shard, uint32_t queue, uint64_t seq)
 {
@@ -201,13 +223,13 @@ static void feed_lane(struct shard *shard, uint32_t queue, uint64_t seq)
     }
 }
 
-static void restart_replays(struct shard *shard, uint32_t queue, struct bus_pos from,
-                            struct bus_pos to)
+/* What they lack of the old history ends with it. */
+static void restart_replays(struct shard *shard, uint32_t queue, struct bus_pos to)
 {
     for (uint32_t slot = 1; slot < slab_limit(&shard->sessions); slot++) {
         struct session *session = session_at(shard, slot);
         if (session->state == SESSION_REPLAYING) {
-            replay_restart(replay_of(shard, session), queue, to);
+            struct bus_pos from = replay_restart(replay_of(shard, session), queue, to);
             shard_count(&shard->stats.gaps, 1);
             ops_of(shard, session)->on_gap(shard, session, queue, from, to, SESSION_GAP_EPOCH);
         }
@@ -228,8 +250,8 @@ static bool restart_queue(struct shard *shard, uint32_t queue)
     struct bus_pos from = catch_up->old.pos[queue];
     struct bus_pos to = catch_up->span.from.pos[queue];
     catch_up->restarted = with_bit(catch_up->restarted, queue, false);
-    lane_restart(shard, queue, to);
-    restart_replays(shard, queue, from, to);
+    lane_restart(shard, queue, to, catch_up->histories[queue]);
+    restart_replays(shard, queue, to);
     tell_gap(shard, queue, from, to, SESSION_GAP_EPOCH);
     return true;
 }
@@ -247,11 +269,17 @@ static bool catch_up_queue(struct shard *shard, uint32_t queue)
     }
     bool complete;
     uint64_t seq = window_seq_after(shard->options.window, queue, span->from.pos[queue], &complete);
+    if (!is_of_history(shard, queue, seq)) {
+        return skip_history(shard, queue);
+    }
     if (complete) {
         feed_lane(shard, queue, seq);
     }
     struct window_span here;
     window_span(shard->options.window, queue, &here);
+    if (!is_of_history(shard, queue, here.tail_seq)) {
+        return false;
+    }
     if (bus_pos_compare(here.tail, span->from.pos[queue]) > 0) {
         if (!lane_is_busy(shard, queue)) {
             skip_lost(shard, queue, bus_pos_min(here.tail, to));
@@ -276,10 +304,31 @@ static bool catch_up_run(struct shard *shard)
     return through;
 }
 
+/* The queue is known from here on, but it may no longer have everything that was promised of it. */
+static void begin_queue(struct shard *shard, uint32_t queue)
+{
+    struct bus_pos from = shard->promised_from[queue];
+    struct bus_pos to = shard->catch_up->span.from.pos[queue];
+    bool is_promised = bit_is_set(shard->promised, queue);
+    shard->promised = with_bit(shard->promised, queue, false);
+    if (bit_is_set(shard->catch_up->restarted, queue)) {
+        return; /* which says the same of what was before */
+    }
+    lane_pass(shard, queue, to);
+    if (is_promised && bus_pos_compare(from, to) < 0) {
+        tell_gap(shard, queue, from, to, SESSION_GAP_EXPIRED);
+    }
+}
+
 static void on_catch_up(struct shard *shard, struct hub_catch_up *catch_up)
 {
     shard->asked_catch_up = false;
     shard->catch_up = catch_up;
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
+        if (bit_is_set(catch_up->span.to.started & ~shard->started, q)) {
+            begin_queue(shard, q);
+        }
+    }
     shard->started = catch_up->span.to.started;
     memcpy(shard->epoch, catch_up->epoch, sizeof(shard->epoch));
     shard_count(&shard->stats.catch_ups, 1);

@@ -716,7 +716,7 @@ static void want_of_memory_leaves_the_tables_as_they_were(void **state)
     shard_test_live("b", "hall");
     int failures = 0;
     for (unsigned long nth = 1; nth < 20; nth++) {
-        struct session_resume resume = {.same_epoch = true};
+        struct session_resume resume = shard_test_resume();
         mem_fail_nth(nth);
         struct session *session = shard_session_create(shard, 0, 0);
         int err = session ? 0 : ERR_NO_MEMORY;

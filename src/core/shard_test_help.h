@@ -251,6 +251,14 @@ static inline struct session *shard_test_start(const char *user, const char *gro
     return session;
 }
 
+/* Of a client that knows this history, and has seen nothing of it. */
+static inline struct session_resume shard_test_resume(void)
+{
+    struct session_resume resume = {.epoch = ""};
+    snprintf(resume.epoch, sizeof(resume.epoch), "%s", shard_test.shard->epoch);
+    return resume;
+}
+
 /* What it was told since the last look. */
 static inline void shard_test_assert_told(const struct session *session, const char *expected)
 {

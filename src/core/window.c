@@ -204,6 +204,16 @@ void window_lose(struct window *window, uint32_t queue, struct bus_pos pos)
     pthread_mutex_unlock(&lane->lock);
 }
 
+void window_restart(struct window *window, uint32_t queue, struct bus_pos pos)
+{
+    struct lane *lane = &window->lanes[queue];
+    pthread_mutex_lock(&lane->lock);
+    forget_all(window, lane, pos);
+    lane->span.head_seq = (window_history_of(lane->span.head_seq) + 1ull) << 40;
+    lane->span.tail_seq = lane->span.head_seq;
+    pthread_mutex_unlock(&lane->lock);
+}
+
 int window_append(struct window *window, struct message *message, uint64_t now_ms)
 {
     struct lane *lane = &window->lanes[message->queue];

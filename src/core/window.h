@@ -3,9 +3,10 @@
  * any worker reads. One short lock a queue; a reader keeps what it reads by a reference, so
  * eviction never waits for it.
  *
- * A message gets a seq: 1, 2, 3 … in its queue, without holes. Messages of one target key in one
- * queue are linked from the newest to the oldest, so a replay touches only what it needs. Bytes
- * count the messages, the index and the links; both limits hold over all queues. */
+ * A message gets a seq: 1, 2, 3 … in its queue, without holes but where the queue's history ends.
+ * Messages of one target key in one queue are linked from the newest to the oldest, so a replay
+ * touches only what it needs. Bytes count the messages, the index and the links; both limits hold
+ * over all queues. */
 #ifndef TIDEGATE_CORE_WINDOW_H
 #define TIDEGATE_CORE_WINDOW_H
 
@@ -44,6 +45,16 @@ void window_advance(struct window *window, uint32_t queue, struct bus_pos pos);
 
 /* The hub: what is before and at pos is lost; the queue's window starts anew behind it. */
 void window_lose(struct window *window, uint32_t queue, struct bus_pos pos);
+
+/* The same, and the queue's history is another one: its positions must not be compared with those
+ * of before. Seqs leap, so that they tell which history they are of. */
+void window_restart(struct window *window, uint32_t queue, struct bus_pos pos);
+
+/* Which of the queue's histories a seq is of, counted from 0; also of one that is not there yet. */
+static inline uint32_t window_history_of(uint64_t seq)
+{
+    return (uint32_t)(seq >> 40);
+}
 
 /* The hub: drops what is over age or bytes. */
 void window_evict(struct window *window, uint64_t now_ms);

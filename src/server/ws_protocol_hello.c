@@ -43,7 +43,9 @@ static bool read_resume(struct frame_reading *reading, struct session_resume *re
         fields[1].value.type != JSON_TYPE_OBJECT) {
         return false;
     }
-    resume->same_epoch = str_equal(epoch, shard_epoch(worker->shard));
+    if (epoch.len <= BUS_EPOCH_MAX) { /* a longer one is none of ours */
+        memcpy(resume->epoch, epoch.ptr, epoch.len);
+    }
     return read_resume_pos(resume, fields[1].value, shard_get_options(worker->shard)->queues);
 }
 
