@@ -14,8 +14,11 @@ static void a_record_at_the_limit_arrives_whole(void **state)
     struct writer *writer = rig_writer(node, 0);
     writer->record_bytes = node->bus->max_record;
     writer->deadline_ms = 0;
-    writer->wanted = 2;
-    RIG_UNTIL(rig_writers_are_done());
+    for (size_t i = 0; i < 2; i++) {
+        /* One by one: a server may cut off who has two of them to read. */
+        rig_write(writer, 1);
+        RIG_UNTIL(rig_writers_are_done() && node->seen_ours > i);
+    }
     assert_int_equal(writer->failed + writer->refused, 0);
     rig_audit(false);
     assert_int_equal(node->queues[0].seen[1].len, node->bus->max_record);
