@@ -172,6 +172,11 @@ def connect_as_early_as_possible(gateway, user):
 # B7, B13, B14: under load
 
 
+def longest_outage(events):
+    """Of any client; 0 when nobody was ever without a connection."""
+    return max(outages(events).values(), default=0)
+
+
 @EVERY
 def test_b7_a_broker_that_hangs_makes_outcomes_unknown_and_nothing_twice(name):
     must_hold(name, f"2 pause {ENGINES[name].brokers[0]} 7", seconds=12)
@@ -179,15 +184,15 @@ def test_b7_a_broker_that_hangs_makes_outcomes_unknown_and_nothing_twice(name):
 
 @EVERY
 def test_b13_nodes_killed_in_turn_lose_nothing_and_clients_are_back_within_ten_seconds(name):
-    kills = [f"{1 + 1.2 * number:.1f} kill n{number % 3} 0.6" for number in range(20)]
-    events = must_hold(name, *kills, seconds=26)
-    assert max(outages(events).values()) <= 10
+    kills = [f"{1 + 1.5 * number:.1f} kill n{number % 3} 0.6" for number in range(20)]
+    events = must_hold(name, *kills, seconds=32)
+    assert longest_outage(events) <= 10
 
 
 @EVERY
 def test_b14_a_rolling_restart_costs_a_client_two_seconds_at_most(name):
     events = must_hold(name, "1 roll", seconds=8)
-    assert max(outages(events).values()) <= 2
+    assert longest_outage(events) <= 2
     assert moment(events, "n2 has been rolled")
 
 
