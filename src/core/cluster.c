@@ -123,6 +123,10 @@ void cluster_on_event(struct cluster *cluster, uint32_t queue, const struct even
     if (!cluster->is_shared || !(is_own || is_for_me(cluster, event))) {
         return;
     }
+    if (boot == 0) { /* no node; a slot that is free has it */
+        cluster_add(&cluster->stats.bad, 1);
+        return;
+    }
     if (event->kind == EVENT_BEACON) {
         members_on_beacon(cluster, queue, boot, event->data);
     } else if (is_own && event->kind == EVENT_ASK) {

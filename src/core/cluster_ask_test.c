@@ -114,6 +114,30 @@ static void an_answer_that_comes_late_or_twice_finds_nobody(void **state)
     cluster_question_drop_replies(&asked.question);
 }
 
+static void what_comes_from_no_node_is_bad_and_nothing_else(void **state)
+{
+    static const enum event_kind kinds[] = {EVENT_BEACON, EVENT_ASK, EVENT_REPLY, EVENT_REPORT};
+    struct cluster *cluster = net.nodes[0].cluster;
+    struct buf body = {0};
+    struct asked asked;
+    net.nodes[1].answers = net.nodes[2].answers = false;
+    ask(&asked, &net.nodes[0], 0, "");
+    struct cluster_reply_body reply = {.id = asked.question.id, .text = STR("{}")};
+    assert_int_equal(cluster_write_reply(&body, &reply), 0);
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        struct event event = {.kind = kinds[i], .data = buf_str(&body)};
+        event.target_bytes = str_make("\x06\0\0", 3); /* all nodes */
+        cluster_on_event(cluster, 0, &event);
+        assert_int_equal(cluster_get_stats(cluster)->bad, i + 1);
+    }
+    assert_int_equal(asked.question.replied, 0);
+    assert_int_equal(cluster_get_stats(cluster)->replies_in, 0);
+    assert_null(cluster->asks);
+    net_run(1300);
+    assert_outcome(&asked, 2, 0, false);
+    buf_fini(&body);
+}
+
 static void without_the_bus_the_answer_is_incomplete(void **state)
 {
     struct asked asked;
@@ -196,6 +220,7 @@ int main(void)
         NET_TEST(a_node_that_does_not_answer_in_time_is_left_out),
         NET_TEST(a_node_that_dies_is_not_waited_for),
         NET_TEST(an_answer_that_comes_late_or_twice_finds_nobody),
+        NET_TEST(what_comes_from_no_node_is_bad_and_nothing_else),
         NET_TEST(without_the_bus_the_answer_is_incomplete),
         NET_TEST(an_answer_that_is_cut_is_incomplete),
         NET_TEST(questions_that_are_open_at_the_end_come_back),

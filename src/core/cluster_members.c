@@ -171,7 +171,7 @@ static void refresh_member(struct cluster *cluster, struct member *member,
 void members_on_beacon(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body)
 {
     struct cluster_beacon beacon;
-    if (boot == 0 || !cluster_read_beacon(&beacon, body)) {
+    if (!cluster_read_beacon(&beacon, body)) {
         cluster_add(&cluster->stats.bad, 1);
         return;
     }

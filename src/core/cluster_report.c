@@ -424,8 +424,9 @@ static void deliver_count(struct receipt *receipt)
 
 static bool is_waited_for(const struct cluster *cluster, uint32_t queue, const struct event *event)
 {
-    return cluster->is_shared && (cluster->was_current >> queue & 1) &&
-           event->header.origin != cluster->members[0].node.boot;
+    uint32_t origin = event->header.origin;
+    return cluster->is_shared && (cluster->was_current >> queue & 1) && origin &&
+           origin != cluster->members[0].node.boot;
 }
 
 struct receipt *cluster_count(struct cluster *cluster, uint32_t queue, const struct event *event)

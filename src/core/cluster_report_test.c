@@ -262,6 +262,14 @@ static void a_report_counts_once_and_only_of_who_was_expected(void **state)
     net_end_push(&push);
 }
 
+static void an_event_of_no_node_is_not_counted(void **state)
+{
+    struct event event = {.parts = 1};
+    assert_null(cluster_count(net.nodes[0].cluster, 0, &event));
+    cluster_count_nothing(net.nodes[0].cluster, 0, &event);
+    assert_null(net.nodes[0].cluster->reports); /* it would go to all */
+}
+
 #define NET_TEST(name) cmocka_unit_test_setup_teardown(name, open_three, close_all)
 
 int main(void)
@@ -278,6 +286,7 @@ int main(void)
         NET_TEST(a_node_that_starts_reports_nothing_of_the_past),
         NET_TEST(reports_of_one_turn_travel_together),
         NET_TEST(counts_that_outlive_the_node_go_nowhere),
+        NET_TEST(an_event_of_no_node_is_not_counted),
         NET_TEST(a_report_counts_once_and_only_of_who_was_expected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
