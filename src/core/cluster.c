@@ -160,22 +160,38 @@ static int encode(struct cluster *cluster, struct buf *out, enum event_kind kind
     return event_encode(out, &event, &target, &key, 1, NULL, 0);
 }
 
-int cluster_send(struct cluster *cluster, enum event_kind kind, uint32_t to, uint32_t queue,
-                 struct str body, uint64_t deadline_ms, void (*on_done)(struct publish *publish),
-                 void *owner)
+struct publish *cluster_make_publish(struct cluster *cluster, enum event_kind kind, uint32_t to,
+                                     uint32_t queue, struct str body, uint64_t deadline_ms)
 {
     struct publish *publish = publish_create(1);
     if (!publish || encode(cluster, &publish->parts[0].event, kind, to, body)) {
         publish_destroy(publish);
-        return ERR_NO_MEMORY;
+        return NULL;
     }
     publish->parts[0].queue = queue;
     publish->worker = HUB_NO_WORKER;
     publish->stays = true;
     publish->deadline_ms = deadline_ms;
+    publish->on_done = publish_destroy;
+    return publish;
+}
+
+void cluster_publish(struct cluster *cluster, struct publish *publish)
+{
+    hub_publish(cluster->hub, publish, cluster->now_ms);
+}
+
+int cluster_send(struct cluster *cluster, enum event_kind kind, uint32_t to, uint32_t queue,
+                 struct str body, uint64_t deadline_ms, void (*on_done)(struct publish *publish),
+                 void *owner)
+{
+    struct publish *publish = cluster_make_publish(cluster, kind, to, queue, body, deadline_ms);
+    if (!publish) {
+        return ERR_NO_MEMORY;
+    }
     publish->owner = owner;
     publish->on_done = on_done ? on_done : publish_destroy;
-    hub_publish(cluster->hub, publish, cluster->now_ms);
+    cluster_publish(cluster, publish);
     return 0;
 }
 

@@ -166,6 +166,8 @@ struct cluster_question {
     uint64_t open[CLUSTER_MAX_NODES / 64];
     uint64_t heard[CLUSTER_MAX_NODES / 64];
     bool has_come; /* back itself: everybody who answers is known now */
+    struct cluster *cluster;
+    struct publish *publish; /* its own, while the bus does not have it */
     struct cluster_question *next, *prev;
 };
 

@@ -33,6 +33,9 @@ static void finish(struct cluster *cluster, struct cluster_question *question, b
     if (question->next) {
         question->next->prev = question->prev;
     }
+    if (question->publish) {
+        question->publish->owner = NULL;
+    }
     question->expected = count_nodes(question->asked);
     question->is_complete = question->is_complete && is_complete;
     hand_back(cluster, question);
@@ -73,8 +76,23 @@ static bool expect_nodes(struct cluster *cluster, struct cluster_question *quest
     return all;
 }
 
-static int send_question(struct cluster *cluster, const struct cluster_question *question,
-                         uint32_t queue)
+/* The bus did not take it: nobody will answer. */
+static void on_sent(struct publish *publish)
+{
+    struct cluster_question *question = publish->owner;
+    bool has_failed = publish->verdict == PUBLISH_FAILED;
+    publish_destroy(publish);
+    if (!question) {
+        return;
+    }
+    question->publish = NULL;
+    if (has_failed && !question->has_come) {
+        finish(question->cluster, question, false);
+    }
+}
+
+static struct publish *make_publish(struct cluster *cluster,
+                                    const struct cluster_question *question, uint32_t queue)
 {
     struct cluster_ask_body ask = {.id = question->id,
                                    .within_ms = question->limit_ms,
@@ -82,12 +100,26 @@ static int send_question(struct cluster *cluster, const struct cluster_question 
                                    .kind = question->kind,
                                    .payload = question->payload};
     struct buf body = {0};
-    int err = cluster_write_ask(&body, &ask);
-    err = err ? err
-              : cluster_send(cluster, EVENT_ASK, question->only, queue, buf_str(&body),
-                             question->until_ms, NULL, NULL);
+    struct publish *publish = cluster_write_ask(&body, &ask)
+                                  ? NULL
+                                  : cluster_make_publish(cluster, EVENT_ASK, question->only, queue,
+                                                         buf_str(&body), question->until_ms);
     buf_fini(&body);
-    return err;
+    return publish;
+}
+
+/* It may be finished after that. */
+static void send_question(struct cluster *cluster, struct cluster_question *question,
+                          uint32_t queue)
+{
+    question->publish = make_publish(cluster, question, queue);
+    if (!question->publish) {
+        finish(cluster, question, false);
+        return;
+    }
+    question->publish->owner = question;
+    question->publish->on_done = on_sent;
+    cluster_publish(cluster, question->publish);
 }
 
 static void link_question(struct cluster *cluster, struct cluster_question *question)
@@ -104,6 +136,7 @@ void cluster_ask(struct cluster *cluster, struct cluster_question *question, uin
 {
     int queue = cluster->is_shared ? cluster_pick_queue(cluster) : ERR_UNAVAILABLE;
     cluster->now_ms = now_ms;
+    question->cluster = cluster;
     question->id = ++cluster->last_question;
     question->until_ms = now_ms + question->limit_ms;
     question->is_complete = true;
@@ -113,9 +146,7 @@ void cluster_ask(struct cluster *cluster, struct cluster_question *question, uin
         return;
     }
     expect_nodes(cluster, question, (uint32_t)queue);
-    if (send_question(cluster, question, (uint32_t)queue)) {
-        finish(cluster, question, false);
-    }
+    send_question(cluster, question, (uint32_t)queue);
 }
 
 static struct cluster_question *find_question(const struct cluster *cluster, uint64_t id)

@@ -209,6 +209,36 @@ static void a_question_for_which_there_is_no_memory_is_incomplete(void **state)
     }
 }
 
+static void a_question_that_the_bus_does_not_take_is_incomplete_at_once(void **state)
+{
+    struct asked asked;
+    struct net_node *node = &net.nodes[0];
+    node->bus.max_record = 10;
+    ask(&asked, node, 0, "too large");
+    net_step();
+    assert_outcome(&asked, 2, 0, false);
+    node->bus.max_record = net.nodes[1].bus.max_record;
+    node->hub->waiting_bytes += node->hub->options.backlog_bytes;
+    ask(&asked, node, 0, "the backlog is full");
+    node->hub->waiting_bytes -= node->hub->options.backlog_bytes;
+    net_step();
+    assert_outcome(&asked, 2, 0, false);
+    assert_null(node->cluster->questions);
+}
+
+static void a_question_that_the_bus_fails_later_is_incomplete_then(void **state)
+{
+    struct asked asked;
+    struct net_node *node = &net.nodes[0];
+    net.down = 7;
+    ask(&asked, node, 0, "");
+    net_step();
+    assert_int_equal(asked.done, 0);
+    hub_fail_all(node->hub, ERR_CANCELED);
+    net_step();
+    assert_outcome(&asked, 2, 0, false);
+}
+
 #define NET_TEST(name) cmocka_unit_test_setup_teardown(name, open_three, close_all)
 
 int main(void)
@@ -224,6 +254,8 @@ int main(void)
         NET_TEST(without_the_bus_the_answer_is_incomplete),
         NET_TEST(an_answer_that_is_cut_is_incomplete),
         NET_TEST(questions_that_are_open_at_the_end_come_back),
+        NET_TEST(a_question_that_the_bus_does_not_take_is_incomplete_at_once),
+        NET_TEST(a_question_that_the_bus_fails_later_is_incomplete_then),
         NET_TEST(a_question_for_which_there_is_no_memory_is_incomplete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,10 +159,15 @@ struct cluster {
 };
 
 /* cluster.c: sends a body to one node (its boot) or all (0). on_done destroys the publish, whose
- * owner is owner; NULL: nobody cares. 0, or ERR_NO_MEMORY and on_done is not called. */
+ * owner is owner, and may run inside the call; NULL: nobody cares. 0, or ERR_NO_MEMORY and
+ * on_done is not called. */
 int cluster_send(struct cluster *cluster, enum event_kind kind, uint32_t to, uint32_t queue,
                  struct str body, uint64_t deadline_ms, void (*on_done)(struct publish *publish),
                  void *owner);
+/* The same in two steps. The publish destroys itself unless on_done is set; NULL: no memory. */
+struct publish *cluster_make_publish(struct cluster *cluster, enum event_kind kind, uint32_t to,
+                                     uint32_t queue, struct str body, uint64_t deadline_ms);
+void cluster_publish(struct cluster *cluster, struct publish *publish);
 int cluster_pick_queue(struct cluster *cluster);
 void door_unref(struct cluster_door *door);
 
