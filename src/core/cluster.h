@@ -67,7 +67,9 @@ enum cluster_change {
     CLUSTER_LEFT,     /* said so */
     CLUSTER_SILENT,   /* gone without a word */
     CLUSTER_CONFLICT, /* its bus is laid out in another way; once a node */
-    CLUSTER_NO_ROOM,  /* CLUSTER_MAX_NODES are there already; it is not counted */
+    /* CLUSTER_MAX_NODES are there already: it is not counted, and nothing is known or complete
+     * while it is there. Of all such nodes, one is told a minute. */
+    CLUSTER_NO_ROOM,
 };
 
 /* A question of another node. */

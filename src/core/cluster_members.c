@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "core/cluster_private.h"
 
+enum { TELL_MS = 60000 }; /* that there is no room */
+
 static bool is_there(const struct member *member)
 {
     return member->node.boot && member->node.state != CLUSTER_GONE;
@@ -19,9 +21,9 @@ uint32_t members_find(const struct cluster *cluster, uint32_t boot)
     return 0;
 }
 
-static uint32_t find_free(const struct cluster *cluster)
+static bool knows_all(const struct cluster *cluster)
 {
-    return members_find(cluster, 0);
+    return cluster->is_known && !cluster->is_crowded;
 }
 
 static void tell(struct cluster *cluster, const struct cluster_node *node,
@@ -113,14 +115,75 @@ static void take_beacon(struct cluster *cluster, struct member *member, uint32_t
     member->heard_ms = cluster->live_ms;
 }
 
+/* What it still had to say is not waited for. */
+static void forget_duties(struct cluster *cluster, uint32_t slot)
+{
+    reports_on_gone(cluster, slot);
+    asks_on_gone(cluster, slot);
+    update_conflict(cluster);
+}
+
+/* What it said after its farewell must not count as said by who has the slot next. */
+static void free_slot(struct cluster *cluster, uint32_t slot)
+{
+    pthread_mutex_lock(&cluster->lock);
+    cluster->members[slot] = (struct member){0};
+    pthread_mutex_unlock(&cluster->lock);
+    forget_duties(cluster, slot);
+}
+
+/* Of those that have said farewell; 0: none has. */
+static uint32_t find_longest_gone(const struct cluster *cluster)
+{
+    uint32_t found = 0;
+    for (uint32_t slot = 1; slot < CLUSTER_MAX_NODES; slot++) {
+        const struct member *member = &cluster->members[slot];
+        if (member->node.state == CLUSTER_GONE &&
+            (!found || member->heard_ms < cluster->members[found].heard_ms)) {
+            found = slot;
+        }
+    }
+    return found;
+}
+
+static uint32_t take_slot(struct cluster *cluster)
+{
+    uint32_t slot = members_find(cluster, 0);
+    if (!slot) {
+        slot = find_longest_gone(cluster);
+        if (slot) {
+            free_slot(cluster, slot);
+        }
+    }
+    return slot;
+}
+
+static void set_crowded(struct cluster *cluster, bool is_crowded)
+{
+    pthread_mutex_lock(&cluster->lock);
+    cluster->is_crowded = is_crowded;
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+/* While somebody is there who is not counted, nothing is complete. */
+static void refuse_member(struct cluster *cluster, uint32_t boot,
+                          const struct cluster_beacon *beacon)
+{
+    cluster->crowded_ms = cluster->live_ms;
+    set_crowded(cluster, true);
+    if (cluster->told_crowded_ms == 0 || cluster->now_ms - cluster->told_crowded_ms >= TELL_MS) {
+        struct cluster_node extra = {.boot = boot, .state = beacon->state};
+        copy_text(extra.name, sizeof(extra.name), beacon->node);
+        cluster->told_crowded_ms = cluster->now_ms;
+        tell(cluster, &extra, CLUSTER_NO_ROOM);
+    }
+}
+
 static void add_member(struct cluster *cluster, uint32_t boot, const struct cluster_beacon *beacon)
 {
-    uint32_t slot = find_free(cluster);
+    uint32_t slot = take_slot(cluster);
     if (!slot) {
-        struct member extra = {0};
-        copy_text(extra.node.name, sizeof(extra.node.name), beacon->node);
-        extra.node.boot = boot;
-        tell(cluster, &extra.node, CLUSTER_NO_ROOM);
+        refuse_member(cluster, boot, beacon);
         return;
     }
     struct member *member = &cluster->members[slot];
@@ -131,15 +194,8 @@ static void add_member(struct cluster *cluster, uint32_t boot, const struct clus
     update_conflict(cluster);
 }
 
-/* What it still had to say is not waited for. */
-static void forget_duties(struct cluster *cluster, uint32_t slot)
-{
-    reports_on_gone(cluster, slot);
-    asks_on_gone(cluster, slot);
-    update_conflict(cluster);
-}
-
-/* Its slot stays for a while, so that an older beacon of another queue does not bring it back. */
+/* Its slot stays for a while, so that an older beacon of another queue does not bring it back; but
+ * not where another needs it. */
 static void take_farewell(struct cluster *cluster, uint32_t slot,
                           const struct cluster_beacon *beacon)
 {
@@ -196,25 +252,29 @@ void members_on_beacon(struct cluster *cluster, uint32_t queue, uint32_t boot, s
 
 static void expire_member(struct cluster *cluster, uint32_t slot)
 {
-    struct member *member = &cluster->members[slot];
-    struct cluster_node node = member->node;
-    bool was_there = is_there(member);
-    pthread_mutex_lock(&cluster->lock);
-    *member = (struct member){0};
-    pthread_mutex_unlock(&cluster->lock);
+    struct cluster_node node = cluster->members[slot].node;
+    bool was_there = is_there(&cluster->members[slot]);
+    free_slot(cluster, slot);
     if (was_there) {
         tell(cluster, &node, CLUSTER_SILENT);
-        forget_duties(cluster, slot);
     }
+}
+
+static bool is_silent_since(const struct cluster *cluster, uint64_t heard_ms)
+{
+    return cluster->live_ms - heard_ms >= CLUSTER_SILENCE_MS;
 }
 
 void members_expire(struct cluster *cluster)
 {
     for (uint32_t slot = 1; slot < CLUSTER_MAX_NODES; slot++) {
         const struct member *member = &cluster->members[slot];
-        if (member->node.boot && cluster->live_ms - member->heard_ms >= CLUSTER_SILENCE_MS) {
+        if (member->node.boot && is_silent_since(cluster, member->heard_ms)) {
             expire_member(cluster, slot);
         }
+    }
+    if (cluster->is_crowded && is_silent_since(cluster, cluster->crowded_ms)) {
+        set_crowded(cluster, false);
     }
 }
 
@@ -247,7 +307,7 @@ void members_describe_self(struct cluster *cluster)
 
 bool members_expected(const struct cluster *cluster, uint32_t queue, struct node_set *out_set)
 {
-    bool all = cluster->is_known && (cluster->current >> queue & 1);
+    bool all = knows_all(cluster) && (cluster->current >> queue & 1);
     *out_set = (struct node_set){{0}};
     for (uint32_t slot = 1; slot < CLUSTER_MAX_NODES; slot++) {
         const struct member *member = &cluster->members[slot];
@@ -275,7 +335,7 @@ uint32_t cluster_nodes(struct cluster *cluster, struct cluster_node out[CLUSTER_
             out[count++] = cluster->members[slot].node;
         }
     }
-    *out_is_known = cluster->is_known;
+    *out_is_known = knows_all(cluster);
     pthread_mutex_unlock(&cluster->lock);
     return count;
 }
@@ -289,7 +349,7 @@ bool cluster_count_states(struct cluster *cluster, uint32_t out_counts[CLUSTER_G
             out_counts[cluster->members[slot].node.state]++;
         }
     }
-    bool is_known = cluster->is_known;
+    bool is_known = knows_all(cluster);
     pthread_mutex_unlock(&cluster->lock);
     return is_known;
 }
@@ -300,7 +360,7 @@ bool cluster_may_have(struct cluster *cluster, uint32_t boot)
     bool is_self = boot == cluster->members[0].node.boot;
     uint32_t slot = is_self ? 0 : members_find(cluster, boot);
     bool is_member = is_self || (slot && is_there(&cluster->members[slot]));
-    bool may = is_member || !cluster->is_known;
+    bool may = is_member || !knows_all(cluster);
     pthread_mutex_unlock(&cluster->lock);
     return may;
 }

@@ -142,10 +142,14 @@ struct cluster {
     atomic_bool has_left;
     bool has_settled; /* at some time */
 
-    pthread_mutex_t lock; /* of writing members, is_known and conflict, and of others' reading */
+    pthread_mutex_t lock; /* of writing what follows, and of others' reading it */
     struct member members[CLUSTER_MAX_NODES];
     bool is_known;
+    bool is_crowded;    /* somebody has no slot */
     char conflict[224]; /* "": none */
+
+    uint64_t crowded_ms; /* of live_ms: when the last beacon of such a node came */
+    uint64_t told_crowded_ms;
 
     struct u64map expected; /* (queue, counter) → struct expectation */
     struct expectation *expectations;

@@ -159,6 +159,84 @@ static void of_two_layouts_the_later_node_gives_way(void **state)
     assert_true(net_is_ready(other));
 }
 
+/* ---- more nodes than there is room for ---- */
+
+static void say_beacon(struct net_node *node, uint32_t boot, enum cluster_state state)
+{
+    static uint32_t seq;
+    struct buf body = {0};
+    struct cluster_beacon beacon = {.state = state,
+                                    .seq = ++seq,
+                                    .queues = NET_QUEUES,
+                                    .layout = 1,
+                                    .counts_on = 7,
+                                    .node = STR("extra"),
+                                    .version = STR("1")};
+    assert_int_equal(cluster_write_beacon(&body, &beacon), 0);
+    struct event event = {.kind = EVENT_BEACON, .data = buf_str(&body)};
+    event.header.origin = boot;
+    event.target_bytes = str_make("\x06\0\0", 3); /* all nodes */
+    cluster_on_event(node->cluster, 0, &event);
+    buf_fini(&body);
+}
+
+enum { EXTRA_BOOT = 5000, EXTRAS = CLUSTER_MAX_NODES - 3, ONE_MORE = 9000 };
+
+static void fill_up(struct net_node *node)
+{
+    for (uint32_t i = 0; i < EXTRAS; i++) {
+        say_beacon(node, EXTRA_BOOT + i, CLUSTER_READY);
+    }
+}
+
+static bool expects_all(const struct net_node *node)
+{
+    struct node_set nodes;
+    return members_expected(node->cluster, 0, &nodes);
+}
+
+static void while_a_node_has_no_slot_nothing_is_known(void **state)
+{
+    struct net_node *node = &net.nodes[0];
+    fill_up(node);
+    assert_int_equal(net_sees(node), CLUSTER_MAX_NODES - 1);
+    assert_true(net_is_known(node));
+    assert_true(expects_all(node));
+    for (int i = 0; i < 8; i++) {
+        say_beacon(node, ONE_MORE + i % 2, CLUSTER_READY);
+        assert_false(net_is_known(node));
+        assert_false(expects_all(node));
+        assert_true(cluster_may_have(node->cluster, ONE_MORE));
+        fill_up(node);
+        net_run(1000);
+    }
+    assert_int_equal(node->no_room, 1); /* told once */
+    for (int i = 0; i < 5; i++) {
+        fill_up(node);
+        net_run(1000);
+    }
+    assert_int_equal(node->silent, 0);
+    assert_true(net_is_known(node));
+    assert_true(expects_all(node));
+}
+
+static void who_has_left_makes_room(void **state)
+{
+    struct net_node *node = &net.nodes[0];
+    fill_up(node);
+    say_beacon(node, EXTRA_BOOT + 7, CLUSTER_GONE);
+    net_run(100);
+    say_beacon(node, EXTRA_BOOT + 8, CLUSTER_GONE);
+    assert_int_equal(net_sees(node), CLUSTER_MAX_NODES - 3);
+    uint32_t slot = members_find(node->cluster, EXTRA_BOOT + 7);
+    say_beacon(node, ONE_MORE, CLUSTER_READY);
+    assert_int_equal(members_find(node->cluster, ONE_MORE), slot);
+    assert_int_not_equal(members_find(node->cluster, EXTRA_BOOT + 8), 0);
+    assert_int_equal(net_sees(node), CLUSTER_MAX_NODES - 2);
+    assert_true(net_is_known(node));
+    assert_int_equal(node->no_room, 0);
+}
+
 static void on_a_bus_of_its_own_a_node_knows_itself_and_says_nothing(void **state)
 {
     net = (struct net){.now_ms = 5000};
@@ -199,6 +277,9 @@ int main(void)
             a_node_that_can_only_write_does_not_think_that_the_others_died, open_three, close_all),
         cmocka_unit_test_setup_teardown(of_two_layouts_the_later_node_gives_way, open_three,
                                         close_all),
+        cmocka_unit_test_setup_teardown(while_a_node_has_no_slot_nothing_is_known, open_three,
+                                        close_all),
+        cmocka_unit_test_setup_teardown(who_has_left_makes_room, open_three, close_all),
         cmocka_unit_test_teardown(on_a_bus_of_its_own_a_node_knows_itself_and_says_nothing,
                                   close_all),
     };
