@@ -169,10 +169,13 @@ struct cluster_question {
     uint64_t heard[CLUSTER_MAX_NODES / 64];
     bool has_come; /* back itself: everybody who answers is known now */
     struct cluster *cluster;
+    size_t reply_bytes;
     struct publish *publish; /* its own, while the bus does not have it */
     struct cluster_question *next, *prev;
 };
 
+/* It comes back as incomplete at once where 1,024 are open, and later where all answers to what is
+ * open have more than 16 MiB. */
 void cluster_ask(struct cluster *cluster, struct cluster_question *question, uint64_t now_ms);
 void cluster_question_drop_replies(struct cluster_question *question);
 
@@ -208,7 +211,9 @@ uint32_t cluster_lag_us(const struct cluster *cluster); /* of the slowest queue;
 /* Counters for metrics (relaxed). */
 struct cluster_stats {
     atomic_uint_fast64_t beacons_in, reports_in, asks_in, replies_in, bad;
-    atomic_uint_fast64_t asks_dropped;   /* too many at a time, or too old */
+    atomic_uint_fast64_t asks_dropped; /* too many at a time, or too old */
+    atomic_uint_fast64_t
+        questions_short; /* too many open or too much to keep: incomplete for that */
     atomic_uint_fast64_t receipts_short; /* a node did not report */
 };
 

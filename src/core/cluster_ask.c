@@ -36,6 +36,8 @@ static void finish(struct cluster *cluster, struct cluster_question *question, b
     if (question->publish) {
         question->publish->owner = NULL;
     }
+    cluster->question_count--;
+    cluster->reply_bytes -= question->reply_bytes;
     question->expected = count_nodes(question->asked);
     question->is_complete = question->is_complete && is_complete;
     hand_back(cluster, question);
@@ -130,17 +132,31 @@ static void link_question(struct cluster *cluster, struct cluster_question *ques
         question->next->prev = question;
     }
     cluster->questions = question;
+    cluster->question_count++;
+}
+
+/* Where to ask; negative: nowhere. */
+static int pick_queue(struct cluster *cluster)
+{
+    if (!cluster->is_shared) {
+        return ERR_UNAVAILABLE;
+    }
+    if (cluster->question_count > MAX_QUESTIONS) {
+        cluster_add(&cluster->stats.questions_short, 1);
+        return ERR_UNAVAILABLE;
+    }
+    return cluster_pick_queue(cluster);
 }
 
 void cluster_ask(struct cluster *cluster, struct cluster_question *question, uint64_t now_ms)
 {
-    int queue = cluster->is_shared ? cluster_pick_queue(cluster) : ERR_UNAVAILABLE;
     cluster->now_ms = now_ms;
     question->cluster = cluster;
     question->id = ++cluster->last_question;
     question->until_ms = now_ms + question->limit_ms;
     question->is_complete = true;
     link_question(cluster, question);
+    int queue = pick_queue(cluster);
     if (queue < 0) {
         finish(cluster, question, !cluster->is_shared);
         return;
@@ -158,20 +174,47 @@ static struct cluster_question *find_question(const struct cluster *cluster, uin
     return question;
 }
 
-static bool keep_reply(struct cluster_question *question, uint32_t boot,
+static size_t bytes_of_reply(struct str text)
+{
+    return sizeof(struct cluster_reply) + text.len;
+}
+
+static struct cluster_reply *create_reply(uint32_t boot, const struct cluster_reply_body *body)
+{
+    size_t bytes = bytes_of_reply(body->text);
+    struct cluster_reply *reply = mem_alloc(bytes);
+    if (!reply) {
+        return NULL;
+    }
+    mem_account(MEM_HTTP, (int64_t)bytes);
+    char *text = (char *)(reply + 1);
+    memcpy(text, body->text.ptr, body->text.len);
+    *reply = (struct cluster_reply){.boot = boot, .text = {text, body->text.len}};
+    memcpy(reply->counts, body->counts, sizeof(reply->counts));
+    return reply;
+}
+
+static bool has_room_for(struct cluster *cluster, struct str text)
+{
+    if (text.len <= CLUSTER_REPLY_BYTES &&
+        cluster->reply_bytes + bytes_of_reply(text) <= MAX_REPLIES_BYTES) {
+        return true;
+    }
+    cluster_add(&cluster->stats.questions_short, 1);
+    return false;
+}
+
+static bool keep_reply(struct cluster *cluster, struct cluster_question *question, uint32_t boot,
                        const struct cluster_reply_body *body)
 {
-    struct cluster_reply *reply = body->text.len <= CLUSTER_REPLY_BYTES
-                                      ? mem_alloc(sizeof(*reply) + body->text.len)
-                                      : NULL;
+    struct cluster_reply *reply = has_room_for(cluster, body->text) ? create_reply(boot, body)
+                                                                    : NULL;
     if (!reply) {
         return false;
     }
-    char *text = (char *)(reply + 1);
-    memcpy(text, body->text.ptr, body->text.len);
-    *reply = (struct cluster_reply){
-        .next = question->replies, .boot = boot, .text = {text, body->text.len}};
-    memcpy(reply->counts, body->counts, sizeof(reply->counts));
+    cluster->reply_bytes += bytes_of_reply(reply->text);
+    question->reply_bytes += bytes_of_reply(reply->text);
+    reply->next = question->replies;
     question->replies = reply;
     return true;
 }
@@ -214,7 +257,7 @@ void asks_on_reply(struct cluster *cluster, uint32_t boot, struct str text)
     }
     question->heard[slot / 64] |= bit;
     question->asked[slot / 64] |= bit;
-    bool is_kept = keep_reply(question, boot, &body);
+    bool is_kept = keep_reply(cluster, question, boot, &body);
     question->replied += is_kept;
     close_node(cluster, question, slot, is_kept && !body.is_part);
 }
@@ -248,19 +291,28 @@ void cluster_question_drop_replies(struct cluster_question *question)
     while (question->replies) {
         struct cluster_reply *reply = question->replies;
         question->replies = reply->next;
+        mem_account(MEM_HTTP, -(int64_t)bytes_of_reply(reply->text));
         mem_free(reply);
     }
 }
 
 /* ---- the other side ---- */
 
+static size_t bytes_of_ask(const struct cluster_ask_body *body)
+{
+    return sizeof(struct cluster_ask) + body->payload.len;
+}
+
 static struct cluster_ask *create_ask(struct cluster *cluster, uint32_t boot,
                                       const struct cluster_ask_body *body)
 {
-    struct cluster_ask *ask = cluster->ask_count < MAX_ASKS
-                                  ? mem_zalloc(sizeof(*ask) + body->payload.len)
-                                  : NULL;
+    size_t bytes = bytes_of_ask(body);
+    bool has_room = cluster->ask_count < MAX_ASKS && cluster->ask_bytes + bytes <= MAX_ASKS_BYTES;
+    struct cluster_ask *ask = has_room ? mem_zalloc(bytes) : NULL;
     if (ask) {
+        mem_account(MEM_BUS, (int64_t)bytes);
+        cluster->ask_count++;
+        cluster->ask_bytes += bytes;
         memcpy(ask->payload, body->payload.ptr, body->payload.len);
         ask->origin = boot;
         ask->body = *body;
@@ -271,14 +323,21 @@ static struct cluster_ask *create_ask(struct cluster *cluster, uint32_t boot,
 
 void cluster_ask_destroy(struct cluster_ask *ask)
 {
+    mem_account(MEM_BUS, -(int64_t)bytes_of_ask(&ask->body));
     mem_free(ask);
+}
+
+void asks_end(struct cluster *cluster, struct cluster_ask *ask)
+{
+    cluster->ask_count--;
+    cluster->ask_bytes -= bytes_of_ask(&ask->body);
+    cluster_ask_destroy(ask);
 }
 
 static void drop_ask(struct cluster *cluster, struct cluster_ask *ask)
 {
-    cluster->ask_count--;
     cluster_add(&cluster->stats.asks_dropped, 1);
-    cluster_ask_destroy(ask);
+    asks_end(cluster, ask);
 }
 
 /* Answered at the turn's end: then it is known whether the node stood still before it. */
@@ -296,7 +355,6 @@ void asks_on_ask(struct cluster *cluster, uint32_t queue, uint32_t boot, struct 
         cluster_add(&cluster->stats.asks_dropped, 1);
         return;
     }
-    cluster->ask_count++;
     ask->next = cluster->asks;
     cluster->asks = ask;
 }
@@ -358,8 +416,7 @@ void cluster_answer(struct cluster *cluster, struct cluster_ask *ask,
         return;
     }
     send_reply(cluster, ask, reply);
-    cluster->ask_count--;
-    cluster_ask_destroy(ask);
+    asks_end(cluster, ask);
 }
 
 void asks_drop_all(struct cluster *cluster)

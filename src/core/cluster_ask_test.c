@@ -239,6 +239,105 @@ static void a_question_that_the_bus_fails_later_is_incomplete_then(void **state)
     assert_outcome(&asked, 2, 0, false);
 }
 
+/* ---- what a peer can make grow ---- */
+
+static void be_asked(struct net_node *node, uint32_t count, size_t bytes)
+{
+    struct buf body = {0};
+    struct buf payload = {0};
+    while (payload.len < bytes) {
+        buf_append_char(&payload, 'x');
+    }
+    struct cluster_ask_body text = {.within_ms = 1000, .payload = buf_str(&payload)};
+    assert_int_equal(cluster_write_ask(&body, &text), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        asks_on_ask(node->cluster, 0, 1001, buf_str(&body));
+    }
+    buf_fini(&payload);
+    buf_fini(&body);
+}
+
+static void only_so_many_questions_of_others_wait(void **state)
+{
+    struct net_node *node = &net.nodes[0];
+    int64_t before = mem_accounted(MEM_BUS);
+    be_asked(node, MAX_ASKS + 3, 0);
+    assert_int_equal(node->cluster->ask_count, MAX_ASKS);
+    assert_int_equal(cluster_get_stats(node->cluster)->asks_dropped, 3);
+    assert_true(mem_accounted(MEM_BUS) > before);
+    asks_drop_pending(node->cluster);
+    assert_int_equal(node->cluster->ask_bytes, 0);
+    assert_int_equal(mem_accounted(MEM_BUS), before);
+}
+
+static void they_have_only_so_many_bytes(void **state)
+{
+    struct net_node *node = &net.nodes[0];
+    size_t half = MAX_ASKS_BYTES / 2 - sizeof(struct cluster_ask);
+    be_asked(node, 3, half);
+    assert_int_equal(node->cluster->ask_count, 2);
+    assert_int_equal(node->cluster->ask_bytes, MAX_ASKS_BYTES);
+    assert_int_equal(cluster_get_stats(node->cluster)->asks_dropped, 1);
+    asks_drop_pending(node->cluster);
+    be_asked(node, 1, half); /* there is room again */
+    assert_int_equal(node->cluster->ask_count, 1);
+    node->answers = false;
+    net_step();
+    assert_int_equal(node->cluster->ask_bytes, 0);
+}
+
+static void only_so_many_questions_are_open(void **state)
+{
+    static struct asked asked[MAX_QUESTIONS + 1];
+    struct net_node *node = &net.nodes[0];
+    net.down = 7;
+    for (uint32_t i = 0; i < MAX_QUESTIONS + 1; i++) {
+        ask(&asked[i], node, 0, "");
+    }
+    hub_flush(node->hub, net.now_ms, net.now_ms * 1000);
+    assert_outcome(&asked[MAX_QUESTIONS], 0, 0, false);
+    assert_int_equal(asked[0].done, 0);
+    assert_int_equal(node->cluster->question_count, MAX_QUESTIONS);
+    assert_int_equal(cluster_get_stats(node->cluster)->questions_short, 1);
+    net_run(1300);
+    assert_outcome(&asked[0], 2, 0, false);
+    assert_int_equal(node->cluster->question_count, 0);
+}
+
+static void take_big_reply(struct net_node *node, const struct asked *asked, uint32_t boot)
+{
+    static char text[CLUSTER_REPLY_BYTES];
+    struct buf body = {0};
+    struct cluster_reply_body reply = {.id = asked->question.id,
+                                       .text = str_make(text, sizeof(text))};
+    assert_int_equal(cluster_write_reply(&body, &reply), 0);
+    asks_on_reply(node->cluster, boot, buf_str(&body));
+    buf_fini(&body);
+}
+
+static void answers_to_open_questions_have_only_so_many_bytes(void **state)
+{
+    enum { FIT = MAX_REPLIES_BYTES / (CLUSTER_REPLY_BYTES + sizeof(struct cluster_reply)) };
+    static struct asked asked[FIT + 1];
+    struct net_node *node = &net.nodes[0];
+    int64_t before = mem_accounted(MEM_HTTP);
+    net.nodes[1].is_deaf = net.nodes[2].is_deaf = true;
+    for (uint32_t i = 0; i < FIT + 1; i++) {
+        ask(&asked[i], node, 0, "");
+        take_big_reply(node, &asked[i], 1001);
+    }
+    assert_in_range(mem_accounted(MEM_HTTP) - before, FIT * CLUSTER_REPLY_BYTES, MAX_REPLIES_BYTES);
+    assert_int_equal(cluster_get_stats(node->cluster)->questions_short, 1);
+    net_run(1300);
+    assert_outcome(&asked[0], 2, 1, false);
+    assert_outcome(&asked[FIT], 2, 0, false);
+    assert_int_equal(node->cluster->reply_bytes, 0);
+    for (uint32_t i = 0; i < FIT + 1; i++) {
+        cluster_question_drop_replies(&asked[i].question);
+    }
+    assert_int_equal(mem_accounted(MEM_HTTP), before);
+}
+
 #define NET_TEST(name) cmocka_unit_test_setup_teardown(name, open_three, close_all)
 
 int main(void)
@@ -256,6 +355,10 @@ int main(void)
         NET_TEST(questions_that_are_open_at_the_end_come_back),
         NET_TEST(a_question_that_the_bus_does_not_take_is_incomplete_at_once),
         NET_TEST(a_question_that_the_bus_fails_later_is_incomplete_then),
+        NET_TEST(only_so_many_questions_of_others_wait),
+        NET_TEST(they_have_only_so_many_bytes),
+        NET_TEST(only_so_many_questions_are_open),
+        NET_TEST(answers_to_open_questions_have_only_so_many_bytes),
         NET_TEST(a_question_for_which_there_is_no_memory_is_incomplete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

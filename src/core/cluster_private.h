@@ -20,6 +20,9 @@ enum {
     NODE_WORDS = CLUSTER_MAX_NODES / 64,
     MAX_EXPECTED = 65536, /* events whose reports are awaited */
     MAX_ASKS = 1024,      /* questions of others that are open here */
+    MAX_ASKS_BYTES = 4 * 1024 * 1024,
+    MAX_QUESTIONS = 1024,                 /* of this node that are open */
+    MAX_REPLIES_BYTES = 16 * 1024 * 1024, /* answers to these */
     MAX_REPORT_BYTES = 60 * 1024,
     STANDSTILL_MS = CLUSTER_SILENCE_MS,
 };
@@ -156,9 +159,12 @@ struct cluster {
     struct report *reports;
 
     struct cluster_question *questions;
+    uint32_t question_count;
+    size_t reply_bytes; /* that they have so far */
     uint64_t last_question;
     struct cluster_ask *asks; /* come in this turn, newest first */
     uint32_t ask_count;       /* these, and those that are being answered */
+    size_t ask_bytes;
     struct cluster_stats stats;
 };
 
@@ -207,6 +213,7 @@ void reports_drop_all(struct cluster *cluster);
 void asks_on_ask(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body);
 void asks_on_own(struct cluster *cluster, uint32_t queue, struct str body);
 void asks_on_reply(struct cluster *cluster, uint32_t boot, struct str body);
+void asks_end(struct cluster *cluster, struct cluster_ask *ask); /* without an answer; frees it */
 void asks_dispatch(struct cluster *cluster);
 void asks_drop_pending(struct cluster *cluster);
 void asks_expire(struct cluster *cluster);

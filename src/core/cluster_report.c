@@ -317,6 +317,7 @@ struct cluster_count {
     uint32_t origin;
     uint32_t counter;
     uint32_t queue;
+    uint32_t bytes;      /* of it all: it stays as long as its message does */
     uint16_t online_len; /* bytes that are not zero, up to the last */
     uint8_t online[];
 };
@@ -407,6 +408,7 @@ static void run_count(struct mail *mail)
 /* It may never have been delivered, if a worker never found its message. */
 static void free_count(struct receipt *receipt)
 {
+    mem_account(MEM_BUS, -(int64_t)((struct cluster_count *)receipt)->bytes);
     door_unref(receipt->owner);
 }
 
@@ -431,13 +433,12 @@ static bool is_waited_for(const struct cluster *cluster, uint32_t queue, const s
 
 struct receipt *cluster_count(struct cluster *cluster, uint32_t queue, const struct event *event)
 {
-    struct cluster_count *count = is_waited_for(cluster, queue, event)
-                                      ? mem_zalloc(sizeof(*count) +
-                                                   online_bytes(event->header.target_count))
-                                      : NULL;
+    size_t bytes = sizeof(struct cluster_count) + online_bytes(event->header.target_count);
+    struct cluster_count *count = is_waited_for(cluster, queue, event) ? mem_zalloc(bytes) : NULL;
     if (!count) {
         return NULL;
     }
+    mem_account(MEM_BUS, (int64_t)bytes);
     atomic_fetch_add_explicit(&cluster->door->refs, 1, memory_order_relaxed);
     receipt_init(&count->receipt, 1, deliver_count, cluster->door);
     count->receipt.on_free = free_count;
@@ -445,6 +446,7 @@ struct receipt *cluster_count(struct cluster *cluster, uint32_t queue, const str
     count->origin = event->header.origin;
     count->counter = event->header.counter;
     count->queue = queue;
+    count->bytes = (uint32_t)bytes;
     return &count->receipt;
 }
 

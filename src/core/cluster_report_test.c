@@ -206,6 +206,7 @@ static void counts_that_outlive_the_node_go_nowhere(void **state)
     net_push_to(&push, &net.nodes[0], 1, (const char *[]){"u:a"}, 1, 1000);
     net_run(300);
     assert_int_equal(net.nodes[1].held_count, 1);
+    assert_true(mem_accounted(MEM_BUS) > 0);
     net_kill(&net.nodes[1]); /* closes it after the hub is gone */
     net_run(2000);
     assert_false(receipt_is_complete(push.receipt));

@@ -186,8 +186,7 @@ static inline void net_on_ask(void *owner, struct cluster_ask *ask)
     if (node->answers) {
         cluster_answer(node->cluster, ask, &reply, net.now_ms);
     } else {
-        node->cluster->ask_count--;
-        cluster_ask_destroy(ask);
+        asks_end(node->cluster, ask);
     }
 }
 
