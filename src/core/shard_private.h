@@ -174,6 +174,7 @@ struct replay {
         bool searching;
         struct window_search search;
         struct bus_pos from;
+        uint64_t from_seq; /* of the first message after from */
         uint64_t to_seq;
     } listing;
     struct replay_join { /* groups joined meanwhile count from there, in each queue */

@@ -186,24 +186,30 @@ void replay_shorten_list(struct replay *replay)
     replay->seq_at = 0;
 }
 
-/* From where the group's messages in the queue in hand are for the session. */
-static struct bus_pos join_pos(const struct replay *replay, uint32_t member, struct bus_pos cursor)
-{
-    const struct replay_join *noted = find_join(replay, member);
-    return noted ? bus_pos_max(noted->from[replay->queue], cursor) : cursor;
-}
-
 /* In any queue: while a broker is away, its keys' messages are in others. */
-static void search_key(struct replay *replay, uint64_t key, struct bus_pos from)
+static void search_key_from(struct replay *replay, uint64_t key, uint64_t from_seq)
 {
-    const struct shard *shard = replay->shard;
-    bool complete;
     replay->listing.searching = true;
     replay->listing.search = (struct window_search){
-        .queue = replay->queue,
-        .key = key,
-        .from_seq = window_seq_after(shard->options.window, replay->queue, from, &complete),
-        .to_seq = replay->listing.to_seq};
+        .queue = replay->queue, .key = key, .from_seq = from_seq, .to_seq = replay->listing.to_seq};
+}
+
+static void search_key(struct replay *replay, uint64_t key)
+{
+    search_key_from(replay, key, replay->listing.from_seq);
+}
+
+/* From where the group's messages in the queue in hand are for the session. */
+static uint64_t seq_of_join(const struct replay *replay, uint32_t member)
+{
+    const struct replay_listing *listing = &replay->listing;
+    const struct replay_join *noted = find_join(replay, member);
+    bool complete;
+    if (!noted || bus_pos_compare(noted->from[replay->queue], listing->from) <= 0) {
+        return listing->from_seq;
+    }
+    return window_seq_after(replay->shard->options.window, replay->queue,
+                            noted->from[replay->queue], &complete);
 }
 
 static uint64_t session_key(const struct shard *shard, const struct session *session)
@@ -226,8 +232,8 @@ static bool search_group(struct replay *replay)
     }
     const struct member *member = member_at(shard, listing->member);
     if (member->stamp < MEMBER_PENDING) {
-        search_key(replay, group_at(shard, member->group)->name.key,
-                   join_pos(replay, listing->member, listing->from));
+        search_key_from(replay, group_at(shard, member->group)->name.key,
+                        seq_of_join(replay, listing->member));
     }
     listing->member = member->next;
     return true;
@@ -241,17 +247,17 @@ static bool search_next(struct replay *replay, const struct session *session)
     switch (listing->stage) {
     case LIST_BEGIN:
         listing->stage = LIST_ALL;
-        search_key(replay, shard->apps[session->app].all_key, listing->from);
+        search_key(replay, shard->apps[session->app].all_key);
         return true;
     case LIST_ALL:
         listing->stage = LIST_USER;
         if (session->user) {
-            search_key(replay, user_at(shard, session->user)->name.key, listing->from);
+            search_key(replay, user_at(shard, session->user)->name.key);
         }
         return true;
     case LIST_USER:
         listing->stage = LIST_SESSION;
-        search_key(replay, session_key(shard, session), listing->from);
+        search_key(replay, session_key(shard, session));
         return true;
     case LIST_SESSION:
         listing->stage = LIST_GROUPS;
@@ -289,25 +295,29 @@ static void tell_evicted(struct replay *replay, struct window_span span)
     }
 }
 
-/* Up to what has left the ring. False when there is nothing. */
+/* Up to what has left the ring. False when there is nothing: mostly no key need be looked for, as
+ * nothing at all came in the queue meanwhile. */
 static bool begin_list(struct replay *replay)
 {
-    struct shard *shard = replay->shard;
+    struct window *window = replay->shard->options.window;
+    struct replay_listing *listing = &replay->listing;
     struct bus_pos from = replay->queues[replay->queue].cursor;
-    struct bus_pos to = lane_settled(shard, replay->queue);
-    bool complete;
-    replay->listing.from = from;
+    struct bus_pos to = lane_settled(replay->shard, replay->queue);
+    bool has_all;
+    bool ignored;
+    listing->from = from;
     replay->list_end = bus_pos_max(from, to);
     if (bus_pos_compare(from, to) >= 0) {
         return false;
     }
-    uint64_t seq = window_seq_after(shard->options.window, replay->queue, to, &complete);
-    replay->listing.to_seq = seq - 1;
-    if (replay_must_wait(replay, seq)) {
+    listing->from_seq = window_seq_after(window, replay->queue, from, &has_all);
+    uint64_t end_seq = window_seq_after(window, replay->queue, to, &ignored);
+    listing->to_seq = end_seq - 1;
+    if (replay_must_wait(replay, end_seq)) {
         replay->list_end = from;
         return false;
     }
-    return true;
+    return !has_all || listing->from_seq < end_seq;
 }
 
 /* Of a list that another history overtook, nothing holds. */
