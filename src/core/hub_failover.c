@@ -5,11 +5,21 @@
 #include "base/err.h"
 #include "core/hub_private.h"
 
-static uint64_t key_of(const struct publish_part *part)
+/* What stands for the event's first target. Its key does not: that one changes with the secret, and
+ * while secrets are being rotated all nodes must choose alike. */
+static uint64_t stable_key_of(const struct hub *hub, const struct publish_part *part)
 {
-    uint64_t key;
-    memcpy(&key, part->event.data + offsetof(struct event_header, key), sizeof(key));
-    return key;
+    struct event event;
+    struct target target;
+    size_t skip;
+    if (event_decode(&event, part->event.data, part->event.len, &skip) < 0 ||
+        !event_next_target(&event.target_bytes, &target)) {
+        return 0; /* never: this node encoded it */
+    }
+    const struct siphash_key *open = &hub->options.space.open;
+    uint64_t parts[3] = {event.header.app, target.kind,
+                         siphash(open, target.name.ptr, target.name.len)};
+    return siphash(open, parts, sizeof(parts));
 }
 
 /* Highest random weight: each key has an order of queues of its own, the same on every node. */
@@ -21,10 +31,11 @@ static uint64_t weight(const struct hub *hub, uint64_t key, uint32_t queue)
 
 static uint32_t next_in_order(const struct hub *hub, const struct publish_part *part)
 {
+    uint64_t key = stable_key_of(hub, part);
     uint32_t best = part->queue;
     uint64_t most = 0;
     for (uint32_t q = 0; q < hub->options.queues; q++) {
-        uint64_t weighs = hub->queues[q].is_up ? weight(hub, key_of(part), q) : 0;
+        uint64_t weighs = hub->queues[q].is_up ? weight(hub, key, q) : 0;
         if (weighs > most) {
             most = weighs;
             best = q;

@@ -1,4 +1,6 @@
 /* Which queue a push goes to while brokers are away. */
+#include <stdio.h>
+
 #include "core/hub_push_test_help.h"
 
 enum { AFTER_MS = 500, HOME = 0 };
@@ -85,6 +87,41 @@ static void then_they_go_to_another_as_strays(void **state)
     assert_int_equal(atomic_load(&hub_get_stats(hub_test.hub)->failed_over), 1);
     assert_int_equal(atomic_load(&hub_get_stats(hub_test.hub)->queues_failed_over), 1 << HOME);
     publish_destroy(publish);
+}
+
+static uint32_t choose_for(const char *user, uint64_t secret)
+{
+    struct target_space space = event_test_space;
+    space.keys.k0 = secret;
+    struct publish *publish = publish_create(1);
+    struct publish_part *part = &publish->parts[0];
+    struct event event = event_test_make(0, "1");
+    struct target target = {TARGET_USER, str_of(user)};
+    uint64_t key = target_key(&space, EVENT_TEST_APP, target.kind, target.name);
+    assert_int_equal(event_encode(&part->event, &event, &target, &key, 1, NULL, 0), 0);
+    part->queue = HOME;
+    hub_choose_queue(hub_test.hub, part);
+    uint32_t queue = part->queue;
+    publish_destroy(publish);
+    return queue;
+}
+
+/* As on nodes of which one has the next secret already. */
+static void the_order_does_not_hang_on_the_secret(void **state)
+{
+    bool is_used[HUB_TEST_QUEUES] = {false};
+    fail_home_over();
+    for (int i = 0; i < 32; i++) {
+        char user[16];
+        snprintf(user, sizeof(user), "%d", i);
+        uint32_t queue = choose_for(user, 1);
+        assert_int_not_equal(queue, HOME);
+        assert_int_equal(choose_for(user, 2), queue);
+        is_used[queue] = true;
+    }
+    for (uint32_t q = 0; q < HUB_TEST_QUEUES; q++) {
+        assert_int_equal(is_used[q], q != HOME);
+    }
 }
 
 static void what_waits_goes_along_and_what_is_under_way_stays(void **state)
@@ -204,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_HUB(a_queue_that_is_away_for_a_moment_keeps_its_keys),
         WITH_HUB(then_they_go_to_another_as_strays),
+        WITH_HUB(the_order_does_not_hang_on_the_secret),
         WITH_HUB(what_waits_goes_along_and_what_is_under_way_stays),
         WITH_HUB(a_queue_that_is_back_has_its_keys_again),
         WITH_HUB(where_all_are_away_each_waits_at_home),
