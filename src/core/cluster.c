@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "core/cluster_private.h"
 
-static void copy_name(char *out, size_t size, struct str text)
+void cluster_copy_text(char *out, size_t size, struct str text)
 {
     size_t len = text.len < size - 1 ? text.len : size - 1;
     memcpy(out, text.ptr, len);
@@ -23,8 +23,8 @@ static void fill_self(struct cluster *cluster, const struct cluster_options *opt
                                   .queues = (uint16_t)cluster->queues,
                                   .layout = bus ? bus->layout : 0,
                                   .is_self = true};
-    copy_name(node->name, sizeof(node->name), options->node);
-    copy_name(node->version, sizeof(node->version), options->version);
+    cluster_copy_text(node->name, sizeof(node->name), options->node);
+    cluster_copy_text(node->version, sizeof(node->version), options->version);
     snprintf(cluster->boot_name, sizeof(cluster->boot_name), "%08x", options->boot);
 }
 
@@ -176,9 +176,11 @@ struct publish *cluster_make_publish(struct cluster *cluster, enum event_kind ki
     return publish;
 }
 
+/* The hub's time may be later than that of the cluster's last turn, and must not go back. */
 void cluster_publish(struct cluster *cluster, struct publish *publish)
 {
-    hub_publish(cluster->hub, publish, cluster->now_ms);
+    uint64_t hub_ms = hub_now_ms(cluster->hub);
+    hub_publish(cluster->hub, publish, hub_ms > cluster->now_ms ? hub_ms : cluster->now_ms);
 }
 
 int cluster_send(struct cluster *cluster, enum event_kind kind, uint32_t to, uint32_t queue,

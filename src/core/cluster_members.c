@@ -86,13 +86,6 @@ static void tell_conflict(struct cluster *cluster, struct member *member)
 
 /* ---- coming and going ---- */
 
-static void copy_text(char *out, size_t size, struct str text)
-{
-    size_t len = text.len < size ? text.len : size - 1;
-    memcpy(out, text.ptr, len);
-    out[len] = '\0';
-}
-
 static void take_beacon(struct cluster *cluster, struct member *member, uint32_t boot,
                         const struct cluster_beacon *beacon)
 {
@@ -108,8 +101,8 @@ static void take_beacon(struct cluster *cluster, struct member *member, uint32_t
                                   .layout = beacon->layout,
                                   .counts_on = beacon->counts_on,
                                   .queues = beacon->queues};
-    copy_text(node->name, sizeof(node->name), beacon->node);
-    copy_text(node->version, sizeof(node->version), beacon->version);
+    cluster_copy_text(node->name, sizeof(node->name), beacon->node);
+    cluster_copy_text(node->version, sizeof(node->version), beacon->version);
     pthread_mutex_unlock(&cluster->lock);
     member->seq = beacon->seq;
     member->heard_ms = cluster->live_ms;
@@ -173,7 +166,7 @@ static void refuse_member(struct cluster *cluster, uint32_t boot,
     set_crowded(cluster, true);
     if (cluster->told_crowded_ms == 0 || cluster->now_ms - cluster->told_crowded_ms >= TELL_MS) {
         struct cluster_node extra = {.boot = boot, .state = beacon->state};
-        copy_text(extra.name, sizeof(extra.name), beacon->node);
+        cluster_copy_text(extra.name, sizeof(extra.name), beacon->node);
         cluster->told_crowded_ms = cluster->now_ms;
         tell(cluster, &extra, CLUSTER_NO_ROOM);
     }

@@ -154,7 +154,7 @@ struct cluster {
     uint64_t crowded_ms; /* of live_ms: when the last beacon of such a node came */
     uint64_t told_crowded_ms;
 
-    struct u64map expected; /* (queue, counter) → struct expectation */
+    struct u64map expected; /* hash of (queue, counter) → struct expectation */
     struct expectation *expectations;
     struct report *reports;
 
@@ -179,6 +179,7 @@ struct publish *cluster_make_publish(struct cluster *cluster, enum event_kind ki
                                      uint32_t queue, struct str body, uint64_t deadline_ms);
 void cluster_publish(struct cluster *cluster, struct publish *publish);
 int cluster_pick_queue(struct cluster *cluster);
+void cluster_copy_text(char *out, size_t size, struct str text); /* cut to what fits */
 void door_unref(struct cluster_door *door);
 
 static inline void cluster_add(atomic_uint_fast64_t *counter, uint64_t n)

@@ -4,6 +4,7 @@
  * the last worker has; that may be earlier. */
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/siphash.h"
 #include "core/cluster_private.h"
 
 enum { LONGEST_WAIT_MS = 60000 };
@@ -22,10 +23,17 @@ static uint64_t name_of(uint32_t queue, uint32_t counter)
     return 1ull << 40 | (uint64_t)counter << 6 | queue;
 }
 
+/* Names ascend: in a table that takes them as they are they would stand in one run. */
+static uint64_t hash_of(const struct cluster *cluster, uint64_t name)
+{
+    return siphash(&hub_get_options(cluster->hub)->sid_key, &name, sizeof(name));
+}
+
 static struct expectation *find(const struct cluster *cluster, uint64_t name)
 {
-    uint64_t *place = u64map_find(&cluster->expected, name);
-    return place ? (struct expectation *)(uintptr_t)*place : NULL;
+    uint64_t *place = u64map_find(&cluster->expected, hash_of(cluster, name));
+    struct expectation *found = place ? (struct expectation *)(uintptr_t)*place : NULL;
+    return found && found->name == name ? found : NULL;
 }
 
 static void update_nodes(struct receipt *receipt)
@@ -57,7 +65,7 @@ static void forget(struct cluster *cluster, struct expectation *expectation)
         expectation->next->prev = expectation->prev;
     }
     unlink_of_receipt(expectation);
-    u64map_remove(&cluster->expected, expectation->name);
+    u64map_remove(&cluster->expected, hash_of(cluster, expectation->name));
     receipt_unref(expectation->receipt);
     mem_free(expectation);
 }
@@ -108,7 +116,7 @@ static struct expectation *create(struct cluster *cluster, const struct publish_
     struct event_header header;
     memcpy(&header, part->event.data, sizeof(header));
     struct expectation *made = mem_zalloc(sizeof(*made) + online_bytes(header.target_count));
-    uint64_t *place = made ? u64map_put(&cluster->expected, name) : NULL;
+    uint64_t *place = made ? u64map_put(&cluster->expected, hash_of(cluster, name)) : NULL;
     if (!place || *place) {
         mem_free(made);
         return NULL;
@@ -153,7 +161,6 @@ static void fall_short(struct receipt *receipt)
     atomic_store_explicit(&receipt->is_short, true, memory_order_release);
 }
 
-/* A part that is packed anew, for another queue, is expected under its new name alone. */
 void cluster_on_packed(struct cluster *cluster, struct publish_part *part)
 {
     struct receipt *receipt = part->publish->receipt;
@@ -161,9 +168,6 @@ void cluster_on_packed(struct cluster *cluster, struct publish_part *part)
     struct node_set nodes;
     if (!cluster->is_shared) {
         return;
-    }
-    if (part->expected) {
-        cluster_on_failed(cluster, part);
     }
     struct expectation *made = cluster->expected.count < MAX_EXPECTED ? create(cluster, part, name)
                                                                       : NULL;

@@ -237,6 +237,16 @@ static void who_has_left_makes_room(void **state)
     assert_int_equal(node->no_room, 0);
 }
 
+static void what_the_cluster_sends_does_not_set_the_hub_back(void **state)
+{
+    struct net_node *node = &net.nodes[0];
+    hub_set_now(node->hub, net.now_ms + 50, (net.now_ms + 50) * 1000);
+    assert_true(node->cluster->now_ms < net.now_ms + 50);
+    assert_int_equal(cluster_send(node->cluster, EVENT_REPORT, 0, 0, STR("\x01"), 0, NULL, NULL),
+                     0);
+    assert_int_equal(hub_now_ms(node->hub), net.now_ms + 50);
+}
+
 static void on_a_bus_of_its_own_a_node_knows_itself_and_says_nothing(void **state)
 {
     net = (struct net){.now_ms = 5000};
@@ -280,6 +290,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(while_a_node_has_no_slot_nothing_is_known, open_three,
                                         close_all),
         cmocka_unit_test_setup_teardown(who_has_left_makes_room, open_three, close_all),
+        cmocka_unit_test_setup_teardown(what_the_cluster_sends_does_not_set_the_hub_back,
+                                        open_three, close_all),
         cmocka_unit_test_teardown(on_a_bus_of_its_own_a_node_knows_itself_and_says_nothing,
                                   close_all),
     };

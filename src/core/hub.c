@@ -116,6 +116,11 @@ void hub_set_now(struct hub *hub, uint64_t now_ms, uint64_t now_us)
     hub->now_us = now_us;
 }
 
+uint64_t hub_now_ms(const struct hub *hub)
+{
+    return hub->now_ms;
+}
+
 void hub_set_wall_offset(struct hub *hub, int64_t offset_ms)
 {
     hub->wall_offset_ms = offset_ms;

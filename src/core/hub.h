@@ -199,6 +199,7 @@ bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us);
 
 /* The bus hands something over outside hub_flush: which time it is. */
 void hub_set_now(struct hub *hub, uint64_t now_ms, uint64_t now_us);
+uint64_t hub_now_ms(const struct hub *hub); /* as the hub was told last */
 
 /* What the wall clock is ahead of the monotonic one, for the age of what a start reads back. Until
  * it is set, all that comes counts as new. */

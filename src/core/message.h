@@ -17,10 +17,12 @@ struct message {
     atomic_uint refs;
     uint32_t queue;
     struct bus_pos pos;
-    uint64_t seq;            /* of the window: 1, 2, 3 … in each queue, without holes */
-    uint64_t received_us;    /* monotonic, when the bus handed it over */
-    uint64_t expires_ms;     /* monotonic; 0: never */
-    struct receipt *receipt; /* a reference; NULL but for a push that asked, on its own node */
+    uint64_t seq;         /* of the window: 1, 2, 3 … in each queue, without holes */
+    uint64_t received_us; /* monotonic, when the bus handed it over */
+    uint64_t expires_ms;  /* monotonic; 0: never */
+    /* A reference: of a push that asked, on its publisher's node; on the others of what is counted
+     * for that node, see cluster_count. Else NULL. */
+    struct receipt *receipt;
     /* Bit w: it is for worker w, who was behind and must find it in the window. Who clears a bit,
      * the worker or the eviction, answers to the receipt for it. */
     atomic_uint_fast64_t owed;
@@ -29,7 +31,7 @@ struct message {
     uint32_t size;      /* of this allocation */
 };
 
-/* Copies the encoded event, which event was decoded from. NULL when memory is out. One reference. */
+/* Copies the encoded event, which event was decoded from. One reference; NULL: no memory. */
 struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
                                struct bus_pos pos);
 
