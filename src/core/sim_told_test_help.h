@@ -188,6 +188,15 @@ static inline bool sim_gap_has_reason(const struct sim_client *client, uint32_t 
     return false;
 }
 
+/* What the bus did is told as such, unless the worker had begun to read before it heard of it. */
+static inline bool sim_gap_has_other_reason(const struct sim_client *client, uint32_t queue,
+                                            struct bus_pos to, enum session_gap_why why)
+{
+    const struct sim_node *node = sim_client_node(client);
+    return to.hi > 0 && bus_pos_compare(to, node->jumped_to[queue]) == 0 &&
+           why != node->jumped_why[queue] && why != SESSION_GAP_OVERFLOW;
+}
+
 /* The gap of a resume that was refused. */
 static inline void sim_on_whole_gap(struct sim_client *client, enum session_gap_why why)
 {
@@ -215,6 +224,9 @@ static inline void sim_on_gap(struct shard *shard, struct session *session, uint
     SIM_CHECK(sim, sim_pos_compare(from, to) < 0, "an empty gap");
     SIM_CHECK(sim, sim_gap_has_reason(client, queue, why), "a gap in queue %u for no reason (%d)",
               queue, why);
+    SIM_CHECK(sim,
+              session->state != SESSION_LIVE || !sim_gap_has_other_reason(client, queue, to, why),
+              "a gap in queue %u for another reason (%d)", queue, why);
     sim_advance(client, queue, from, true, "gap");
     bool goes_back = sim_pos_compare(to, client->floor[queue]) <= 0;
     SIM_CHECK(sim, !goes_back || why == SESSION_GAP_EPOCH, "a gap goes back");
