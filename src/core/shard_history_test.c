@@ -59,7 +59,7 @@ static void strays_come_after_what_came_before_them(void **state)
 {
     struct session *members[MEMBERS];
     for (int i = 0; i < MEMBERS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "m%d", i);
         members[i] = shard_test_live(name, "room");
     }
@@ -120,7 +120,7 @@ static void what_came_of_the_old_history_goes_out_first(void **state)
 {
     struct session *members[MEMBERS];
     for (int i = 0; i < MEMBERS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "m%d", i);
         members[i] = shard_test_live(name, "room");
     }
@@ -216,6 +216,33 @@ static void positions_of_the_old_history_are_another_epoch(void **state)
     tell_restart(queue);
     shard_test_run();
     shard_test_assert_told(come_back("a", NULL, &resume), "start none, gap epoch");
+}
+
+/* It comes late, from a stretch that is gone, and goes out one session a turn. */
+static void who_replays_meanwhile_is_kicked_too(void **state)
+{
+    struct session_resume resume = here();
+    shard_test_push("u:a", "old");
+    shard_test_run();
+    struct session *other = shard_test_live("a", NULL);
+    struct session *session = shard_test_connect("a");
+    shard_test.is_slow[session->fd] = true;
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    shard_test_run();
+    assert_int_equal(session->state, SESSION_REPLAYING);
+    hub_mark_all_behind(shard_test.hub);
+    shard_test_control(EVENT_KICK, "u:a", "");
+    shard_test_turn_hub();
+    shard_test.now_ms += 61000; /* the window's age */
+    shard_test_turn_hub();
+    shard_test_turn_shard();
+    shard_test_turn_hub(); /* the catch-up is in the ring */
+    shard_test.shard->options.slice = 1;
+    shard_test.is_slow[session->fd] = false;
+    shard_replay_continue(shard_test.shard, session);
+    shard_test_run();
+    shard_test_assert_told(session, "start full, gap overflow, gap overflow, kick 4000");
+    shard_test_assert_told(other, "gap overflow, kick 4000");
 }
 
 static void the_epoch_is_known_once_the_bus_is_up(void **state)
@@ -317,6 +344,7 @@ int main(void)
         WITH_SHARD(what_the_worker_has_not_heard_of_is_not_replayed),
         WITH_SHARD(a_worker_that_is_behind_by_two_histories_skips_the_first),
         WITH_SHARD(positions_of_the_old_history_are_another_epoch),
+        WITH_SHARD(who_replays_meanwhile_is_kicked_too),
         WITH_SHARD(the_epoch_is_known_once_the_bus_is_up),
         WITH_SHARD(an_epoch_that_begins_before_the_fence_is_another),
         WITH_SHARD(an_epoch_that_is_known_only_at_the_fence_is_the_same),
