@@ -320,6 +320,24 @@ static void what_a_queue_no_longer_has_when_it_appears_is_a_gap(void **state)
     assert_int_equal(shard_test.shard->lanes[queue].done.hi, 60);
 }
 
+/* What it missed while a new epoch had begun, but not this queue, is no less lost. */
+static void what_was_promised_of_an_old_epoch_is_in_its_gap(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    struct session_resume resume = here();
+    for (int i = 0; i < 3; i++) {
+        shard_test_push("u:a", "1");
+        shard_test_run();
+    }
+    hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
+    shard_test_run();
+    snprintf(resume.epoch, sizeof(resume.epoch), "e7");
+    shard_test_assert_told(come_back("a", NULL, &resume), "start full, msg 1, msg 1, msg 1");
+    hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){0, 0});
+    shard_test_run();
+    assert_int_equal(bus_pos_compare(shard_test.gap_from, resume.seen.pos[queue]), 0);
+}
+
 static void a_hole_of_the_bus_says_so(void **state)
 {
     struct session *session = shard_test_live("a", NULL);
@@ -350,6 +368,7 @@ int main(void)
         WITH_SHARD(an_epoch_that_is_known_only_at_the_fence_is_the_same),
         WITH_SHARD(positions_of_a_queue_that_is_not_known_are_no_gap),
         WITH_SHARD(what_a_queue_no_longer_has_when_it_appears_is_a_gap),
+        WITH_SHARD(what_was_promised_of_an_old_epoch_is_in_its_gap),
         WITH_SHARD(a_hole_of_the_bus_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
