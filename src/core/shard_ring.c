@@ -312,7 +312,9 @@ static void begin_queue(struct shard *shard, uint32_t queue)
     bool is_promised = bit_is_set(shard->promised, queue);
     shard->promised = with_bit(shard->promised, queue, false);
     if (bit_is_set(shard->catch_up->restarted, queue)) {
-        return; /* which says the same of what was before */
+        struct bus_pos *old = &shard->catch_up->old.pos[queue];
+        *old = is_promised ? bus_pos_min(*old, from) : *old; /* the gap begins there */
+        return;
     }
     lane_pass(shard, queue, to);
     if (is_promised && bus_pos_compare(from, to) < 0) {
