@@ -29,7 +29,8 @@ struct message {
     uint32_t size;      /* of this allocation */
 };
 
-/* Copies the encoded event, which event was decoded from. NULL when memory is out. One reference. */
+/* Copies the encoded event, which event was decoded from. NULL when memory is out. One reference.
+ */
 struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
                                struct bus_pos pos);
 

@@ -128,6 +128,9 @@ static inline void sim_node_notes_event(struct sim_node *node, uint32_t queue, u
 static inline void sim_node_notes_jump(struct sim_node *node, uint32_t queue, struct bus_pos to,
                                        enum session_gap_why why)
 {
+    for (uint32_t i = 0; why == SESSION_GAP_EPOCH && i < SIM_BOOTS; i++) {
+        node->marks[i][queue] = 0; /* what came before was of another history */
+    }
     node->holes[queue]++;
     node->lost[queue] += why == SESSION_GAP_BUS;
     node->jumped_to[queue] = to;

@@ -148,6 +148,8 @@ class Session:
 
     def on_pos(self, line, frame):
         self.note("pos", c=line.number, pos=frame["pos"])
+        if line is self.line and frame["epoch"] != self.epoch:
+            self.epoch, self.positions = frame["epoch"], {}
         self.keep(line, frame["pos"])
 
     def keep(self, line, positions):
