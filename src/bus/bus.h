@@ -174,6 +174,7 @@ struct bus {
     void *owner;
     uint32_t queues;     /* in use: create may make it fewer than the options say */
     uint32_t max_record; /* bytes; a longer one is ERR_TOO_LARGE */
+    bool is_nameless;    /* the epoch does not change with the history: nodes must name that */
     bool is_lossy;       /* the mode chosen keeps neither the engine's replay nor its lossless */
     /* A queue that is away for so long hands its keys to others; UINT64_MAX: never. */
     uint64_t failover_after_ms;

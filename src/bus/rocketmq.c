@@ -215,6 +215,7 @@ static void init_parts(struct rocketmq_bus *rocketmq, const struct bus_options *
         rocketmq->queues[i].broker->queue_count++;
     }
     rocketmq->bus.layout = hash_layout(rocketmq);
+    rocketmq->bus.is_nameless = true; /* a broker does not say that it was set up anew */
     init_names_and_groups(rocketmq);
     rocketmq_names_init(&rocketmq->names, rocketmq, servers->texts, servers->text_count);
     rocketmq->tick.on_fire = on_tick;

@@ -216,6 +216,7 @@ static void take_options(struct zk_bus *zk, const struct bus_options *options)
     zk->bus.max_record = (uint32_t)values[ZK_MAX_RECORD].number;
     zk->bus.failover_after_ms = UINT64_MAX;
     zk->bus.layout = layout_of(zk);
+    zk->bus.is_nameless = true; /* an ensemble that was restored keeps its czxid */
     for (uint32_t i = 0; i < options->queues; i++) {
         zk->queues[i].bus = zk;
         zk->queues[i].index = i;

@@ -109,13 +109,19 @@ static void take_message_position(struct tail_state *state, struct json_value va
 
 /* --- Frames --- */
 
-static void on_welcome(struct tail_state *state, struct json_value frame, struct tail_sink *sink)
+/* Of another history the old positions mean nothing. */
+static void take_epoch(struct tail_state *state, struct json_value frame)
 {
     char epoch[TAIL_NAME_MAX];
     if (copy_text(get(frame, STR("epoch")), epoch) && strcmp(epoch, state->epoch) != 0) {
-        state->position_count = 0; /* another history: the old positions mean nothing in it */
+        state->position_count = 0;
         strcpy(state->epoch, epoch);
     }
+}
+
+static void on_welcome(struct tail_state *state, struct json_value frame, struct tail_sink *sink)
+{
+    take_epoch(state, frame);
     state->welcomed = true;
     take_positions(state, get(frame, STR("pos")));
     get_number(frame, STR("ping_ms"), 86400000, &state->ping_ms);
@@ -228,8 +234,10 @@ static void dispatch(struct tail_state *state, struct json_value frame, struct t
     if (json_equals(kind, STR("welcome"))) {
         on_welcome(state, frame, sink);
     } else if (json_equals(kind, STR("pos"))) {
+        take_epoch(state, frame);
         take_positions(state, get(frame, STR("pos")));
     } else if (json_equals(kind, STR("gap"))) {
+        copy_text(get(frame, STR("epoch")), state->epoch); /* positions of other queues are good */
         on_gap(frame, sink);
     } else if (json_equals(kind, STR("err"))) {
         on_err(frame, sink);

@@ -12,7 +12,7 @@
 #include "base/str.h"
 
 enum {
-    TAIL_NAME_MAX = 64, /* bytes of an epoch, a queue's name, a position; with the NUL */
+    TAIL_NAME_MAX = 96, /* bytes of an epoch, a queue's name, a position; with the NUL */
     TAIL_QUEUES_MAX = 1024,
     TAIL_SEEN_IDS = 4096, /* ids remembered, so that a repeat is shown once */
     TAIL_JSON_DEPTH = 128,

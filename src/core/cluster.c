@@ -55,6 +55,7 @@ int cluster_create(struct cluster **out_cluster, struct hub *hub,
     cluster->owner = owner;
     cluster->is_shared = options->is_shared;
     cluster->is_known = cluster->has_settled = !options->is_shared;
+    atomic_init(&cluster->serves, !options->is_shared);
     cluster->queues = hub_get_options(hub)->queues;
     for (uint32_t q = 0; q < cluster->queues; q++) {
         cluster->beacons[q].required = 1;

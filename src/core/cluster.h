@@ -109,6 +109,10 @@ int cluster_create(struct cluster **out_cluster, struct hub *hub,
 /* The hub's last word to it: questions that are open come back as incomplete. NULL is fine. */
 void cluster_destroy(struct cluster *cluster);
 
+/* Any thread: others count on this node, and it agrees with them on the layout; before, it takes
+ * neither sessions nor pushes. */
+bool cluster_may_serve(const struct cluster *cluster);
+
 /* ---- what the hub tells ---- */
 
 /* Some ten times a second. */

@@ -89,7 +89,14 @@ void beacons_settle(struct cluster *cluster)
     cluster->is_known = since_ms >= CLUSTER_SETTLE_MS;
     cluster->has_settled = cluster->has_settled ||
                            (since_ms >= CLUSTER_READY_MS && is_announced(cluster));
+    bool serves = cluster->has_settled && !cluster->conflict[0];
     pthread_mutex_unlock(&cluster->lock);
+    atomic_store_explicit(&cluster->serves, serves, memory_order_release);
+}
+
+bool cluster_may_serve(const struct cluster *cluster)
+{
+    return atomic_load_explicit(&cluster->serves, memory_order_acquire);
 }
 
 void beacons_on_own(struct cluster *cluster, uint32_t queue, const struct cluster_beacon *own)
@@ -138,6 +145,7 @@ static int write_beacon(struct cluster *cluster, struct buf *body, enum cluster_
                                     .counts_on = cluster->was_current,
                                     .started_ms = self->started_ms,
                                     .window_age_ms = self->window_age_ms,
+                                    .history = hub_history(cluster->hub),
                                     .sessions = self->sessions,
                                     .users = self->users,
                                     .lag_us = self->lag_us,

@@ -224,6 +224,7 @@ void members_on_beacon(struct cluster *cluster, uint32_t queue, uint32_t boot, s
         cluster_add(&cluster->stats.bad, 1);
         return;
     }
+    hub_learn_history(cluster->hub, beacon.history);
     if (boot == cluster->members[0].node.boot) {
         beacons_on_own(cluster, queue, &beacon);
         return;

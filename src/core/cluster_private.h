@@ -143,7 +143,8 @@ struct cluster {
     bool is_leaving;
     uint32_t farewells; /* under way, + 1 until all are sent */
     atomic_bool has_left;
-    bool has_settled; /* at some time */
+    bool has_settled;   /* at some time */
+    atomic_bool serves; /* it has, and no member was here first with another layout */
 
     pthread_mutex_t lock; /* of writing what follows, and of others' reading it */
     struct member members[CLUSTER_MAX_NODES];

@@ -73,6 +73,7 @@ int cluster_write_beacon(struct buf *out, const struct cluster_beacon *beacon)
     put(out, beacon->sessions, 4);
     put(out, beacon->users, 4);
     put(out, beacon->lag_us, 4);
+    put(out, beacon->history, 8);
     put_text(out, beacon->node, CLUSTER_NAME_MAX);
     put_text(out, beacon->version, CLUSTER_VERSION_MAX);
     return buf_err(out);
@@ -94,6 +95,7 @@ bool cluster_read_beacon(struct cluster_beacon *out_beacon, struct str body)
     beacon.sessions = (uint32_t)take(&reader, 4);
     beacon.users = (uint32_t)take(&reader, 4);
     beacon.lag_us = (uint32_t)take(&reader, 4);
+    beacon.history = take(&reader, 8);
     beacon.node = take_text(&reader, CLUSTER_NAME_MAX);
     beacon.version = take_text(&reader, CLUSTER_VERSION_MAX);
     if (reader.short_of) {

@@ -34,7 +34,8 @@ struct cluster_beacon {
     uint64_t window_age_ms;
     uint32_t sessions;
     uint32_t users;
-    uint32_t lag_us; /* of its last beacon, through the bus and back */
+    uint32_t lag_us;  /* of its last beacon, through the bus and back */
+    uint64_t history; /* hub_history */
     struct str node;
     struct str version;
 };

@@ -23,6 +23,7 @@ struct hub; /* hub.c */
 struct publish;
 
 enum { HUB_MAX_WORKERS = 64, HUB_NO_WORKER = UINT32_MAX };
+enum { HUB_EPOCH_MAX = BUS_EPOCH_MAX + 17 /* bytes */ };
 
 struct hub_options {
     uint32_t workers; /* 1 to HUB_MAX_WORKERS */
@@ -116,7 +117,9 @@ struct hub_catch_up {
         struct bus_pos to;
         enum session_gap_why why;
     } losses[BUS_MAX_QUEUES];
-    char epoch[BUS_EPOCH_MAX + 1]; /* of now */
+    /* Bit q: the queue appears only now, and so late that it does not have all any more. */
+    uint64_t too_late;
+    char epoch[HUB_EPOCH_MAX + 1]; /* of now */
     struct message **controls;     /* references, in the order of their queues */
     uint32_t control_count;
     bool controls_lost;     /* there were too many: sessions that meet a gap must start anew */
@@ -211,6 +214,11 @@ void hub_tick(struct hub *hub, uint64_t now_ms);
 
 /* Sends every worker the heads now (the quarter of the window, or a drain). */
 void hub_send_heads(struct hub *hub);
+
+/* The name of the bus's history where its epoch has none (bus.is_nameless), as beacons tell it; 0:
+ * not known yet. A higher one than is known wins. */
+uint64_t hub_history(const struct hub *hub);
+void hub_learn_history(struct hub *hub, uint64_t history);
 
 /* Any thread. */
 struct window *hub_window(struct hub *hub);

@@ -203,6 +203,7 @@ static void what_is_read_back_is_as_old_as_the_bus_says(void **state)
 {
     hub_test_flush(100000);
     hub_set_wall_offset(hub_test.hub, 1000000);
+    hub_test.hub->reading_back = 1;
     struct event event = event_test_make(1, "1");
     event.header.origin = 99;
     event.header.ttl_ms = 5000;
@@ -218,15 +219,115 @@ static void what_is_read_back_is_as_old_as_the_bus_says(void **state)
 
 static void what_just_came_is_new_though_clocks_differ(void **state)
 {
+    static const int64_t ahead_ms[] = {-3600000, 3600000};
     hub_test_flush(100000);
-    hub_set_wall_offset(hub_test.hub, 1000000);
+    for (int i = 0; i < 2; i++) {
+        hub_set_wall_offset(hub_test.hub, 10000000 + ahead_ms[i]);
+        struct event event = event_test_make((uint32_t)i + 1, "1");
+        event.header.origin = 99;
+        event.header.ttl_ms = 5000;
+        event.time_ms = 10000000;
+        hub_test_receive_event(0, event, "u:a");
+        struct message *message = window_get(hub_window(hub_test.hub), 0, (uint64_t)i + 1);
+        assert_int_equal(message->received_us, 100000000);
+        assert_int_equal(message->expires_ms, 105000);
+        message_unref(message);
+    }
+}
+
+/* A beacon is one: it was sent after the start. */
+static void a_queue_is_read_back_until_a_record_of_ones_own_comes(void **state)
+{
+    hub_test.hub->reading_back = 3;
     struct event event = event_test_make(1, "1");
-    event.header.origin = 99;
-    event.time_ms = 1100000 + 3000;
-    hub_test_receive_event(0, event, "u:a");
-    struct message *message = window_get(hub_window(hub_test.hub), 0, 1);
-    assert_int_equal(message->received_us, 100000000);
-    message_unref(message);
+    struct buf record = {0};
+    event_test_encode(&record, &event, (const char *[]){"u:a"}, 1);
+    hub_test_receive(0, &record);
+    buf_fini(&record);
+    assert_int_equal(hub_test.hub->reading_back, 2);
+}
+
+/* A broker was restored from an older copy: what it has of before comes again. */
+static void what_comes_again_in_another_history_is_no_repeat(void **state)
+{
+    for (uint32_t i = 0; i < 10; i++) {
+        hub_test_receive_to(0, "u:a");
+    }
+    hub_bus_callbacks.on_hole(hub_test.hub, 0, pos_at(10), pos_at(5), BUS_HOLE_EPOCH);
+    assert_int_equal(window_messages(hub_window(hub_test.hub)), 0);
+    hub_test.hi[0] = 4;
+    for (uint32_t i = 5; i <= 10; i++) {
+        hub_test_receive_to(0, "u:a");
+    }
+    assert_int_equal(window_messages(hub_window(hub_test.hub)), 6);
+}
+
+static const char *epoch_of_worker(uint32_t worker, struct hub_catch_up **out)
+{
+    *out = catch_up(worker);
+    return (*out)->epoch;
+}
+
+static void assert_epoch(const char *expected)
+{
+    struct hub_catch_up *got;
+    assert_string_equal(epoch_of_worker(0, &got), expected);
+    hub_catch_up_destroy(got);
+    hub_catch_up_destroy(catch_up(1));
+}
+
+static void nodes_name_the_history_of_a_bus_that_does_not(void **state)
+{
+    hub_test.bus.is_nameless = true;
+    hub_test.hub->history = 0;
+    hub_bus_callbacks.on_epoch(hub_test.hub, STR("topic"));
+    assert_epoch("topic");
+    hub_set_wall_offset(hub_test.hub, 0x1000);
+    hub_bus_callbacks.on_state(hub_test.hub, true, "");
+    assert_epoch("topic-1000");
+    hub_learn_history(hub_test.hub, 0xfff);
+    assert_false(hub_test_is_behind(0));
+    hub_learn_history(hub_test.hub, 0x2000);
+    assert_epoch("topic-2000");
+    hub_learn_history(hub_test.hub, UINT64_MAX);
+    assert_int_equal(hub_history(hub_test.hub), 0x2000);
+}
+
+static void a_queue_that_begins_anew_gives_it_another_name(void **state)
+{
+    hub_test.bus.is_nameless = true;
+    hub_bus_callbacks.on_epoch(hub_test.hub, STR("topic"));
+    hub_learn_history(hub_test.hub, 7);
+    assert_epoch("topic-7");
+    hub_test_flush(5000);
+    hub_bus_callbacks.on_hole(hub_test.hub, 0, pos_at(9), pos_at(1), BUS_HOLE_EPOCH);
+    hub_bus_callbacks.on_hole(hub_test.hub, 1, pos_at(9), pos_at(1), BUS_HOLE_EPOCH);
+    assert_epoch("topic-1388"); /* once for both: they went with one broker */
+    hub_test_flush(9000);
+    hub_bus_callbacks.on_hole(hub_test.hub, 0, pos_at(9), pos_at(1), BUS_HOLE_EPOCH);
+    assert_epoch("topic-2328");
+}
+
+static void a_bus_that_names_its_history_keeps_that_name(void **state)
+{
+    hub_bus_callbacks.on_epoch(hub_test.hub, STR("e7"));
+    hub_learn_history(hub_test.hub, 7);
+    assert_epoch("e7");
+}
+
+static void a_queue_that_appears_after_the_windows_age_may_lack_something(void **state)
+{
+    hub_test.hub->heads.started &= ~3ull;
+    hub_test_flush(hub_test.hub->up_since_ms + 1000);
+    hub_bus_callbacks.on_start(hub_test.hub, 0, pos_at(50));
+    struct hub_catch_up *got = catch_up(0);
+    assert_int_equal(got->too_late, 0);
+    hub_catch_up_destroy(got);
+    hub_test_flush(hub_test.hub->up_since_ms + 4000);
+    hub_bus_callbacks.on_start(hub_test.hub, 1, pos_at(50));
+    got = catch_up(0);
+    assert_int_equal(got->too_late, 2);
+    hub_catch_up_destroy(got);
 }
 
 static void marks_of_runs_that_are_long_over_are_forgotten(void **state)
@@ -258,6 +359,12 @@ int main(void)
         WITH_HUB(an_event_with_keys_of_another_secret_finds_its_target),
         WITH_HUB(what_is_read_back_is_as_old_as_the_bus_says),
         WITH_HUB(what_just_came_is_new_though_clocks_differ),
+        WITH_HUB(a_queue_is_read_back_until_a_record_of_ones_own_comes),
+        WITH_HUB(what_comes_again_in_another_history_is_no_repeat),
+        WITH_HUB(nodes_name_the_history_of_a_bus_that_does_not),
+        WITH_HUB(a_queue_that_begins_anew_gives_it_another_name),
+        WITH_HUB(a_bus_that_names_its_history_keeps_that_name),
+        WITH_HUB(a_queue_that_appears_after_the_windows_age_may_lack_something),
         WITH_HUB(marks_of_runs_that_are_long_over_are_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ static uint64_t now_s(const struct hub *hub)
  * counter compares as a serial number (RFC 1982), so it may wrap. */
 bool hub_event_is_new(struct hub *hub, uint32_t queue, const struct event_header *header)
 {
-    uint32_t name[2] = {header->origin, queue};
+    uint32_t name[3] = {header->origin, queue, hub->queues[queue].history};
     uint64_t *mark = u64map_put(&hub->marks, siphash(&hub->options.sid_key, name, sizeof(name)));
     if (!mark) {
         return true;

@@ -5,6 +5,7 @@
  *   hub_send.c      pushes to the bus
  *   hub_failover.c  which queue a push goes to while brokers are away
  *   hub_receive.c   records from the bus
+ *   hub_history.c   where queues begin, what is missing, and the epoch
  *   hub_ids.c       which events and ids came before */
 #ifndef TIDEGATE_CORE_HUB_PRIVATE_H
 #define TIDEGATE_CORE_HUB_PRIVATE_H
@@ -30,6 +31,8 @@ struct hub_queue {
     uint32_t record_parts; /* those of it that still wait */
     bool under_way;
     uint32_t counter; /* of the last event packed */
+    uint32_t history; /* how often it began anew, as this node saw it */
+    uint64_t waiting_bytes;
     bool is_up;
     bool is_failed_over;
     uint64_t down_since_ms; /* HUB_NEVER: not yet noticed */
@@ -47,6 +50,7 @@ struct hub_worker {
     struct hub_link link;
     struct hub_heads behind_from; /* meaningful while link.behind */
     uint64_t restarted;           /* bit q: since then, see hub_catch_up */
+    uint64_t too_late;            /* likewise */
     struct hub_heads old;
     bool catch_up_asked;       /* and not yet granted */
     struct message **controls; /* handed over while behind */
@@ -71,12 +75,17 @@ struct hub {
     struct interest_table interest;
     struct u64map pins;  /* (group key, worker) → join events that the worker has not answered */
     struct u64map ids;   /* id hash → struct hub_id */
-    struct u64map marks; /* (origin, queue) → when (s) << 32 | counter of its last event */
+    struct u64map marks; /* (origin, queue, its history) → when (s) << 32 | counter of its last */
     uint64_t marks_swept_ms;
     struct hub_loss losses[BUS_MAX_QUEUES];
-    char epoch[BUS_EPOCH_MAX + 1];
-    struct buf rekeyed;     /* the event in hand, with our keys */
-    int64_t wall_offset_ms; /* 0: unknown */
+    char bus_epoch[BUS_EPOCH_MAX + 1]; /* the engine's */
+    char epoch[HUB_EPOCH_MAX + 1];     /* as clients know it */
+    uint64_t history;                  /* see hub_learn_history */
+    uint64_t history_drawn_ms;         /* by this node; 0: never */
+    uint64_t reading_back;             /* bit q: what comes is of before the start */
+    uint64_t up_since_ms;              /* for the first time; 0: not yet */
+    struct buf rekeyed;                /* the event in hand, with our keys */
+    int64_t wall_offset_ms;            /* 0: unknown */
     struct hub_queue queues[BUS_MAX_QUEUES];
     struct hub_worker workers[HUB_MAX_WORKERS];
     uint64_t waiting_bytes;
@@ -97,7 +106,7 @@ bool hub_worker_push(struct hub *hub, struct hub_worker *worker, enum ring_kind 
 void hub_offer(struct hub *hub, uint32_t worker, struct message *message);
 void hub_mark_all_behind(struct hub *hub);
 void hub_restart_workers(struct hub *hub, uint32_t queue, struct bus_pos from);
-void hub_start_workers(struct hub *hub, uint32_t queue, struct bus_pos from);
+void hub_start_workers(struct hub *hub, uint32_t queue, struct bus_pos from, bool is_too_late);
 void hub_lose_control(struct hub *hub, const struct event *event);
 void hub_return_fence(struct hub *hub, struct hub_worker *worker, struct interest_batch *batch);
 void hub_retry_catch_up(struct hub *hub);
@@ -127,6 +136,14 @@ void hub_fail_over(struct hub *hub);
 
 /* hub_receive.c */
 void hub_on_evict(void *owner, struct message *message);
+
+/* hub_history.c */
+void hub_lose(struct hub *hub, uint32_t queue, struct bus_pos pos, enum session_gap_why why);
+void hub_name_history(struct hub *hub);
+void hub_on_epoch(void *owner, struct str epoch);
+void hub_on_start(void *owner, uint32_t queue, struct bus_pos from);
+void hub_on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus_pos to,
+                 enum bus_hole why);
 
 /* hub_ids.c */
 bool hub_event_is_new(struct hub *hub, uint32_t queue, const struct event_header *header);

@@ -94,14 +94,14 @@ static void hand_out(struct hub *hub, struct message *message, uint64_t mask)
     }
 }
 
-enum { OLD_MS = 2000 }; /* so old can't be what just came: it is read back */
-
-/* How long the event has been on the bus. */
+/* How long the event has been on the bus, while the queue is read back. What comes later has just
+ * come, whatever the clocks of others say. */
 static uint64_t age_ms(const struct hub *hub, const struct message *message, uint64_t wall_ms)
 {
     uint64_t since_ms = wall_ms ? wall_ms : message->event.time_ms;
     uint64_t now_ms = hub->now_ms + (uint64_t)hub->wall_offset_ms;
-    bool is_old = hub->wall_offset_ms && now_ms > since_ms + OLD_MS;
+    bool is_old = hub->reading_back >> message->queue & 1 && hub->wall_offset_ms &&
+                  now_ms > since_ms;
     uint64_t age = is_old ? now_ms - since_ms : 0;
     return age < hub->now_ms ? age : hub->now_ms;
 }
@@ -138,24 +138,6 @@ static int accept_event(struct hub *hub, struct message *message, uint64_t wall_
     return 0;
 }
 
-static void note_loss(struct hub *hub, uint32_t queue, struct bus_pos to, enum session_gap_why why)
-{
-    hub->losses[queue] = (struct hub_loss){to, why};
-    hub_count(&hub->stats.holes, 1);
-    if (hub->callbacks->on_loss) {
-        hub->callbacks->on_loss(hub->owner, queue, why);
-    }
-}
-
-/* Workers that look for what is lost in the window find the gap. */
-static void lose(struct hub *hub, uint32_t queue, struct bus_pos pos, enum session_gap_why why)
-{
-    hub_mark_all_behind(hub);
-    window_lose(hub->window, queue, pos);
-    note_loss(hub, queue, pos, why);
-}
-
-/* It returns once, also where memory was out to tell a repeat. */
 static struct publish_part *own_part(struct hub *hub, uint32_t queue, const struct event *event)
 {
     bool is_own = event->header.origin == hub->options.boot;
@@ -216,7 +198,7 @@ static void take_new(struct hub *hub, const struct arrival *arrival, struct publ
         if (arrival->event.kind != EVENT_MESSAGE) {
             hub_lose_control(hub, &arrival->event);
         }
-        lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
+        hub_lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
     }
     if (is_lost && own && own->publish->receipt) {
         atomic_store_explicit(&own->publish->receipt->is_short, true, memory_order_release);
@@ -253,6 +235,9 @@ static bool judge(struct hub *hub, const struct arrival *arrival, struct publish
 static void on_event(struct hub *hub, const struct arrival *arrival)
 {
     uint32_t queue = arrival->queue;
+    if (arrival->event.header.origin == hub->options.boot) {
+        hub->reading_back &= ~(1ull << queue); /* so what comes now was sent after the start */
+    }
     if (!hub_event_is_new(hub, queue, &arrival->event.header)) {
         hub_count(&hub->stats.events_repeated, 1);
         window_advance(hub->window, queue, arrival->pos);
@@ -283,7 +268,7 @@ static bool rekey(struct hub *hub, struct arrival *arrival)
     size_t skip;
     buf_clear(&hub->rekeyed);
     if (event_rekey(&hub->rekeyed, &arrival->event, arrival->encoded, &hub->options.space)) {
-        lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
+        hub_lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
         return false;
     }
     hub_count(&hub->stats.rekeyed, 1);
@@ -341,87 +326,6 @@ static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct st
     }
 }
 
-static struct bus_pos pos_before(struct bus_pos pos)
-{
-    if (pos.lo > 0) {
-        return (struct bus_pos){pos.hi, pos.lo - 1};
-    }
-    return pos.hi > 0 ? (struct bus_pos){pos.hi - 1, UINT64_MAX} : pos;
-}
-
-/* The queue goes on behind pos, in the same history or, with SESSION_GAP_EPOCH, in another one,
- * whose positions may be lower. */
-static void jump(struct hub *hub, uint32_t queue, struct bus_pos pos, enum session_gap_why why)
-{
-    if (why == SESSION_GAP_EPOCH) {
-        hub_restart_workers(hub, queue, pos);
-        window_restart(hub->window, queue, pos);
-        note_loss(hub, queue, pos, why);
-    } else if (bus_pos_compare(pos, hub->heads.pos[queue]) > 0) {
-        lose(hub, queue, pos, why);
-    } else {
-        return;
-    }
-    hub->heads.pos[queue] = pos;
-}
-
-/* Of another one nothing is known until its queues start. */
-static void on_epoch(void *owner, struct str epoch)
-{
-    struct hub *hub = owner;
-    if (!str_equal(str_of(hub->epoch), epoch)) {
-        hub->renewed |= hub->heads.started;
-        hub->heads.started = 0;
-    }
-    snprintf(hub->epoch, sizeof(hub->epoch), "%.*s", STR_ARG(epoch));
-    hub_mark_all_behind(hub);
-}
-
-/* The first time: what came before is not for this node to tell. */
-static void begin_queue(struct hub *hub, uint32_t queue, struct bus_pos from)
-{
-    hub_start_workers(hub, queue, from);
-    window_lose(hub->window, queue, from);
-    hub->heads.pos[queue] = from;
-}
-
-static void on_start(void *owner, uint32_t queue, struct bus_pos from)
-{
-    struct hub *hub = owner;
-    uint64_t bit = 1ull << queue;
-    bool goes_back = bus_pos_compare(from, hub->heads.pos[queue]) < 0;
-    bool is_known = (hub->heads.started | hub->renewed) & bit;
-    bool is_other = hub->renewed & bit || goes_back;
-    hub->heads.started |= bit;
-    hub->renewed &= ~bit;
-    if (is_known) {
-        jump(hub, queue, from, is_other ? SESSION_GAP_EPOCH : SESSION_GAP_EXPIRED);
-    } else {
-        begin_queue(hub, queue, from);
-    }
-}
-
-static enum session_gap_why why_of(enum bus_hole hole)
-{
-    switch (hole) {
-    case BUS_HOLE_EXPIRED: return SESSION_GAP_EXPIRED;
-    case BUS_HOLE_EPOCH: return SESSION_GAP_EPOCH;
-    case BUS_HOLE_LOST: break;
-    }
-    return SESSION_GAP_BUS;
-}
-
-/* What is at to is not lost. */
-static void on_hole(void *owner, uint32_t queue, struct bus_pos from, struct bus_pos to,
-                    enum bus_hole why)
-{
-    struct hub *hub = owner;
-    if (hub->cluster) {
-        cluster_on_hole(hub->cluster, queue);
-    }
-    jump(owner, queue, pos_before(to), why_of(why));
-}
-
 static void on_queue_state(void *owner, uint32_t queue, bool up)
 {
     struct hub *hub = owner;
@@ -436,16 +340,21 @@ static void on_state(void *owner, bool up, const char *reason)
     struct hub *hub = owner;
     atomic_store_explicit(&hub->bus_up, up, memory_order_release);
     if (up) {
+        hub->reading_back = 0; /* all that can be reached was read to its end */
+        if (!hub->up_since_ms) {
+            hub->up_since_ms = hub->now_ms ? hub->now_ms : 1;
+        }
+        hub_name_history(hub);
         atomic_store_explicit(&hub->bus_was_up, true, memory_order_release);
     }
     hub->callbacks->on_bus_state(hub->owner, up, reason);
 }
 
 const struct bus_callbacks hub_bus_callbacks = {
-    .on_epoch = on_epoch,
-    .on_start = on_start,
+    .on_epoch = hub_on_epoch,
+    .on_start = hub_on_start,
     .on_record = on_record,
-    .on_hole = on_hole,
+    .on_hole = hub_on_hole,
     .on_queue_state = on_queue_state,
     .on_state = on_state,
 };

@@ -2,6 +2,7 @@
  * finished when the bus has acknowledged them (and, where an id or a receipt asks for it, when
  * their own record came back). */
 #include "base/err.h"
+#include "core/cluster.h"
 #include "core/hub_private.h"
 #include "core/receipt.h"
 
@@ -79,20 +80,49 @@ void hub_wait_in_line(struct hub *hub, struct publish_part *part)
 {
     struct hub_queue *queue = &hub->queues[part->queue];
     hub->waiting_bytes += part->event.len;
+    queue->waiting_bytes += part->event.len;
     part->next = NULL;
     *queue->waiting_end = part;
     queue->waiting_end = &part->next;
 }
 
-/* 0, or why the part can't even wait for the bus. */
+static uint64_t bytes_of_those_away(const struct hub *hub)
+{
+    uint64_t bytes = 0;
+    for (uint32_t q = 0; q < hub->options.queues; q++) {
+        bytes += hub->queues[q].is_up ? 0 : hub->queues[q].waiting_bytes;
+    }
+    return bytes;
+}
+
+/* What waits for brokers that are away may take half the room: the others go on. */
+static bool is_full_for(const struct hub *hub, const struct publish_part *part)
+{
+    uint64_t room = hub->options.backlog_bytes;
+    return hub->waiting_bytes + part->event.len > room ||
+           (!hub->queues[part->queue].is_up &&
+            bytes_of_those_away(hub) + part->event.len > room / 2);
+}
+
+/* Before the window is read back, and while this node must not serve, others could not count on
+ * what it takes. */
+static bool may_serve(const struct hub *hub)
+{
+    return atomic_load_explicit(&hub->bus_was_up, memory_order_relaxed) &&
+           (!hub->cluster || cluster_may_serve(hub->cluster));
+}
+
+/* 0, or why the part can't even wait for the bus. What nodes tell each other is little and goes
+ * first. */
 static int refuse_part(const struct hub *hub, const struct publish_part *part)
 {
     if (hub->bus && part->event.len > hub->bus->max_record) {
         return ERR_TOO_LARGE;
     }
-    bool is_full = hub->waiting_bytes + part->event.len > hub->options.backlog_bytes;
-    bool is_early = !atomic_load_explicit(&hub->bus_was_up, memory_order_relaxed);
-    return is_full || is_early ? ERR_UNAVAILABLE : 0;
+    if (part->publish->stays) {
+        return 0;
+    }
+    return may_serve(hub) && !is_full_for(hub, part) ? 0 : ERR_UNAVAILABLE;
 }
 
 void hub_publish(struct hub *hub, struct publish *publish, uint64_t now_ms)
@@ -122,6 +152,7 @@ struct publish_part *hub_pop_waiting(struct hub *hub, struct hub_queue *queue)
         queue->waiting_end = &queue->waiting;
     }
     hub->waiting_bytes -= part->event.len;
+    queue->waiting_bytes -= part->event.len;
     part->next = NULL;
     return part;
 }
@@ -207,6 +238,16 @@ static void pack(struct hub *hub, struct hub_queue *queue)
     }
 }
 
+/* Nobody acknowledged it, but what came back is in the bus for all that. */
+static void give_up_part(struct hub *hub, struct publish_part *part, int err)
+{
+    if (part->returned) {
+        hub_part_acknowledge(hub, part, part->pos);
+    } else {
+        fail_part(hub, part, err);
+    }
+}
+
 static void settle_part(struct hub *hub, struct hub_queue *queue, struct publish_part *part,
                         int err, struct bus_pos pos)
 {
@@ -218,7 +259,7 @@ static void settle_part(struct hub *hub, struct hub_queue *queue, struct publish
         hub_part_remove_sent(queue, part);
     }
     if (err) {
-        fail_part(hub, part, err);
+        give_up_part(hub, part, err);
     } else {
         hub_part_acknowledge(hub, part, pos);
     }
@@ -315,7 +356,7 @@ static void fail_late_sent(struct hub *hub, struct hub_queue *queue)
         struct publish_part *next = part->next;
         if (is_late(hub, part)) {
             hub_part_remove_sent(queue, part);
-            fail_part(hub, part, ERR_TIMEOUT);
+            give_up_part(hub, part, ERR_TIMEOUT);
         }
         part = next;
     }

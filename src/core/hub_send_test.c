@@ -630,12 +630,77 @@ static void a_repeat_that_went_elsewhere_is_known_by_its_part(void **state)
     publish_destroy(again);
 }
 
+static void what_waits_for_a_queue_that_is_away_takes_half_the_room(void **state)
+{
+    hub_bus_callbacks.on_queue_state(hub_test.hub, 0, false);
+    struct publish *pushes[100];
+    int count = 0;
+    int failed = 0;
+    while (failed == 0) {
+        pushes[count] = hub_test_make_push(1);
+        hub_test_push(pushes[count]);
+        failed += pushes[count++]->verdict == PUBLISH_FAILED;
+        assert_true(count < 100);
+    }
+    assert_in_range(hub_test.hub->waiting_bytes, 1500, 2000); /* of 4,000 */
+    struct publish *other = hub_test_make_push(1);
+    other->parts[0].queue = 1;
+    hub_test_push(other);
+    assert_int_equal(other->verdict, PUBLISH_ACCEPTED); /* so far */
+    hub_fail_all(hub_test.hub, ERR_CANCELED);
+    hub_test_flush(1);
+    publish_destroy(other);
+    for (int i = 0; i < count; i++) {
+        publish_destroy(pushes[i]);
+    }
+}
+
+static void what_nodes_tell_each_other_needs_no_room(void **state)
+{
+    hub_test.hub->options.backlog_bytes = 0;
+    atomic_store(&hub_test.hub->bus_was_up, false);
+    struct publish *publish = hub_test_make_push(1);
+    publish->stays = true;
+    hub_test_push(publish);
+    hub_test_flush(1);
+    hub_test_accept(0);
+    hub_test_flush(2);
+    assert_int_equal(publish->verdict, PUBLISH_ACCEPTED);
+    publish_destroy(publish);
+}
+
+static void what_came_back_is_in_the_bus_though_nobody_acknowledged_it(void **state)
+{
+    struct publish *late = make_push_with_id(1, 11, 22);
+    late->deadline_ms = 100;
+    hub_test_push(late);
+    hub_test_flush(1);
+    struct bus_pos pos = hub_test_hand_back(0);
+    hub_tick(hub_test.hub, 100);
+    hub_test_flush(100);
+    assert_int_equal(late->verdict, PUBLISH_ACCEPTED);
+    assert_int_equal(bus_pos_compare(late->parts[0].pos, pos), 0);
+    publish_destroy(late);
+    hub_test_finish(0, ERR_TIMEOUT, (struct bus_pos){0, 0});
+    struct publish *refused = make_push_with_id(1, 33, 44);
+    hub_test_push(refused);
+    hub_test_flush(101);
+    hub_test_hand_back(0);
+    hub_test_finish(0, ERR_TIMEOUT, (struct bus_pos){0, 0});
+    hub_test_flush(102);
+    assert_int_equal(refused->verdict, PUBLISH_ACCEPTED);
+    publish_destroy(refused);
+}
+
 #define WITH_HUB(test) cmocka_unit_test_setup_teardown(test, hub_test_setup, hub_test_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_HUB(what_waits_leaves_in_one_record),
+        WITH_HUB(what_waits_for_a_queue_that_is_away_takes_half_the_room),
+        WITH_HUB(what_nodes_tell_each_other_needs_no_room),
+        WITH_HUB(what_came_back_is_in_the_bus_though_nobody_acknowledged_it),
         WITH_HUB(nobody_waits_longer_than_said_for_a_record_under_way),
         WITH_HUB(a_record_all_of_whose_parts_are_late_still_ends),
         WITH_HUB(an_event_that_is_too_large_for_the_bus_fails_at_once),

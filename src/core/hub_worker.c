@@ -125,11 +125,12 @@ void hub_restart_workers(struct hub *hub, uint32_t queue, struct bus_pos from)
 }
 
 /* The queue is known from here on, behind from. */
-void hub_start_workers(struct hub *hub, uint32_t queue, struct bus_pos from)
+void hub_start_workers(struct hub *hub, uint32_t queue, struct bus_pos from, bool is_too_late)
 {
     hub_mark_all_behind(hub);
     for (uint32_t i = 0; i < hub->options.workers; i++) {
         hub->workers[i].behind_from.pos[queue] = from;
+        hub->workers[i].too_late |= (uint64_t)is_too_late << queue;
     }
 }
 
@@ -236,6 +237,7 @@ static struct hub_catch_up *make_catch_up(struct hub *hub, struct hub_worker *wo
     if (catch_up) {
         *catch_up = (struct hub_catch_up){.span = {worker->behind_from, hub->heads},
                                           .restarted = worker->restarted,
+                                          .too_late = worker->too_late,
                                           .old = worker->old,
                                           .controls = worker->controls,
                                           .control_count = worker->control_count,
@@ -245,6 +247,7 @@ static struct hub_catch_up *make_catch_up(struct hub *hub, struct hub_worker *wo
         memcpy(catch_up->losses, hub->losses, sizeof(hub->losses));
         memcpy(catch_up->epoch, hub->epoch, sizeof(hub->epoch));
         worker->restarted = 0;
+        worker->too_late = 0;
         worker->controls = NULL;
         worker->control_count = worker->control_cap = 0;
         worker->controls_lost = false;

@@ -63,7 +63,7 @@ _Static_assert(sizeof(struct session_cold) <= 64, "the cold part is one cache li
 
 /* Where a client says it was. A queue that it does not name counts as not seen. */
 struct session_resume {
-    char epoch[BUS_EPOCH_MAX + 1]; /* compared at the fence: the bus may begin another until then */
+    char epoch[HUB_EPOCH_MAX + 1]; /* compared at the fence: the bus may begin another until then */
     bool has[BUS_MAX_QUEUES];
     struct hub_heads seen;
 };

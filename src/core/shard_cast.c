@@ -79,13 +79,22 @@ bool session_was_before(const struct shard *shard, const struct session *session
     return (replays ? replay_of(shard, session)->since : session->live_from) < ordinal;
 }
 
+/* An event that is read back from a queue that appears late was for the sessions of then. */
+bool session_is_younger(const struct shard *shard, const struct session *session,
+                        const struct message *message)
+{
+    const struct session_cold *cold = slab_at(&shard->colds, session->cold);
+    return message->received_us / 1000000 < cold->opened_s;
+}
+
 /* A session that replays gets nothing live, but a kick does not wait. */
 static bool concerns(const struct shard *shard, const struct cast *cast,
                      const struct session *session)
 {
     uint64_t ordinal = cast->item.ordinal;
     return cast->item.message->event.kind == EVENT_KICK
-               ? session_was_before(shard, session, ordinal)
+               ? session_was_before(shard, session, ordinal) &&
+                     !session_is_younger(shard, session, cast->item.message)
                : session->live_from < ordinal;
 }
 

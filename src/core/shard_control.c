@@ -62,7 +62,8 @@ static int note_join(struct shard *shard, struct session *session, uint32_t memb
 static bool join_session(struct shard *shard, struct session *session, uint32_t group,
                          const struct message *message, uint64_t ordinal)
 {
-    if (!session_was_before(shard, session, ordinal)) {
+    if (!session_was_before(shard, session, ordinal) ||
+        session_is_younger(shard, session, message)) {
         return false;
     }
     if (was_in_force(shard, session, group, ordinal)) {
@@ -125,7 +126,9 @@ uint32_t control_join(struct shard *shard, struct message *message, uint64_t ord
     return matched;
 }
 
-/* One that has not been told of its start can't be told of the part: it starts anew. */
+/* One that has not been told of its start can't be told of the part: it starts anew. A part that is
+ * read back late ends the membership of younger sessions too: they may have it by a grant of before
+ * the part. */
 static bool part_session(struct shard *shard, struct session *session, uint32_t group)
 {
     uint32_t member = member_find(shard, session, group);

@@ -59,7 +59,7 @@ static void strays_come_after_what_came_before_them(void **state)
 {
     struct session *members[MEMBERS];
     for (int i = 0; i < MEMBERS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "m%d", i);
         members[i] = shard_test_live(name, "room");
     }
@@ -120,7 +120,7 @@ static void what_came_of_the_old_history_goes_out_first(void **state)
 {
     struct session *members[MEMBERS];
     for (int i = 0; i < MEMBERS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "m%d", i);
         members[i] = shard_test_live(name, "room");
     }
@@ -218,6 +218,33 @@ static void positions_of_the_old_history_are_another_epoch(void **state)
     shard_test_assert_told(come_back("a", NULL, &resume), "start none, gap epoch");
 }
 
+/* It comes late, from a stretch that is gone, and goes out one session a turn. */
+static void who_replays_meanwhile_is_kicked_too(void **state)
+{
+    struct session_resume resume = here();
+    shard_test_push("u:a", "old");
+    shard_test_run();
+    struct session *other = shard_test_live("a", NULL);
+    struct session *session = shard_test_connect("a");
+    shard_test.is_slow[session->fd] = true;
+    assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
+    shard_test_run();
+    assert_int_equal(session->state, SESSION_REPLAYING);
+    hub_mark_all_behind(shard_test.hub);
+    shard_test_control(EVENT_KICK, "u:a", "");
+    shard_test_turn_hub();
+    shard_test.now_ms += 61000; /* the window's age */
+    shard_test_turn_hub();
+    shard_test_turn_shard();
+    shard_test_turn_hub(); /* the catch-up is in the ring */
+    shard_test.shard->options.slice = 1;
+    shard_test.is_slow[session->fd] = false;
+    shard_replay_continue(shard_test.shard, session);
+    shard_test_run();
+    shard_test_assert_told(session, "start full, gap overflow, gap overflow, kick 4000");
+    shard_test_assert_told(other, "gap overflow, kick 4000");
+}
+
 static void the_epoch_is_known_once_the_bus_is_up(void **state)
 {
     assert_int_equal(shard_epoch(shard_test.shard).len, 16);
@@ -293,6 +320,84 @@ static void what_a_queue_no_longer_has_when_it_appears_is_a_gap(void **state)
     assert_int_equal(shard_test.shard->lanes[queue].done.hi, 60);
 }
 
+/* What it missed while a new epoch had begun, but not this queue, is no less lost. */
+static void what_was_promised_of_an_old_epoch_is_in_its_gap(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    struct session_resume resume = here();
+    for (int i = 0; i < 3; i++) {
+        shard_test_push("u:a", "1");
+        shard_test_run();
+    }
+    hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
+    shard_test_run();
+    snprintf(resume.epoch, sizeof(resume.epoch), "e7");
+    shard_test_assert_told(come_back("a", NULL, &resume), "start full, msg 1, msg 1, msg 1");
+    hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){0, 0});
+    shard_test_run();
+    assert_int_equal(bus_pos_compare(shard_test.gap_from, resume.seen.pos[queue]), 0);
+}
+
+static void receive_control(uint32_t queue, enum event_kind kind, const char *target,
+                            uint32_t counter)
+{
+    struct event event = event_test_make(counter, "");
+    struct buf record = {0};
+    event.kind = kind;
+    event.subject = STR("a");
+    event.header.origin = 99;
+    event_test_encode(&record, &event, &target, 1);
+    hub_bus_callbacks.on_record(shard_test.hub, queue, (struct bus_pos){100 + counter, 0},
+                                buf_str(&record), event.time_ms);
+    buf_fini(&record);
+    shard_test_run();
+}
+
+/* It began in the second 900 of a machine that is 1,000 s old; the events are 500 s old. */
+static void old_kicks_and_joins_of_a_late_queue_are_not_for_younger_sessions(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    forget_queue(queue);
+    shard_test.hub->options.window_age_ms = 3600000;
+    shard_test.now_ms = 1000000;
+    struct session *session = shard_test_live("a", NULL);
+    shard_session_cold(shard_test.shard, session)->opened_s = 900;
+    hub_set_wall_offset(shard_test.hub, 1767225600000 - 500000);
+    hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){60, 0});
+    shard_test_run();
+    shard_test_assert_told(session, "");
+    receive_control(queue, EVENT_KICK, "u:a", 1);
+    receive_control(queue, EVENT_JOIN, "g:room", 2);
+    shard_test_assert_told(session, "");
+    shard_session_cold(shard_test.shard, session)->opened_s = 400;
+    receive_control(queue, EVENT_JOIN, "g:room", 3);
+    receive_control(queue, EVENT_KICK, "u:a", 4);
+    shard_test_assert_told(session, "joined room 0, kick 4000");
+}
+
+static void a_queue_that_appears_too_late_is_a_gap_for_all(void **state)
+{
+    uint32_t queue = home_of("u:a");
+    forget_queue(queue);
+    struct session *session = shard_test_live("a", NULL);
+    shard_test.now_ms += 60000; /* the window's age */
+    shard_test_run();
+    hub_bus_callbacks.on_start(shard_test.hub, queue, (struct bus_pos){60, 0});
+    shard_test_run();
+    shard_test_assert_told(session, "gap expired");
+}
+
+static void another_name_of_the_history_comes_with_the_positions(void **state)
+{
+    struct session *session = shard_test_live("a", NULL);
+    shard_test.tells_heads = true;
+    shard_test.hub->bus->is_nameless = true;
+    hub_learn_history(shard_test.hub, 7);
+    shard_test_run();
+    shard_test_assert_told(session, "heads");
+    assert_true(str_ends_with(shard_epoch(shard_test.shard), STR("-7")));
+}
+
 static void a_hole_of_the_bus_says_so(void **state)
 {
     struct session *session = shard_test_live("a", NULL);
@@ -317,11 +422,16 @@ int main(void)
         WITH_SHARD(what_the_worker_has_not_heard_of_is_not_replayed),
         WITH_SHARD(a_worker_that_is_behind_by_two_histories_skips_the_first),
         WITH_SHARD(positions_of_the_old_history_are_another_epoch),
+        WITH_SHARD(who_replays_meanwhile_is_kicked_too),
         WITH_SHARD(the_epoch_is_known_once_the_bus_is_up),
         WITH_SHARD(an_epoch_that_begins_before_the_fence_is_another),
         WITH_SHARD(an_epoch_that_is_known_only_at_the_fence_is_the_same),
         WITH_SHARD(positions_of_a_queue_that_is_not_known_are_no_gap),
         WITH_SHARD(what_a_queue_no_longer_has_when_it_appears_is_a_gap),
+        WITH_SHARD(what_was_promised_of_an_old_epoch_is_in_its_gap),
+        WITH_SHARD(old_kicks_and_joins_of_a_late_queue_are_not_for_younger_sessions),
+        WITH_SHARD(a_queue_that_appears_too_late_is_a_gap_for_all),
+        WITH_SHARD(another_name_of_the_history_comes_with_the_positions),
         WITH_SHARD(a_hole_of_the_bus_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

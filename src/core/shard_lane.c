@@ -181,7 +181,7 @@ void lane_add(struct shard *shard, struct message *message, bool reports)
     struct lane_item item = {message, ++shard->ordinal, lane->drained, reports};
     if (lane->count == lane->cap && lane_grow(lane)) {
         empty_lane(shard, lane);
-        if (is_stray(message)) {
+        if (is_stray(message) || shard->strays > 0) {
             empty_lanes(shard);
         }
         cast_begin(shard, &lane->cast, item);

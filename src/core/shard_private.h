@@ -136,7 +136,7 @@ struct shard {
     uint64_t started;              /* bit q: queue q is known */
     uint64_t promised;             /* bit q: it is not, but clients wait for what is behind … */
     struct bus_pos promised_from[BUS_MAX_QUEUES]; /* … the least of what they have seen */
-    char epoch[BUS_EPOCH_MAX + 1];                /* of the bus's history */
+    char epoch[HUB_EPOCH_MAX + 1];                /* of the bus's history */
     struct u64map served;                         /* message id hash → struct served */
     struct served *served_oldest;
     struct served *served_newest;
@@ -159,6 +159,7 @@ struct replay {
     struct replay *prev;
     uint32_t slot;
     bool has_place;
+    uint64_t named;         /* bit q: the client said where it was in queue q */
     uint64_t held_since_ms; /* the client is ahead of this node since then; 0: it is not */
     bool listed;            /* seqs are those of queue */
     bool cut;               /* there are more after them: list again from there */
@@ -182,7 +183,7 @@ struct replay {
         struct bus_pos *from;
     } * joins;
     uint32_t join_count, join_cap;
-    char epoch[BUS_EPOCH_MAX + 1]; /* as the client says */
+    char epoch[HUB_EPOCH_MAX + 1]; /* as the client says */
     struct replay_queue {
         struct bus_pos seen;   /* what the client says it has */
         struct bus_pos cursor; /* seen up to here, or about to be; held: the head at first */
@@ -297,6 +298,8 @@ enum session_delivery deliver_one(struct shard *shard, struct session *session,
 bool message_excludes(const struct shard *shard, const struct message *message,
                       const struct session *session);
 bool session_was_before(const struct shard *shard, const struct session *session, uint64_t ordinal);
+bool session_is_younger(const struct shard *shard, const struct session *session,
+                        const struct message *message);
 bool message_is_expired(const struct shard *shard, const struct message *message);
 
 /* shard_served.c */

@@ -34,6 +34,7 @@ struct replay *replay_create(struct shard *shard, struct session *session,
     replay->slot = slot_of(shard, session);
     memcpy(replay->epoch, resume->epoch, sizeof(replay->epoch));
     for (uint32_t q = 0; q < queues; q++) {
+        replay->named = with_bit(replay->named, q, resume->has[q]);
         replay->queues[q].seen = resume->has[q] ? resume->seen.pos[q] : (struct bus_pos){0, 0};
     }
     mem_account(MEM_SESSIONS, (int64_t)size_of(queues));
@@ -100,6 +101,9 @@ static void promise(struct shard *shard, const struct replay *replay, uint32_t q
 {
     struct bus_pos seen = replay->queues[queue].seen;
     struct bus_pos *from = &shard->promised_from[queue];
+    if (!bit_is_set(replay->named, queue)) {
+        return; /* it knows no more of the queue than this node */
+    }
     *from = bit_is_set(shard->promised, queue) ? bus_pos_min(*from, seen) : seen;
     shard->promised = with_bit(shard->promised, queue, true);
 }

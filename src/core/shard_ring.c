@@ -312,11 +312,25 @@ static void begin_queue(struct shard *shard, uint32_t queue)
     bool is_promised = bit_is_set(shard->promised, queue);
     shard->promised = with_bit(shard->promised, queue, false);
     if (bit_is_set(shard->catch_up->restarted, queue)) {
-        return; /* which says the same of what was before */
+        struct bus_pos *old = &shard->catch_up->old.pos[queue];
+        *old = is_promised ? bus_pos_min(*old, from) : *old; /* the gap begins there */
+        return;
     }
     lane_pass(shard, queue, to);
-    if (is_promised && bus_pos_compare(from, to) < 0) {
+    bool is_too_late = bit_is_set(shard->catch_up->too_late, queue);
+    from = is_promised ? from : (struct bus_pos){0, 0};
+    if ((is_promised || is_too_late) && bus_pos_compare(from, to) < 0) {
         tell_gap(shard, queue, from, to, SESSION_GAP_EXPIRED);
+    }
+}
+
+/* Another name of the history reaches clients with the positions. */
+static void tell_epoch(struct shard *shard, const char *epoch)
+{
+    bool is_other = shard->epoch[0] && strcmp(shard->epoch, epoch) != 0;
+    memcpy(shard->epoch, epoch, sizeof(shard->epoch));
+    if (is_other && shard->heads_cursor == 0) {
+        shard->heads_cursor = 1;
     }
 }
 
@@ -330,7 +344,7 @@ static void on_catch_up(struct shard *shard, struct hub_catch_up *catch_up)
         }
     }
     shard->started = catch_up->span.to.started;
-    memcpy(shard->epoch, catch_up->epoch, sizeof(shard->epoch));
+    tell_epoch(shard, catch_up->epoch);
     shard_count(&shard->stats.catch_ups, 1);
 }
 

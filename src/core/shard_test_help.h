@@ -29,7 +29,8 @@ struct shard_test {
     bool tells_heads;
     uint32_t counter;
     int reports;
-    uint32_t run_asked_ms; /* by the shard */
+    uint32_t run_asked_ms;   /* by the shard */
+    struct bus_pos gap_from; /* of the last one */
 };
 
 static struct shard_test shard_test;
@@ -74,6 +75,7 @@ static inline void shard_test_on_gap(struct shard *shard, struct session *sessio
                                      enum session_gap_why why)
 {
     static const char *const names[] = {"expired", "overflow", "bus", "epoch"};
+    shard_test.gap_from = from;
     buf_printf(shard_test_log(session), "gap %s", names[why]);
 }
 

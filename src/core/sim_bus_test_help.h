@@ -124,12 +124,27 @@ static inline void sim_node_notes_event(struct sim_node *node, uint32_t queue, u
     node->arrivals[queue][at] = ++node->arrival;
 }
 
+/* What a session that is live must be told of it. */
+static inline void sim_node_notes_jump(struct sim_node *node, uint32_t queue, struct bus_pos to,
+                                       enum session_gap_why why)
+{
+    for (uint32_t i = 0; why == SESSION_GAP_EPOCH && i < SIM_BOOTS; i++) {
+        node->marks[i][queue] = 0; /* what came before was of another history */
+    }
+    node->holes[queue]++;
+    node->lost[queue] += why == SESSION_GAP_BUS;
+    node->jumped_to[queue] = to;
+    node->jumped_why[queue] = why;
+}
+
 static inline void sim_bus_tell_hole(struct sim_bus *bus, uint32_t queue, struct bus_pos to,
                                      enum bus_hole why)
 {
     struct bus_pos from = bus->node->hub->heads.pos[queue];
-    bus->node->holes[queue]++;
-    bus->node->lost[queue] += why == BUS_HOLE_LOST;
+    sim_node_notes_jump(bus->node, queue, (struct bus_pos){to.hi - 1, UINT64_MAX},
+                        why == BUS_HOLE_LOST    ? SESSION_GAP_BUS
+                        : why == BUS_HOLE_EPOCH ? SESSION_GAP_EPOCH
+                                                : SESSION_GAP_EXPIRED);
     sim_arm(bus->node->sim);
     bus->bus.callbacks->on_hole(bus->bus.owner, queue, from, to, why);
     sim_disarm();
@@ -169,7 +184,8 @@ static inline bool sim_bus_jump(struct sim_bus *bus, uint32_t queue)
     if (reader->history != log->history) {
         reader->history = log->history;
         reader->next = log->begin;
-        sim_bus_tell_hole(bus, queue, (struct bus_pos){sim_hi(log->history, 1), 0}, BUS_HOLE_EPOCH);
+        sim_bus_tell_hole(bus, queue, (struct bus_pos){sim_hi(log->history, log->base + 1), 0},
+                          BUS_HOLE_EPOCH);
         return true;
     }
     bool expired = reader->next < log->kept;
@@ -211,9 +227,12 @@ static inline void sim_bus_start(struct sim_bus *bus, uint32_t queue)
     while (at < log->count && log->records[at]->wall_ms < oldest) {
         at++;
     }
-    struct bus_pos from = {log->history, 0};
+    struct bus_pos from = {sim_hi(log->history, log->base), 0};
     if (at > log->begin) {
         from = (struct bus_pos){sim_next_pos(log, at).hi - 1, UINT64_MAX};
+    }
+    if (reader->has_started) {
+        sim_node_notes_jump(bus->node, queue, from, SESSION_GAP_EPOCH);
     }
     *reader = (struct sim_reader){.has_started = true,
                                   .is_up = reader->is_up,

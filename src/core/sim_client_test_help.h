@@ -34,7 +34,8 @@ struct sim_client {
     struct bus_pos pos[SIM_QUEUES];   /* what it was told last */
     struct bus_pos floor[SIM_QUEUES]; /* what comes in this session is behind that */
     bool is_repeated[SIM_QUEUES];     /* what it had may come again: the queue appeared late */
-    uint32_t next_event[SIM_QUEUES];  /* of the log: up to there it has, or was told, everything */
+    bool is_unowed[SIM_QUEUES]; /* and it is new: what is before the queue's start is not missed */
+    uint32_t next_event[SIM_QUEUES]; /* of the log: up to there it has, or was told, everything */
     bool member[SIM_GROUPS];
     bool member_is_whole[SIM_GROUPS];       /* in all queues: joined with the start */
     bool member_is_vague[SIM_GROUPS];       /* from where is not known exactly */
@@ -181,12 +182,39 @@ static inline bool sim_must_come(const struct sim_client *client, const struct s
            !sim_has_twin(client->sim, push);
 }
 
+/* Position hi of an old history is taken for one of this history: what is behind it, by number. */
+static inline uint32_t sim_event_after_number(const struct sim_log *log, uint64_t hi,
+                                              uint32_t history)
+{
+    uint64_t passed = hi - (hi + SIM_HISTORIES - history) % SIM_HISTORIES;
+    return sim_event_after(log, (struct bus_pos){passed, UINT64_MAX - 1});
+}
+
+/* A queue that appears late may have begun another history, which nobody can tell without another
+ * epoch. */
+static inline void sim_meet_history(struct sim_client *client, uint32_t queue, uint32_t history)
+{
+    uint64_t hi = client->pos[queue].hi;
+    bool is_first = client->floor[queue].hi == 0 && hi >= SIM_HISTORIES;
+    if (is_first && client->sim->fates & SIM_NEW_HISTORIES &&
+        history > sim_history_of(client->pos[queue])) {
+        uint32_t after = sim_event_after_number(&client->sim->logs[queue], hi, history);
+        uint32_t *at = &client->next_event[queue];
+        *at = after > *at ? after : *at;
+    }
+}
+
 /* The session was told a position: nothing between that and the last may have been for it. */
 static inline void sim_advance(struct sim_client *client, uint32_t queue, struct bus_pos to,
                                bool with_to, const char *what)
 {
     const struct sim_log *log = &client->sim->logs[queue];
     uint32_t *at = &client->next_event[queue];
+    sim_meet_history(client, queue, sim_history_of(to));
+    if (client->is_unowed[queue] && to.hi > 0) {
+        client->is_unowed[queue] = false;
+        *at = sim_event_after(log, to);
+    }
     for (; *at < log->event_count; (*at)++) {
         const struct sim_event *event = &log->events[*at];
         int order = sim_pos_compare(event->pos, to);

@@ -33,7 +33,7 @@ static inline void sim_revive(struct sim *sim)
     }
 }
 
-/* The records of before are gone at once. */
+/* The records of before are gone at once. Its positions are low again, or not. */
 static inline bool sim_begin_history(struct sim *sim, uint32_t queue)
 {
     struct sim_log *log = &sim->logs[queue];
@@ -41,7 +41,7 @@ static inline bool sim_begin_history(struct sim *sim, uint32_t queue)
         return false;
     }
     log->history++;
-    log->number = 0;
+    log->number = log->base = sim_chance(sim, 70) ? 0 : sim_roll(sim, 100);
     log->begin = log->kept = log->count;
     return true;
 }
@@ -68,11 +68,23 @@ static inline void sim_trim(struct sim *sim, uint32_t queue)
     }
 }
 
+static inline void sim_lose_node(struct sim *sim)
+{
+    uint32_t node = sim_roll(sim, sim->node_count);
+    if (sim->nodes[node] && sim->boots < SIM_BOOTS - SIM_NODES) {
+        sim_kill(sim, node);
+    }
+}
+
+/* Now and then a node goes with it, and comes back first. */
 static inline void sim_lose_broker(struct sim *sim)
 {
     uint32_t broker = sim_roll(sim, SIM_BROKERS);
     sim->broker_is_up[broker] = false;
-    sim->broker_back_at_ms[broker] = sim->now_ms + 50 + sim_roll(sim, 2500);
+    sim->broker_back_at_ms[broker] = sim->now_ms + 50 + sim_roll(sim, 4000);
+    if (sim->fates & SIM_DEATHS && sim_chance(sim, 50)) {
+        sim_lose_node(sim);
+    }
 }
 
 static inline void sim_stop(struct sim *sim, struct sim_node *node)
@@ -86,14 +98,9 @@ static inline void sim_stop(struct sim *sim, struct sim_node *node)
 static inline void sim_strike(struct sim *sim)
 {
     uint32_t fate = 1u << sim_roll(sim, 11);
-    uint32_t node = sim_roll(sim, sim->node_count);
     switch (sim->fates & fate) {
-    case SIM_DEATHS:
-        if (sim->nodes[node] && sim->boots < SIM_BOOTS - SIM_NODES) {
-            sim_kill(sim, node);
-        }
-        break;
-    case SIM_STOPS: sim_stop(sim, sim->nodes[node]); break;
+    case SIM_DEATHS: sim_lose_node(sim); break;
+    case SIM_STOPS: sim_stop(sim, sim->nodes[sim_roll(sim, sim->node_count)]); break;
     case SIM_AWAY_BROKERS: sim_lose_broker(sim); break;
     case SIM_TRIMMED_LOGS: sim_trim(sim, sim_roll(sim, sim->queues)); break;
     case SIM_NEW_HISTORIES:

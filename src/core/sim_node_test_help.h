@@ -116,7 +116,7 @@ static inline void sim_create_hub(struct sim_node *node)
         .workers = sim->shards,
         .queues = sim->queues,
         .window_bytes = small_window ? 2000u << sim_roll(sim, 8) : 1u << 30,
-        .window_age_ms = small_window && sim_chance(sim, 30) ? 2000 : 60000,
+        .window_age_ms = small_window && sim_chance(sim, 50) ? 2000 : 60000,
         .backlog_bytes = 20000,
         .record_bytes = 1000,
         .ring_slots = small_ring ? 1u << (1 + sim_roll(sim, 8)) : 4096,

@@ -1,4 +1,4 @@
-/* A run of the simulated cluster from its seed to its last check. SIM_SEED runs one seed alone,
+/* A run of the simulated cluster from its seed to its end. SIM_SEED runs one seed alone,
  * SIM_SEEDS that many. */
 #ifndef TIDEGATE_CORE_SIM_RUN_TEST_HELP_H
 #define TIDEGATE_CORE_SIM_RUN_TEST_HELP_H

@@ -148,6 +148,7 @@ struct sim_log {
     uint32_t kept; /* the first that the bus still has */
     uint32_t history;
     uint32_t begin;  /* the first record of this history */
+    uint64_t base;   /* number before that one's */
     uint64_t number; /* of the last record of this history */
     struct sim_event events[SIM_EVENTS];
     uint32_t event_count;
@@ -191,6 +192,8 @@ struct sim_node {
     uint64_t stopped_until_ms; /* takes no step until then */
     uint64_t repeats;          /* events that it was handed and had to drop */
     uint64_t holes[SIM_QUEUES], lost[SIM_QUEUES];
+    struct bus_pos jumped_to[SIM_QUEUES]; /* by the last hole or new epoch … */
+    enum session_gap_why jumped_why[SIM_QUEUES];
     bool starts_late[SIM_QUEUES]; /* not at the log's first record */
     uint32_t marks[SIM_BOOTS][SIM_QUEUES];
     uint8_t id_bodies[SIM_PUSHES];

@@ -28,8 +28,7 @@ static inline void sim_start_in_history(struct sim_client *client, uint32_t queu
     uint64_t passed = hi - (hi + SIM_HISTORIES - history) % SIM_HISTORIES;
     struct bus_pos before = {passed - 1, UINT64_MAX};
     sim_skip(client, queue, before);
-    client->next_event[queue] = sim_event_after(&client->sim->logs[queue],
-                                                (struct bus_pos){passed, UINT64_MAX - 1});
+    client->next_event[queue] = sim_event_after_number(&client->sim->logs[queue], hi, history);
 }
 
 static inline void sim_start_at(struct sim_client *client, const struct shard *shard,
@@ -53,7 +52,8 @@ static inline void sim_start_queue(struct sim_client *client, const struct shard
     client->is_repeated[queue] = !known;
     client->fence[queue] = shard->lanes[queue].drained;
     sim_start_at(client, shard, queue, from);
-    if (!known && !resumes) {
+    client->is_unowed[queue] = !known && !resumes;
+    if (client->is_unowed[queue]) {
         client->next_event[queue] = client->sim->logs[queue].event_count;
     }
     client->floor[queue] = known ? client->pos[queue] : (struct bus_pos){0, 0};
@@ -188,6 +188,15 @@ static inline bool sim_gap_has_reason(const struct sim_client *client, uint32_t 
     return false;
 }
 
+/* What the bus did is told as such, unless the worker had begun to read before it heard of it. */
+static inline bool sim_gap_has_other_reason(const struct sim_client *client, uint32_t queue,
+                                            struct bus_pos to, enum session_gap_why why)
+{
+    const struct sim_node *node = sim_client_node(client);
+    return to.hi > 0 && bus_pos_compare(to, node->jumped_to[queue]) == 0 &&
+           why != node->jumped_why[queue] && why != SESSION_GAP_OVERFLOW;
+}
+
 /* The gap of a resume that was refused. */
 static inline void sim_on_whole_gap(struct sim_client *client, enum session_gap_why why)
 {
@@ -212,10 +221,14 @@ static inline void sim_on_gap(struct shard *shard, struct session *session, uint
         return;
     }
     SIM_CHECK(sim, queue < sim->queues, "a gap nowhere");
-    SIM_CHECK(sim, sim_pos_compare(from, to) < 0, "an empty gap");
+    bool is_empty = sim_pos_compare(from, to) >= 0; /* or begins with what another client knows */
+    SIM_CHECK(sim, !is_empty || why == SESSION_GAP_EPOCH, "an empty gap");
     SIM_CHECK(sim, sim_gap_has_reason(client, queue, why), "a gap in queue %u for no reason (%d)",
               queue, why);
-    sim_advance(client, queue, from, true, "gap");
+    SIM_CHECK(sim,
+              session->state != SESSION_LIVE || !sim_gap_has_other_reason(client, queue, to, why),
+              "a gap in queue %u for another reason (%d)", queue, why);
+    sim_advance(client, queue, is_empty ? to : from, true, "gap");
     bool goes_back = sim_pos_compare(to, client->floor[queue]) <= 0;
     SIM_CHECK(sim, !goes_back || why == SESSION_GAP_EPOCH, "a gap goes back");
     client->is_repeated[queue] = client->is_repeated[queue] || goes_back;

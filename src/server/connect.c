@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "core/cluster.h"
 #include "proto/uri.h"
 #include "proto/ws_deflate_offer.h"
 #include "proto/ws_handshake.h"
@@ -114,10 +115,12 @@ static bool take_ip(struct connecting *connecting)
     return true;
 }
 
-/* Until the window has been read back, nobody could be told what is missing. */
+/* Until the window has been read back, nobody could be told what is missing; until the others count
+ * on this node, their counts would miss its sessions. */
 static bool check_started(struct connecting *connecting)
 {
-    if (hub_bus_was_up(connecting->worker->gateway->hub)) {
+    const struct gateway *gateway = connecting->worker->gateway;
+    if (hub_bus_was_up(gateway->hub) && cluster_may_serve(gateway->cluster)) {
         return true;
     }
     refuse_for_now(connecting, 503, "starting", "The gateway is not ready yet.", RETRY_AFTER_S);

@@ -60,9 +60,8 @@ static void set_node_readers(bool attach)
     static const struct {
         enum cluster_state state;
         const char *name;
-    } states[] = {{CLUSTER_STARTING, "starting"},
-                  {CLUSTER_READY, "ready"},
-                  {CLUSTER_DRAINING, "draining"}};
+    } states[] = {
+        {CLUSTER_STARTING, "starting"}, {CLUSTER_READY, "ready"}, {CLUSTER_DRAINING, "draining"}};
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
         struct metric *nodes = stats_labelled(metric_gauge, "tidegate_cluster_nodes",
                                               "Nodes of the cluster, by their state.", "state",

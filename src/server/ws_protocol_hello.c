@@ -36,14 +36,14 @@ static bool read_resume(struct frame_reading *reading, struct session_resume *re
 {
     const struct worker *worker = reading->worker;
     struct json_field fields[] = {{.name = STR("epoch")}, {.name = STR("pos")}};
-    char scratch[64];
+    char scratch[HUB_EPOCH_MAX + 1];
     struct str epoch;
     if (json_read_fields(reading->fields[F_RESUME].value, fields, 2, NULL) ||
         json_string_text(fields[0].value, scratch, sizeof(scratch), &epoch) ||
         fields[1].value.type != JSON_TYPE_OBJECT) {
         return false;
     }
-    if (epoch.len <= BUS_EPOCH_MAX) { /* a longer one is none of ours */
+    if (epoch.len <= HUB_EPOCH_MAX) { /* a longer one is none of ours */
         memcpy(resume->epoch, epoch.ptr, epoch.len);
     }
     return read_resume_pos(resume, fields[1].value, shard_get_options(worker->shard)->queues);

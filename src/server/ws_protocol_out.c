@@ -233,6 +233,7 @@ void ws_protocol_on_heads(struct shard *shard, struct session *session,
     if (session->flags & WS_IS_V1) {
         struct buf out = {0};
         begin_frame(&out, "pos");
+        json_write_string_field(&out, STR("epoch"), shard_epoch(shard));
         write_positions(&out, worker, heads);
         end_frame(worker, session, &out);
     }

@@ -17,7 +17,7 @@ REMEMBERED_IDS = 2000
 OPEN_SECONDS = 3  # for a handshake and a welcome each; a stopped node gives neither
 SILENCE_SECONDS = 2.5  # without a pong a connection counts as dead
 STABLE_SECONDS = 5  # a connection that lived so long starts the back-off over
-LONGEST_WAIT = 3  # the rules allow 30 s, which is longer than a run
+LONGEST_WAIT = 2  # the rules allow 30 s, which is longer than a run
 PLANNED = range(4200, 4300)
 BROKEN = (OSError, WebSocketException, TimeoutError, EOFError)
 
@@ -52,7 +52,7 @@ class Line:
             )
             await self.greet()
         except BROKEN as error:
-            self.end(getattr(getattr(error, "rcvd", None), "code", 0))
+            self.end(getattr(getattr(error, "rcvd", None), "code", 0), f"{self.node.name}: {error!r}"[:120])
             return False
         self.reader = asyncio.create_task(self.read())
         return True
@@ -74,10 +74,10 @@ class Line:
         except ConnectionClosed as closed:
             self.end(closed.rcvd.code if closed.rcvd else 1006)
 
-    def end(self, code):
+    def end(self, code, why=""):
         if not self.ended:
             self.ended, self.code = True, code
-            self.session.note("close", c=self.number, code=code)
+            self.session.note("close", c=self.number, code=code, why=why)
             self.turned.set()
             if self.socket:
                 self.socket.transport.abort()
@@ -98,6 +98,7 @@ class Session:
         self.history, self.cluster = history, cluster
         self.name, self.user, self.groups = name, user, groups
         self.start_at = start_at  # the node of the first connection
+        self.avoided = set()  # nodes that have failed it since the last welcome
         self.chance = chance
         self.line = None  # carries the session
         self.positions, self.epoch = {}, None
@@ -124,6 +125,7 @@ class Session:
         self.epoch, self.positions = frame["epoch"], dict(frame["pos"])
         self.retry = frame["retry"]
         self.line = line
+        self.avoided.clear()
         self.note(
             "open", c=line.number, node=line.node.name, asked=asked,
             resumed=frame["resumed"], epoch=frame["epoch"], pos=frame["pos"],
@@ -148,6 +150,8 @@ class Session:
 
     def on_pos(self, line, frame):
         self.note("pos", c=line.number, pos=frame["pos"])
+        if line is self.line and frame["epoch"] != self.epoch:
+            self.epoch, self.positions = frame["epoch"], {}
         self.keep(line, frame["pos"])
 
     def keep(self, line, positions):
@@ -205,9 +209,13 @@ class Session:
             pass
 
     def another_node(self, node):
-        """Any of those that one may know of, and rather not the one that just failed."""
+        """Any of those that one may know of, but not one that has failed since the last welcome, while there
+        are others."""
         nodes = self.cluster.known_nodes()
-        return self.chance.choice([other for other in nodes if other is not node] or nodes)
+        self.avoided.add(node)
+        if self.avoided.issuperset(nodes):
+            self.avoided = {node} if len(nodes) > 1 else set()
+        return self.chance.choice([other for other in nodes if other not in self.avoided])
 
     async def back_off(self, attempts):
         longest = min(self.retry["max_ms"] / 1000, LONGEST_WAIT)

@@ -11,7 +11,7 @@ An event is a dict with `t` (seconds since the run began), `e` (what) and more:
     pos       s c pos                   positions moved on
     gap       s c q from to why epoch     q "*": all queues; epoch: of the history that begins
     goaway    s c
-    close     s c code                  the connection ended; after open or, with code 0, before it
+    close     s c code why              the connection ended; after open or, with code 0, before it
     fault     what                      one begins or ends, in words; "parting": clients leave for good
 """
 
