@@ -4,6 +4,9 @@
 #include "base/mem.h"
 #include "core/cluster_private.h"
 
+/* However long another node says that it waits. */
+enum { LONGEST_ANSWER_MS = 60 * 1000 };
+
 /* ---- the asker's side ---- */
 
 static void run_done(struct mail *mail)
@@ -369,7 +372,9 @@ static struct cluster_ask *pop_ask(struct cluster *cluster)
 void asks_dispatch(struct cluster *cluster)
 {
     for (struct cluster_ask *ask = pop_ask(cluster); ask; ask = pop_ask(cluster)) {
-        ask->until_ms = cluster->now_ms + ask->body.within_ms;
+        uint32_t within_ms = ask->body.within_ms;
+        ask->until_ms = cluster->now_ms +
+                        (within_ms < LONGEST_ANSWER_MS ? within_ms : LONGEST_ANSWER_MS);
         cluster->callbacks->on_ask(cluster->owner, ask);
     }
 }
@@ -389,6 +394,31 @@ size_t cluster_reply_bytes(const struct cluster *cluster)
     return most < CLUSTER_REPLY_BYTES ? most : CLUSTER_REPLY_BYTES;
 }
 
+static void on_reply_sent(struct publish *publish)
+{
+    struct cluster *cluster = publish->owner;
+    cluster->answer_bytes -= publish->parts[0].event.len;
+    publish_destroy(publish);
+}
+
+/* No backlog holds it back where the bus takes nothing, so this does. */
+static void publish_reply(struct cluster *cluster, const struct cluster_ask *ask, uint32_t queue,
+                          struct str text)
+{
+    struct publish *publish = cluster->answer_bytes + text.len > MAX_REPLIES_BYTES
+                                  ? NULL
+                                  : cluster_make_publish(cluster, EVENT_REPLY, ask->origin, queue,
+                                                         text, ask->until_ms);
+    if (!publish) {
+        cluster_add(&cluster->stats.asks_dropped, 1);
+        return;
+    }
+    cluster->answer_bytes += publish->parts[0].event.len;
+    publish->owner = cluster;
+    publish->on_done = on_reply_sent;
+    cluster_publish(cluster, publish);
+}
+
 static void send_reply(struct cluster *cluster, const struct cluster_ask *ask,
                        const struct cluster_reply_body *reply)
 {
@@ -401,8 +431,7 @@ static void send_reply(struct cluster *cluster, const struct cluster_ask *ask,
         body.is_part = true;
     }
     if (queue >= 0 && !cluster_write_reply(&text, &body)) {
-        cluster_send(cluster, EVENT_REPLY, ask->origin, (uint32_t)queue, buf_str(&text),
-                     ask->until_ms, NULL, NULL);
+        publish_reply(cluster, ask, (uint32_t)queue, buf_str(&text));
     }
     buf_fini(&text);
 }

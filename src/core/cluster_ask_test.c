@@ -332,6 +332,23 @@ static void answers_to_open_questions_have_only_so_many_bytes(void **state)
     assert_int_equal(mem_accounted(MEM_HTTP), before);
 }
 
+static void answers_that_the_bus_does_not_take_have_only_so_many_bytes(void **state)
+{
+    struct net_node *node = &net.nodes[0];
+    struct cluster *cluster = node->cluster;
+    net.down = 7;
+    for (uint32_t i = 0; i < 2 * MAX_REPLIES_BYTES / CLUSTER_REPLY_BYTES; i++) {
+        be_asked(node, 1, CLUSTER_REPLY_BYTES);
+        asks_dispatch(cluster);
+    }
+    assert_in_range(cluster->answer_bytes, MAX_REPLIES_BYTES - 2 * CLUSTER_REPLY_BYTES,
+                    MAX_REPLIES_BYTES + 1024);
+    assert_true(cluster_get_stats(cluster)->asks_dropped > 0);
+    assert_int_equal(cluster->ask_bytes, 0);
+    net_run(1300); /* nobody waits for them any more */
+    assert_int_equal(cluster->answer_bytes, 0);
+}
+
 #define NET_TEST(name) cmocka_unit_test_setup_teardown(name, open_three, close_all)
 
 int main(void)
@@ -353,6 +370,7 @@ int main(void)
         NET_TEST(they_have_only_so_many_bytes),
         NET_TEST(only_so_many_questions_are_open),
         NET_TEST(answers_to_open_questions_have_only_so_many_bytes),
+        NET_TEST(answers_that_the_bus_does_not_take_have_only_so_many_bytes),
         NET_TEST(a_question_for_which_there_is_no_memory_is_incomplete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

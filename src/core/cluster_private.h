@@ -22,7 +22,7 @@ enum {
     MAX_ASKS = 1024,      /* questions of others that are open here */
     MAX_ASKS_BYTES = 4 * 1024 * 1024,
     MAX_QUESTIONS = 1024,                 /* of this node that are open */
-    MAX_REPLIES_BYTES = 16 * 1024 * 1024, /* answers to these */
+    MAX_REPLIES_BYTES = 16 * 1024 * 1024, /* answers to these; and of one's own, on their way */
     MAX_REPORT_BYTES = 60 * 1024,
     STANDSTILL_MS = CLUSTER_SILENCE_MS,
 };
@@ -166,6 +166,7 @@ struct cluster {
     struct cluster_ask *asks; /* come in this turn, newest first */
     uint32_t ask_count;       /* these, and those that are being answered */
     size_t ask_bytes;
+    size_t answer_bytes; /* to these, that the bus does not have yet */
     struct cluster_stats stats;
 };
 
