@@ -139,6 +139,19 @@ static void what_waits_for_its_queue_to_start_is_sent_when_it_does(void **state)
     assert_int_equal(test.bus->stats.retries, 0);
 }
 
+/* Nothing left: nobody has to wonder whether it may still arrive. */
+static void the_deadline_of_what_was_never_sent_makes_no_outcome_unknown(void **state)
+{
+    begin_and_wait();
+    set_permission(ROCKETMQ_PERM_READ);
+    UNTIL_SAID("queue 0 down");
+    publish(0, "x");
+    test.publishes[0].deadline_ms = clock_monotonic_ms() + 50;
+    rocketmq_queue_send(&engine()->queues[0]); /* looks at the new deadline */
+    UNTIL_SAID("done 0 unavailable");
+    assert_int_equal(test.fake.queues[0].max, 0);
+}
+
 /* --- faults of all kinds, as a seed has them --- */
 
 static uint32_t draw(uint32_t *seed, uint32_t below)
@@ -226,6 +239,7 @@ int main(void)
         TEST(a_topic_that_may_not_be_written_is_down_and_read_on),
         TEST(what_waits_for_the_permission_to_write_is_sent_when_it_comes),
         TEST(what_waits_for_its_queue_to_start_is_sent_when_it_does),
+        TEST(the_deadline_of_what_was_never_sent_makes_no_outcome_unknown),
         TEST(whatever_goes_wrong_what_is_acknowledged_arrives_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
