@@ -30,6 +30,8 @@ EVERY = pytest.mark.parametrize("name", LOSSLESS)
 READY_SECONDS = 5  # after the broker is up
 WATCHED_SECONDS = 4  # for attempts to connect
 ATTEMPTS_A_SECOND = 1
+FAILOVER_SECONDS = 5  # bus.failover_after
+SLACK_SECONDS = 0.5  # of a machine that is busy with other things, at most
 
 
 # B1: no broker yet
@@ -130,15 +132,25 @@ def test_b2_a_broker_killed_under_load_costs_503s_and_nothing_that_was_accepted(
     assert back - up <= READY_SECONDS
 
 
-def test_b2_with_two_masters_a_killed_one_costs_pushes_to_its_keys_six_seconds_at_most():
-    events = must_hold("rocketmq-two", "2 kill broker-a 12", seconds=16)
+def waits_of(events):
+    """(when a push began, how long it took until its 2xx) of all that were accepted."""
     began = {event["n"]: event["t"] for event in events if event["e"] == "push"}
-    waits = [
-        event["t"] - began[event["n"]]
+    return [
+        (began[event["n"]], event["t"] - began[event["n"]])
         for event in events
         if event["e"] == "answer" and event["status"] == 202
     ]
-    assert max(waits) <= 6.5, sorted(waits)[-10:]
+
+
+def test_b2_with_two_masters_a_killed_one_costs_pushes_to_its_keys_six_seconds_at_most():
+    events = must_hold("rocketmq-two", "4 kill broker-a 12", seconds=18)
+    down = moment(events, "broker-a 12.0 holds")
+    waits = waits_of(events)
+    longest = max(wait for _, wait in waits)
+    # What a push takes here at most while nothing is broken.
+    slack = min(max(wait for began, wait in waits if began + wait < down), SLACK_SECONDS)
+    assert longest > FAILOVER_SECONDS - 1, "no push had a key of the killed one"
+    assert longest <= FAILOVER_SECONDS + 1 + slack, (slack, sorted(wait for _, wait in waits)[-10:])
 
 
 # B3: the start window

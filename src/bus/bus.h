@@ -54,7 +54,8 @@ struct bus_publish {
     /* Exactly once: err 0 and the position of the record, or why it is not in the queue.
      * ERR_TIMEOUT: the deadline passed and nobody knows; it may still arrive, but never behind a
      * record of this caller that is published later and acknowledged without arriving as its
-     * repeat (its counters tell). ERR_TOO_LARGE: the bus refuses its size. */
+     * repeat (its counters tell). ERR_UNAVAILABLE: the deadline passed, and it certainly is not in
+     * the queue. ERR_TOO_LARGE: the bus refuses its size. */
     void (*on_done)(struct bus_publish *publish, int err, struct bus_pos pos);
     uint32_t queue;
     struct str record;        /* borrowed from the caller, unchanged until on_done */

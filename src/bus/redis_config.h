@@ -9,6 +9,24 @@ struct stream_tls;
 
 enum { REDIS_MAX_HOSTS = 16, REDIS_NAME_MAX = 64 };
 
+/* Indices into redis_config_options. */
+enum redis_config_option {
+    REDIS_OPTION_URL,
+    REDIS_OPTION_MODE,
+    REDIS_OPTION_NAME,
+    REDIS_OPTION_REPLICAS,
+    REDIS_OPTION_SENTINELS,
+    REDIS_OPTION_SENTINEL_MASTER,
+    REDIS_OPTION_SENTINEL_USER,
+    REDIS_OPTION_SENTINEL_PASSWORD,
+    REDIS_OPTION_TLS_CA,
+    REDIS_OPTION_TLS_VERIFY,
+    REDIS_OPTION_TLS_CERT,
+    REDIS_OPTION_TLS_KEY,
+    REDIS_OPTION_TIMEOUT,
+    REDIS_CONFIG_OPTIONS,
+};
+
 enum redis_config_mode { REDIS_MODE_STREAMS, REDIS_MODE_PUBSUB };
 
 struct redis_config {
@@ -27,8 +45,7 @@ struct redis_config {
     struct stream_tls *tls;       /* owned; NULL: plain */
 };
 
-extern const struct bus_option redis_config_options[];
-extern const size_t redis_config_option_count;
+extern const struct bus_option redis_config_options[REDIS_CONFIG_OPTIONS];
 
 /* 0; ERR_NO_MEMORY; or ERR_SYNTAX with *out_option and *out_problem as in bus_engine.check. */
 int redis_config_init(struct redis_config *config, const struct bus_options *options,

@@ -16,7 +16,7 @@ static int init(struct redis_config *config, const char **out_option, const char
     struct bus_options options = {.queues = 8, .values = values.values};
     size_t option = 0;
     int err = redis_config_init(config, &options, &option, out_problem);
-    *out_option = option < redis_config_option_count ? redis_config_options[option].name : "";
+    *out_option = option < REDIS_CONFIG_OPTIONS ? redis_config_options[option].name : "";
     return err;
 }
 

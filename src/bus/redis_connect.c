@@ -85,6 +85,22 @@ void redis_connect_stop(struct redis_bus *redis)
     redis->phase = REDIS_AWAY;
 }
 
+static void on_role(void *owner, uint32_t tag, const struct redis_reply *reply)
+{
+    struct redis_bus *redis = owner;
+    if (reply->type == REDIS_REPLY_IS_ERROR) {
+        redis_connect_refuse(redis, reply);
+    } else if (!str_equal(redis_reply_item(reply, 0)->text, STR("master"))) {
+        redis_connect_drop(redis, "it is no master any more");
+    }
+}
+
+void redis_connect_check_role(struct redis_bus *redis)
+{
+    struct str words[] = {STR("ROLE")};
+    redis_link_send(redis->command, words, 1, on_role, 0, 0);
+}
+
 /* The link that calls is gone already. */
 static void on_sentinel_close(void *owner, int err, const char *reason)
 {

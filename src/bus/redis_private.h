@@ -134,6 +134,9 @@ void redis_connect_start(struct redis_bus *redis);
 void redis_connect_drop(struct redis_bus *redis, const char *why);
 /* The same, and an error of the server says why; naming it. */
 void redis_connect_refuse(struct redis_bus *redis, const struct redis_reply *error);
+/* Asks the server, over the command link, whether it still is the master, and leaves one that is
+ * not. */
+void redis_connect_check_role(struct redis_bus *redis);
 /* The survey is done: publishing and reading may begin. */
 void redis_connect_run(struct redis_bus *redis);
 void redis_connect_stop(struct redis_bus *redis);

@@ -163,24 +163,13 @@ static void on_ticked(void *owner, uint32_t tag, const struct redis_reply *reply
     }
 }
 
-static void on_role(void *owner, uint32_t tag, const struct redis_reply *reply)
-{
-    struct redis_bus *redis = owner;
-    if (reply->type == REDIS_REPLY_IS_ERROR) {
-        redis_connect_refuse(redis, reply);
-    } else if (!str_equal(redis_reply_item(reply, 0)->text, STR("master"))) {
-        redis_connect_drop(redis, "it is no master any more");
-    }
-}
-
 static void tick(struct redis_bus *redis)
 {
     char keys[2][REDIS_NAME_MAX + 16];
-    struct str role[] = {STR("ROLE")};
     struct str get[] = {STR("MGET"), redis_bus_key(redis, keys[0], ":epoch"),
                         redis_bus_key(redis, keys[1], ":counter")};
     redis->seen_then = redis->seen;
-    redis_link_send(redis->command, role, 1, on_role, 0, 0);
+    redis_connect_check_role(redis);
     redis_link_send(redis->command, get, 3, on_ticked, 0, 0);
 }
 

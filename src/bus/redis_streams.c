@@ -309,16 +309,6 @@ static int send_record(struct redis_bus *redis, uint32_t index)
 
 /* ---- each second ---- */
 
-static void on_role(void *owner, uint32_t tag, const struct redis_reply *reply)
-{
-    struct redis_bus *redis = owner;
-    if (reply->type == REDIS_REPLY_IS_ERROR) {
-        redis_connect_refuse(redis, reply);
-    } else if (!str_equal(redis_reply_item(reply, 0)->text, STR("master"))) {
-        redis_connect_drop(redis, "it is no master any more");
-    }
-}
-
 static void on_time(void *owner, uint32_t tag, const struct redis_reply *reply)
 {
     struct redis_bus *redis = owner;
@@ -363,9 +353,9 @@ static void trim_quiet(struct redis_bus *redis)
 static void tick(struct redis_bus *redis)
 {
     char key[REDIS_NAME_MAX + 16];
-    struct str role[] = {STR("ROLE")}, time[] = {STR("TIME")};
+    struct str time[] = {STR("TIME")};
     struct str get[] = {STR("GET"), redis_bus_key(redis, key, ":epoch")};
-    redis_link_send(redis->command, role, 1, on_role, 0, 0);
+    redis_connect_check_role(redis);
     redis_link_send(redis->command, time, 1, on_time, 0, 0);
     redis_link_send(redis->command, get, 2, on_epoch_read, 0, 0);
     trim_quiet(redis);

@@ -71,6 +71,17 @@ static void come_up(struct rocketmq_broker *broker)
     rocketmq_report(rocketmq);
 }
 
+/* What was handed in while nothing could be sent. */
+static void send_waiting(struct rocketmq_broker *broker)
+{
+    struct rocketmq_bus *rocketmq = broker->rocketmq;
+    for (uint32_t i = 0; i < rocketmq->bus.queues; i++) {
+        if (rocketmq->queues[i].broker == broker) {
+            rocketmq_queue_send(&rocketmq->queues[i]);
+        }
+    }
+}
+
 static void on_lost(struct rocketmq_link *link, const char *problem)
 {
     struct rocketmq_broker *broker = MAIL_OWNER(link, struct rocketmq_broker, link);
@@ -118,7 +129,9 @@ static void on_created(struct rocketmq_request *request, int err,
     broker->topic_queues = broker->queue_count;
     broker->perm = ROCKETMQ_PERM_READ | ROCKETMQ_PERM_WRITE;
     rocketmq_names_refresh(&broker->rocketmq->names);
-    if (!broker->is_up) {
+    if (broker->is_up) {
+        send_waiting(broker);
+    } else {
         come_up(broker);
     }
 }
@@ -191,6 +204,7 @@ void rocketmq_broker_set_route(struct rocketmq_broker *broker,
     if (broker->is_up && topic_is_short(broker)) {
         create_topic(broker);
     }
+    send_waiting(broker); /* the permission to write may be back */
 }
 
 /* --- the consumer group: nothing is kept under it, but a pull has to name one --- */

@@ -216,7 +216,7 @@ static inline bool rocketmq_broker_takes_writes(const struct rocketmq_broker *br
 /* Asks for the ends of the queue, then reads on where it left off, or from the window's start. */
 void rocketmq_queue_ask(struct rocketmq_queue *queue);
 
-/* on_start, and what follows from it, unless that was done. */
+/* on_start, and what follows from it, unless that was done; sends what waited for it. */
 void rocketmq_queue_start(struct rocketmq_queue *queue);
 
 /* --- rocketmq_pull.c --- */

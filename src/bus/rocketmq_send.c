@@ -208,7 +208,7 @@ void rocketmq_queue_send(struct rocketmq_queue *queue)
     queue->rocketmq->unsent &= ~(1ull << queue->index);
     if (queue->publish && is_late(queue, now_ms)) {
         rocketmq_request_forget(&queue->send);
-        finish(queue, ERR_TIMEOUT, (struct bus_pos){0, 0});
+        finish(queue, queue->is_sent ? ERR_TIMEOUT : ERR_UNAVAILABLE, (struct bus_pos){0, 0});
         return;
     }
     bool can_send = rocketmq_queue_is_settled(queue) &&

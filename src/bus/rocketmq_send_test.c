@@ -99,16 +99,57 @@ static void one_answer_that_never_comes_does_not_cost_the_connection(void **stat
     assert_int_equal(said("queue 0 down"), 0);
 }
 
+static void set_permission(uint32_t perm)
+{
+    test.fake.perm = perm;
+    engine()->names.asked_ms = 0;
+    rocketmq_names_refresh(&engine()->names);
+}
+
 static void a_topic_that_may_not_be_written_is_down_and_read_on(void **state)
 {
     begin_and_wait();
-    test.fake.perm = ROCKETMQ_PERM_READ;
-    engine()->names.asked_ms = 0;
-    rocketmq_names_refresh(&engine()->names);
+    set_permission(ROCKETMQ_PERM_READ);
     UNTIL_SAID("queue 0 down");
     UNTIL_SAID("down");
     arrive(0, "x");
     UNTIL_SAID("record 0 1 x");
+}
+
+static void what_waits_for_the_permission_to_write_is_sent_when_it_comes(void **state)
+{
+    begin_and_wait();
+    set_permission(ROCKETMQ_PERM_READ);
+    UNTIL_SAID("queue 0 down");
+    publish(0, "x");
+    set_permission(ROCKETMQ_PERM_READ | ROCKETMQ_PERM_WRITE);
+    UNTIL_SAID("done 0 ok 1");
+    assert_int_equal(test.bus->stats.retries, 0);
+}
+
+static void what_waits_for_its_queue_to_start_is_sent_when_it_does(void **state)
+{
+    test.values[2].text_count = 2; /* broker-b is not there yet */
+    begin_and_wait();
+    publish(1, "x");
+    test.fake.other = &test.second;
+    test.second.topic_queues = QUEUES;
+    UNTIL_SAID("done 1 ok 1");
+    UNTIL_SAID("record 1 1 x");
+    assert_int_equal(test.bus->stats.retries, 0);
+}
+
+/* Nothing left: nobody has to wonder whether it may still arrive. */
+static void the_deadline_of_what_was_never_sent_makes_no_outcome_unknown(void **state)
+{
+    begin_and_wait();
+    set_permission(ROCKETMQ_PERM_READ);
+    UNTIL_SAID("queue 0 down");
+    publish(0, "x");
+    test.publishes[0].deadline_ms = clock_monotonic_ms() + 50;
+    rocketmq_queue_send(&engine()->queues[0]); /* looks at the new deadline */
+    UNTIL_SAID("done 0 unavailable");
+    assert_int_equal(test.fake.queues[0].max, 0);
 }
 
 /* --- faults of all kinds, as a seed has them --- */
@@ -196,6 +237,9 @@ int main(void)
         TEST(the_deadline_ends_a_publish_whose_broker_is_away),
         TEST(one_answer_that_never_comes_does_not_cost_the_connection),
         TEST(a_topic_that_may_not_be_written_is_down_and_read_on),
+        TEST(what_waits_for_the_permission_to_write_is_sent_when_it_comes),
+        TEST(what_waits_for_its_queue_to_start_is_sent_when_it_does),
+        TEST(the_deadline_of_what_was_never_sent_makes_no_outcome_unknown),
         TEST(whatever_goes_wrong_what_is_acknowledged_arrives_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,4 +173,5 @@ void rocketmq_queue_start(struct rocketmq_queue *queue)
         queue->is_read = true;
     }
     rocketmq_report(rocketmq);
+    rocketmq_queue_send(queue); /* what was handed in before it started */
 }

@@ -38,7 +38,6 @@ enum rocketmq_code {
     ROCKETMQ_GET_MAX_OFFSET = 30,
     ROCKETMQ_GET_MIN_OFFSET = 31,
     ROCKETMQ_HEART_BEAT = 34,
-    ROCKETMQ_UNREGISTER_CLIENT = 35,
     ROCKETMQ_CREATE_GROUP = 200,
     ROCKETMQ_SEND_MESSAGE_V2 = 310,
     /* requests to a name server */

@@ -68,6 +68,21 @@ def ask(address, data, enough, seconds=2):
     return got
 
 
+def make_certificate(folder):
+    """cert.pem and key.pem for servers on loopback, once; the certificate is its own authority."""
+    if (folder / "cert.pem").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
+    subprocess.run(
+        words.split()
+        + ["-addext", f"subjectAltName=DNS:localhost,IP:{ANNOUNCED},IP:{APART}"]
+        + ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+
+
 class Instance:
     """An engine fills in the lower half; `options` are those of its first start."""
 

@@ -7,7 +7,7 @@ guarantees of the documentation count on.
 import re
 import subprocess
 
-from brokers.instance import Instance, ask
+from brokers.instance import Instance, ask, make_certificate
 
 # The name under which a sentinel knows the set.
 SENTINEL_NAME = "tidegate"
@@ -80,7 +80,7 @@ class Redis(Instance):
             lines += [f"user {user} on >{secret} ~* &* +@all", "user default off"]
             lines += [f"masteruser {user}", f"masterauth {secret}"]
         if self.options["tls"]:
-            self._make_certificate()
+            make_certificate(self.folder / "tls")
             lines += [
                 f"tls-port {self.port(node) + 1}",
                 f"tls-cert-file {self.folder}/tls/cert.pem",
@@ -104,22 +104,6 @@ class Redis(Instance):
                 f"sentinel auth-pass {SENTINEL_NAME} {secret}",
             ]
         return lines
-
-    def _make_certificate(self):
-        folder = self.folder / "tls"
-        if (folder / "cert.pem").exists():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        words = (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
-        )
-        subprocess.run(
-            words.split()
-            + ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:127.0.0.2"]
-            + ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-            check=True,
-            stderr=subprocess.DEVNULL,
-        )
 
     def is_ready(self, node):
         login = b""

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 
 from brokers import remoting
-from brokers.instance import ANNOUNCED, BrokerError, Instance
+from brokers.instance import ANNOUNCED, BrokerError, Instance, make_certificate
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -58,7 +58,7 @@ class RocketMQ(Instance):
     defaults = {
         "apart": False,
         "auth": "",  # user:secret
-        "tls": False,  # TLS and plain on one port, with a certificate that the broker makes itself
+        "tls": False,  # TLS and plain on one port
         "version": "5.5.0",
         "masters": 1,
         "heap": "",
@@ -166,12 +166,30 @@ class RocketMQ(Instance):
             *OPENS,
             *EXPORTS,
             "-Dio.netty.tryReflectionSetAccessible=true",
-            f"-Dtls.server.mode={'permissive' if self.options['tls'] else 'disabled'}",
+            *self._tls(),
             "-Djava.net.preferIPv4Stack=true",
             f"-Duser.home={folder}",
             f"-Drmq.logback.configurationFile={folder}/logback.xml",
             *("-cp", f"{self.cache}/stub:{self.cache}/jars/*"),
         ]
+
+    def _tls(self):
+        if not self.options["tls"]:
+            return ["-Dtls.server.mode=disabled"]
+        folder = self.folder / "tls"
+        make_certificate(folder)
+        return [
+            "-Dtls.server.mode=permissive",
+            "-Dtls.test.mode.enable=false",  # or it would sign a certificate of its own
+            f"-Dtls.server.certPath={folder}/cert.pem",
+            f"-Dtls.server.keyPath={folder}/key.pem",
+        ]
+
+    def addresses(self):
+        found = super().addresses()
+        if self.options["tls"]:
+            found["CA"] = str(self.folder / "tls" / "cert.pem")
+        return found
 
     def environment(self, node):
         return {"ROCKETMQ_HOME": str(self.folder / node)}
