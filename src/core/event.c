@@ -239,12 +239,14 @@ ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, s
 void event_rebase(struct event *event, const void *from, const void *to)
 {
     ptrdiff_t by = (const char *)to - (const char *)from;
-    struct str *texts[] = {&event->id,           &event->type,        &event->collapse,
-                           &event->origin_tag,   &event->subject,     &event->data,
-                           &event->target_bytes, &event->except_bytes};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        texts[i]->ptr += by;
-    }
+    event->id.ptr += by;
+    event->type.ptr += by;
+    event->collapse.ptr += by;
+    event->origin_tag.ptr += by;
+    event->subject.ptr += by;
+    event->data.ptr += by;
+    event->target_bytes.ptr += by;
+    event->except_bytes.ptr += by;
     event->keys += by;
 }
 

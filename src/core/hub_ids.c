@@ -21,12 +21,22 @@ static uint64_t now_s(const struct hub *hub)
     return hub->now_ms / 1000 + 1; /* never 0, which is an empty place */
 }
 
+/* A record's events have one origin, so the last key is mostly the next one's too. */
+static uint64_t mark_key(struct hub *hub, uint32_t queue, uint32_t origin)
+{
+    struct hub_mark_name name = {origin, queue, hub->queues[queue].history};
+    if (memcmp(&name, &hub->mark_name, sizeof(name)) != 0 || !hub->mark_key) {
+        hub->mark_name = name;
+        hub->mark_key = siphash(&hub->options.sid_key, &name, sizeof(name));
+    }
+    return hub->mark_key;
+}
+
 /* False for an event whose (origin, queue, counter) was seen: a record that was published twice. A
  * counter compares as a serial number (RFC 1982), so it may wrap. */
 bool hub_event_is_new(struct hub *hub, uint32_t queue, const struct event_header *header)
 {
-    uint32_t name[3] = {header->origin, queue, hub->queues[queue].history};
-    uint64_t *mark = u64map_put(&hub->marks, siphash(&hub->options.sid_key, name, sizeof(name)));
+    uint64_t *mark = u64map_put(&hub->marks, mark_key(hub, queue, header->origin));
     if (!mark) {
         return true;
     }

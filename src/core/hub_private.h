@@ -77,6 +77,10 @@ struct hub {
     struct u64map ids;   /* id hash → struct hub_id */
     struct u64map marks; /* (origin, queue, its history) → when (s) << 32 | counter of its last */
     uint64_t marks_swept_ms;
+    struct hub_mark_name {
+        uint32_t origin, queue, history;
+    } mark_name; /* of the last event */
+    uint64_t mark_key;
     struct hub_loss losses[BUS_MAX_QUEUES];
     char bus_epoch[BUS_EPOCH_MAX + 1]; /* the engine's */
     char epoch[HUB_EPOCH_MAX + 1];     /* as clients know it */

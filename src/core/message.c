@@ -20,7 +20,8 @@ struct message *message_create(struct str encoded, const struct event *event, ui
     if (!message) {
         return NULL;
     }
-    memset(message, 0, bytes_at);
+    memset(message, 0, offsetof(struct message, event));
+    memset((uint8_t *)message + links_at, 0, bytes_at - links_at);
     uint8_t *bytes = (uint8_t *)message + bytes_at;
     memcpy(bytes, encoded.ptr, encoded.len);
     message->event = *event;
