@@ -122,6 +122,9 @@ static void take_epoch(struct tail_state *state, struct json_value frame)
 static void on_welcome(struct tail_state *state, struct json_value frame, struct tail_sink *sink)
 {
     take_epoch(state, frame);
+    if (json_equals(get(frame, STR("resumed")), STR("none"))) {
+        state->position_count = 0;
+    }
     state->welcomed = true;
     take_positions(state, get(frame, STR("pos")));
     get_number(frame, STR("ping_ms"), 86400000, &state->ping_ms);

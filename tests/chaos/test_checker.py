@@ -217,6 +217,7 @@ def test_what_was_accepted_before_a_push_began_lies_before_it(story):
         story.sees(session, second, "0:1.0")
         story.sees(session, first, "0:2.0")
     assert story.wrong() == {"out of order": 1}
+    assert story.wrong(Promise(failover=True)) == {"out of order": 1}
 
 
 def test_pushes_at_the_same_time_may_have_any_order(story):

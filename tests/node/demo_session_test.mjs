@@ -176,6 +176,32 @@ test("it resumes with the last position of each queue", async () => {
   assert.equal(session.hello("T").resume, undefined);
 });
 
+test("positions belong to the epoch that they came with", async () => {
+  const resumeAfter = async (frame, welcome) => {
+    last().say(frame);
+    last().end(1006);
+    await fire();
+    last().accept(welcome);
+    return last().sent[0].resume;
+  };
+  await connected({ pos: { 1: "5.0", 2: "7.0" } });
+  const gap = { t: "gap", q: "1", from: "5.0", to: "1.0", why: "epoch", epoch: "e2" };
+  const resume = await resumeAfter(gap, { epoch: "e2", resumed: "full", pos: { 1: "1.0", 2: "7.0" } });
+  assert.deepEqual(resume, { epoch: "e2", pos: { 1: "1.0", 2: "7.0" } });
+  const pos = { t: "pos", epoch: "e3", pos: { 1: "9.0" } };
+  assert.deepEqual(await resumeAfter(pos), { epoch: "e3", pos: { 1: "9.0" } });
+});
+
+test("a queue that a welcome does not name keeps its position", async () => {
+  await connected({ pos: { 1: "5.0", 2: "7.0" } });
+  for (const welcome of [{ resumed: "full", pos: { 1: "6.0" } }, {}]) {
+    last().end(1006);
+    await fire();
+    last().accept(welcome);
+  }
+  assert.deepEqual(last().sent[0].resume, { epoch: "e1", pos: { 1: "6.0", 2: "7.0" } });
+});
+
 test("a repeat is acknowledged and not shown", async () => {
   await connected();
   const frame = { t: "msg", id: "a", pos: "1:1.0", ack: 1, data: 1 };

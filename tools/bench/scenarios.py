@@ -269,6 +269,7 @@ BUS_TARGETS = {
 def bus_rows(bus: str) -> list[Row]:
     most, p50, p99, p99_slow = BUS_TARGETS[bus]
     limits = {(200, "p99"): p99_slow, (2000, "p50"): p50, (2000, "p99"): p99}
+    rates = (200, 2000, most)
     rows = [
         Row(f"{bus}: pushes, closed loop", "/s", phase("most", "messages_per_s"), at_least=most),
         Row(f"{bus}: CPU a push, three nodes", "µs", phase("most", "cpu_us_per_message")),
@@ -280,19 +281,20 @@ def bus_rows(bus: str) -> list[Row]:
             phase(f"r{rate}", "latency_us", quantile),
             at_most=limits.get((rate, quantile)),
         )
-        for rate in (200, 2000)
+        for rate in rates
         for quantile in ("p50", "p99")
     ]
 
 
 def bus(scale: Scale, name: str) -> Scenario:
     """Three nodes and a real broker: 1,000 users with a session on two nodes each, pushes to all in turn."""
-    users = scale.sessions(2_000) // 2
+    users, rate = scale.sessions(2_000) // 2, BUS_TARGETS[name][0]
     args = ["--sessions", str(2 * users), "--users", str(users), *settle(scale)]
     args += phases(
         f"name=warm,conns=12,depth=4,secs={scale.secs}",
         f"name=r200,conns=6,rate=200,secs={scale.secs * 2}",
         f"name=r2000,conns=12,rate=2000,secs={scale.secs * 2}",
+        f"name=r{rate},conns=48,rate={rate},secs={scale.secs * 2}",
         f"name=most,conns=48,depth=32,secs={scale.secs * 2}",
     )
     return Scenario(f"bus_{name}", "memory", args, bus_rows(name), bus=name)

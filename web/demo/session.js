@@ -190,10 +190,19 @@ export class Session {
     if (old) old.socket.close(1000); // after a goaway: its last frames may still arrive
     this.welcomedAt = Date.now();
     this.retry = { ...this.retry, ...frame.retry };
-    this.epoch = frame.epoch;
-    this.positions = { ...frame.pos }; // on a resume: where the replay starts
+    if (frame.resumed === "none") this.positions = {};
+    this.take(frame.epoch, frame.pos); // on a resume: where the replay starts
     this.events.welcome(frame);
     this.events.state("on", "connected");
+  }
+
+  /* Of another history the old positions mean nothing. */
+  take(epoch, positions) {
+    if (epoch && epoch !== this.epoch) {
+      this.epoch = epoch;
+      this.positions = {};
+    }
+    Object.assign(this.positions, positions);
   }
 
   onFrame(line, frame) {
@@ -202,7 +211,7 @@ export class Session {
         this.onMessage(line, frame);
         break;
       case "pos":
-        Object.assign(this.positions, frame.pos);
+        this.take(frame.epoch, frame.pos);
         break;
       case "joined":
         this.groups.set(frame.g, { own: this.groups.get(frame.g)?.own ?? false, grant: frame.grant, isIn: true });
@@ -214,6 +223,8 @@ export class Session {
         this.events.groups();
         break;
       case "gap":
+        if (frame.epoch) this.epoch = frame.epoch; // positions of other queues stay good
+        if (frame.to) this.positions[frame.q] = frame.to;
         this.events.gap(frame);
         break;
       case "goaway":
