@@ -119,6 +119,17 @@ static void take_epoch(struct tail_state *state, struct json_value frame)
     }
 }
 
+/* The stream goes on behind the gap; positions of other queues stay good, also under a new name. */
+static void take_gap(struct tail_state *state, struct json_value frame)
+{
+    struct tail_position position;
+    copy_text(get(frame, STR("epoch")), state->epoch);
+    if (copy_text(get(frame, STR("q")), position.queue) &&
+        copy_text(get(frame, STR("to")), position.position)) {
+        set_position(state, position);
+    }
+}
+
 static void on_welcome(struct tail_state *state, struct json_value frame, struct tail_sink *sink)
 {
     take_epoch(state, frame);
@@ -240,7 +251,7 @@ static void dispatch(struct tail_state *state, struct json_value frame, struct t
         take_epoch(state, frame);
         take_positions(state, get(frame, STR("pos")));
     } else if (json_equals(kind, STR("gap"))) {
-        copy_text(get(frame, STR("epoch")), state->epoch); /* positions of other queues are good */
+        take_gap(state, frame);
         on_gap(frame, sink);
     } else if (json_equals(kind, STR("err"))) {
         on_err(frame, sink);

@@ -86,10 +86,11 @@ static void a_resume_names_the_last_position_of_each_queue(void **unused)
 static void another_epoch_forgets_the_positions_of_the_old_one(void **unused)
 {
     take(welcome);
-    take("{\"t\":\"gap\",\"q\":\"5\",\"why\":\"epoch\",\"epoch\":\"e7b\"}");
+    take(
+        "{\"t\":\"gap\",\"q\":\"5\",\"from\":\"11.3\",\"to\":\"2.0\",\"why\":\"epoch\",\"epoch\":\"e7b\"}");
     assert_hello(
         "{\"t\":\"hello\",\"v\":1,\"resume\":{\"epoch\":\"e7b\",\"pos\":{\"2\":\"81723.0\","
-        "\"5\":\"11.3\"}}}");
+        "\"5\":\"2.0\"}}}");
     take("{\"t\":\"welcome\",\"epoch\":\"e8\",\"pos\":{\"2\":\"1.0\"}}");
     assert_hello("{\"t\":\"hello\",\"v\":1,\"resume\":{\"epoch\":\"e8\",\"pos\":{\"2\":\"1.0\"}}}");
     take("{\"t\":\"pos\",\"epoch\":\"e9\",\"pos\":{\"3\":\"4.0\"}}");

@@ -107,7 +107,7 @@ void hub_set_queue_state(struct hub *hub, uint32_t index, bool up)
     tell(hub, index, up ? HUB_QUEUE_UP : HUB_QUEUE_DOWN);
 }
 
-static bool is_any_up(const struct hub *hub)
+bool hub_is_any_queue_up(const struct hub *hub)
 {
     for (uint32_t q = 0; q < hub->options.queues; q++) {
         if (hub->queues[q].is_up) {
@@ -131,7 +131,7 @@ static bool is_away_too_long(struct hub *hub, struct hub_queue *queue)
 /* A queue that failed over moves what waits each time: those that it went to may be away by now. */
 void hub_fail_over(struct hub *hub)
 {
-    if (!hub->bus || hub->bus->failover_after_ms == HUB_NEVER || !is_any_up(hub)) {
+    if (!hub->bus || hub->bus->failover_after_ms == HUB_NEVER || !hub_is_any_queue_up(hub)) {
         return;
     }
     for (uint32_t q = 0; q < hub->options.queues; q++) {

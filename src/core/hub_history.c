@@ -99,10 +99,18 @@ static struct bus_pos pos_before(struct bus_pos pos)
     return pos.hi > 0 ? (struct bus_pos){pos.hi - 1, UINT64_MAX} : pos;
 }
 
+/* What comes now is of before, until a record comes that this node sent from now on. */
+static void read_back(struct hub *hub, uint32_t queue)
+{
+    hub->reading_back |= 1ull << queue;
+    hub->queues[queue].read_back_to = hub->queues[queue].counter;
+}
+
 /* What comes may have come before, in the old history: that is no repeat. */
 static void begin_anew(struct hub *hub, uint32_t queue, struct bus_pos pos)
 {
     hub->queues[queue].history++;
+    read_back(hub, queue);
     renew_history(hub);
     hub_restart_workers(hub, queue, pos);
     window_restart(hub->window, queue, pos);
@@ -161,7 +169,7 @@ void hub_on_start(void *owner, uint32_t queue, struct bus_pos from)
     bool is_other = hub->renewed & bit || goes_back;
     hub->heads.started |= bit;
     hub->renewed &= ~bit;
-    hub->reading_back |= bit;
+    read_back(hub, queue);
     if (is_known) {
         jump(hub, queue, from, is_other ? SESSION_GAP_EPOCH : SESSION_GAP_EXPIRED);
     } else {

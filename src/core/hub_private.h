@@ -32,6 +32,7 @@ struct hub_queue {
     bool under_way;
     uint32_t counter; /* of the last event packed */
     uint32_t history; /* how often it began anew, as this node saw it */
+    uint32_t read_back_to; /* counter when reading back began: a later one of our own ends it */
     uint64_t waiting_bytes;
     bool is_up;
     bool is_failed_over;
@@ -137,6 +138,7 @@ struct publish_part *hub_pop_waiting(struct hub *hub, struct hub_queue *queue);
 void hub_set_queue_state(struct hub *hub, uint32_t queue, bool up);
 void hub_choose_queue(struct hub *hub, struct publish_part *part);
 void hub_fail_over(struct hub *hub);
+bool hub_is_any_queue_up(const struct hub *hub);
 
 /* hub_receive.c */
 void hub_on_evict(void *owner, struct message *message);

@@ -232,12 +232,19 @@ static bool judge(struct hub *hub, const struct arrival *arrival, struct publish
     return *out_verdict == PUBLISH_ACCEPTED;
 }
 
+/* Our own word of after the start is there: so what comes now is of after it, too. */
+static void end_reading_back(struct hub *hub, uint32_t queue, const struct event_header *header)
+{
+    uint32_t before = hub->queues[queue].read_back_to;
+    if (header->origin == hub->options.boot && (int32_t)(header->counter - before) > 0) {
+        hub->reading_back &= ~(1ull << queue);
+    }
+}
+
 static void on_event(struct hub *hub, const struct arrival *arrival)
 {
     uint32_t queue = arrival->queue;
-    if (arrival->event.header.origin == hub->options.boot) {
-        hub->reading_back &= ~(1ull << queue); /* so what comes now was sent after the start */
-    }
+    end_reading_back(hub, queue, &arrival->event.header);
     if (!hub_event_is_new(hub, queue, &arrival->event.header)) {
         hub_count(&hub->stats.events_repeated, 1);
         window_advance(hub->window, queue, arrival->pos);
@@ -339,11 +346,11 @@ static void on_state(void *owner, bool up, const char *reason)
 {
     struct hub *hub = owner;
     atomic_store_explicit(&hub->bus_up, up, memory_order_release);
-    if (up) {
+    if (up && !hub->up_since_ms) {
         hub->reading_back = 0; /* all that can be reached was read to its end */
-        if (!hub->up_since_ms) {
-            hub->up_since_ms = hub->now_ms ? hub->now_ms : 1;
-        }
+        hub->up_since_ms = hub->now_ms ? hub->now_ms : 1;
+    }
+    if (up) {
         hub_name_history(hub);
         atomic_store_explicit(&hub->bus_was_up, true, memory_order_release);
     }

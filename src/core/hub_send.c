@@ -95,13 +95,14 @@ static uint64_t bytes_of_those_away(const struct hub *hub)
     return bytes;
 }
 
-/* What waits for brokers that are away may take half the room: the others go on. */
+/* What waits for brokers that are away may take half the room: while there are others, these go on.
+ */
 static bool is_full_for(const struct hub *hub, const struct publish_part *part)
 {
     uint64_t room = hub->options.backlog_bytes;
+    bool waits_for_others = !hub->queues[part->queue].is_up && hub_is_any_queue_up(hub);
     return hub->waiting_bytes + part->event.len > room ||
-           (!hub->queues[part->queue].is_up &&
-            bytes_of_those_away(hub) + part->event.len > room / 2);
+           (waits_for_others && bytes_of_those_away(hub) + part->event.len > room / 2);
 }
 
 /* Before the window is read back, and while this node must not serve, others could not count on
@@ -134,11 +135,11 @@ void hub_publish(struct hub *hub, struct publish *publish, uint64_t now_ms)
     publish->verdict = PUBLISH_ACCEPTED;
     for (uint32_t i = 0; i < part_count; i++) {
         struct publish_part *part = &publish->parts[i];
+        hub_choose_queue(hub, part);
         int err = refuse_part(hub, part);
         if (err) {
             fail_part(hub, part, err);
         } else {
-            hub_choose_queue(hub, part);
             hub_wait_in_line(hub, part);
         }
     }

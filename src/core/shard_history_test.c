@@ -387,6 +387,34 @@ static void a_queue_that_appears_too_late_is_a_gap_for_all(void **state)
     shard_test_assert_told(session, "gap expired");
 }
 
+/* The name is of them all, so it comes when the gaps of all do. */
+static void queues_that_begin_anew_together_are_told_together(void **state)
+{
+    struct session *members[MEMBERS];
+    for (int i = 0; i < MEMBERS; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "m%d", i);
+        members[i] = shard_test_live(name, "room");
+    }
+    shard_test.shard->options.slice = 1;
+    shard_test_push("g:room", "1");
+    shard_test_turn_hub();
+    shard_test_turn_shard();
+    hub_bus_callbacks.on_epoch(shard_test.hub, STR("e8"));
+    for (uint32_t q = 0; q < SHARD_TEST_QUEUES; q++) {
+        hub_bus_callbacks.on_start(shard_test.hub, q, (struct bus_pos){0, 0});
+    }
+    shard_test_turn_hub();
+    shard_test_turn_shard();
+    assert_false(str_equal(shard_epoch(shard_test.shard), STR("e8"))); /* a broadcast goes on */
+    shard_test_run();
+    assert_true(str_equal(shard_epoch(shard_test.shard), STR("e8")));
+    for (int i = 0; i < MEMBERS; i++) {
+        const char *told = buf_cstr(&shard_test.logs[members[i]->fd]);
+        assert_true(strncmp(told, "msg 1, gap epoch", 16) == 0);
+    }
+}
+
 static void another_name_of_the_history_comes_with_the_positions(void **state)
 {
     struct session *session = shard_test_live("a", NULL);
@@ -431,6 +459,7 @@ int main(void)
         WITH_SHARD(what_was_promised_of_an_old_epoch_is_in_its_gap),
         WITH_SHARD(old_kicks_and_joins_of_a_late_queue_are_not_for_younger_sessions),
         WITH_SHARD(a_queue_that_appears_too_late_is_a_gap_for_all),
+        WITH_SHARD(queues_that_begin_anew_together_are_told_together),
         WITH_SHARD(another_name_of_the_history_comes_with_the_positions),
         WITH_SHARD(a_hole_of_the_bus_says_so),
     };

@@ -236,23 +236,45 @@ static void restart_replays(struct shard *shard, uint32_t queue, struct bus_pos 
     }
 }
 
-/* The queue's history is another one. True when that is told, which waits until what came of the
- * old one has gone out. */
-static bool restart_queue(struct shard *shard, uint32_t queue)
+/* Another name of the history reaches clients with the positions. */
+static void tell_epoch(struct shard *shard, const char *epoch)
 {
-    struct hub_catch_up *catch_up = shard->catch_up;
-    if (!bit_is_set(catch_up->restarted, queue)) {
-        return true;
+    bool is_other = shard->epoch[0] && strcmp(shard->epoch, epoch) != 0;
+    memcpy(shard->epoch, epoch, sizeof(shard->epoch));
+    if (is_other) {
+        shard->heads_cursor = 1; /* again for those who were told of the old one in this round */
     }
-    if (lane_is_busy(shard, queue)) {
-        return false;
-    }
+}
+
+static void restart_queue(struct shard *shard, uint32_t queue)
+{
+    const struct hub_catch_up *catch_up = shard->catch_up;
     struct bus_pos from = catch_up->old.pos[queue];
     struct bus_pos to = catch_up->span.from.pos[queue];
-    catch_up->restarted = with_bit(catch_up->restarted, queue, false);
     lane_restart(shard, queue, to, catch_up->histories[queue]);
     restart_replays(shard, queue, to);
     tell_gap(shard, queue, from, to, SESSION_GAP_EPOCH);
+}
+
+/* Queues whose history is another one. True when that is told, all at once, since the epoch is of
+ * them all; it waits until what came of the old ones has gone out. */
+static bool restart_queues(struct shard *shard)
+{
+    struct hub_catch_up *catch_up = shard->catch_up;
+    uint64_t restarted = catch_up->restarted;
+    if (restarted == 0) {
+        return true;
+    }
+    if (restarted & shard->busy_lanes) {
+        return false;
+    }
+    catch_up->restarted = 0;
+    tell_epoch(shard, catch_up->epoch);
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
+        if (bit_is_set(restarted, q)) {
+            restart_queue(shard, q);
+        }
+    }
     return true;
 }
 
@@ -261,9 +283,6 @@ static bool catch_up_queue(struct shard *shard, uint32_t queue)
 {
     struct hub_span *span = &shard->catch_up->span;
     struct bus_pos to = span->to.pos[queue];
-    if (!restart_queue(shard, queue)) {
-        return false;
-    }
     if (bus_pos_compare(span->from.pos[queue], to) >= 0) {
         return true;
     }
@@ -293,6 +312,9 @@ static bool catch_up_queue(struct shard *shard, uint32_t queue)
 static bool catch_up_run(struct shard *shard)
 {
     bool through = true;
+    if (!restart_queues(shard)) {
+        return false;
+    }
     for (uint32_t q = 0; q < shard->options.queues; q++) {
         through = catch_up_queue(shard, q) && through;
     }
@@ -324,16 +346,6 @@ static void begin_queue(struct shard *shard, uint32_t queue)
     }
 }
 
-/* Another name of the history reaches clients with the positions. */
-static void tell_epoch(struct shard *shard, const char *epoch)
-{
-    bool is_other = shard->epoch[0] && strcmp(shard->epoch, epoch) != 0;
-    memcpy(shard->epoch, epoch, sizeof(shard->epoch));
-    if (is_other && shard->heads_cursor == 0) {
-        shard->heads_cursor = 1;
-    }
-}
-
 static void on_catch_up(struct shard *shard, struct hub_catch_up *catch_up)
 {
     shard->asked_catch_up = false;
@@ -344,7 +356,9 @@ static void on_catch_up(struct shard *shard, struct hub_catch_up *catch_up)
         }
     }
     shard->started = catch_up->span.to.started;
-    tell_epoch(shard, catch_up->epoch);
+    if (catch_up->restarted == 0) {
+        tell_epoch(shard, catch_up->epoch);
+    }
     shard_count(&shard->stats.catch_ups, 1);
 }
 
