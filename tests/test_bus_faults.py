@@ -26,6 +26,9 @@ pytestmark = [pytest.mark.release, pytest.mark.timeout(150)]
 
 LOSSLESS = ["rocketmq", "redis", "zookeeper"]
 EVERY = pytest.mark.parametrize("name", LOSSLESS)
+# The longest ones: ./dev test runs them on RocketMQ alone, ./dev faults on all.
+LONG = [name if name == "rocketmq" else pytest.param(name, marks=pytest.mark.long) for name in LOSSLESS]
+EVERY_LONG = pytest.mark.parametrize("name", LONG)
 
 READY_SECONDS = 5  # after the broker is up
 WATCHED_SECONDS = 4  # for attempts to connect
@@ -115,7 +118,7 @@ def watch_unready(gateway, impostors):
 # B2: a broker that dies
 
 
-@EVERY
+@EVERY_LONG
 def test_b2_a_broker_killed_under_load_costs_503s_and_nothing_that_was_accepted(name):
     broker = ENGINES[name].brokers[0]
     events = must_hold(name, f"2 kill {broker} 8", seconds=13, users=40, rate=1000)
@@ -189,19 +192,19 @@ def longest_outage(events):
     return max(outages(events).values(), default=0)
 
 
-@EVERY
+@EVERY_LONG
 def test_b7_a_broker_that_hangs_makes_outcomes_unknown_and_nothing_twice(name):
     must_hold(name, f"2 pause {ENGINES[name].brokers[0]} 7", seconds=12)
 
 
-@EVERY
+@EVERY_LONG
 def test_b13_nodes_killed_in_turn_lose_nothing_and_clients_are_back_within_ten_seconds(name):
     kills = [f"{1 + 2 * number} kill n{number % 3} 0.6" for number in range(20)]
     events = must_hold(name, *kills, seconds=42)
     assert longest_outage(events) <= 10
 
 
-@EVERY
+@EVERY_LONG
 def test_b14_a_rolling_restart_costs_a_client_two_seconds_at_most(name):
     events = must_hold(name, "1 roll", seconds=8)
     assert longest_outage(events) <= 2

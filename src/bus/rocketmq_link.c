@@ -11,7 +11,7 @@
 enum {
     MAX_UNSENT = 64 << 20,
     MAX_UNSENT_ANSWERS = 1 << 16, /* to what the server asks us */
-    RETRY_BASE_MS = 300,
+    RETRY_BASE_MS = 800,
     RETRY_MAX_MS = 2000,
     LATE_MS = 200, /* a timer that fires later tells that this process was stopped, or is slow */
     GRACE_MS = 50,
