@@ -17,7 +17,7 @@ struct push_outcome {
     uint32_t parts;
     uint32_t accepted_parts;
     bool has_receipt;
-    bool is_complete; /* the receipt's counts are final, and of all nodes */
+    bool is_complete;                        /* the receipt's counts are final, and of all nodes */
     uint32_t nodes_expected, nodes_reported; /* this one included */
     uint32_t users_online, matched, written, dropped;
 };

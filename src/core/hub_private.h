@@ -30,8 +30,8 @@ struct hub_queue {
     struct buf record_bytes;
     uint32_t record_parts; /* those of it that still wait */
     bool under_way;
-    uint32_t counter; /* of the last event packed */
-    uint32_t history; /* how often it began anew, as this node saw it */
+    uint32_t counter;      /* of the last event packed */
+    uint32_t history;      /* how often it began anew, as this node saw it */
     uint32_t read_back_to; /* counter when reading back began: a later one of our own ends it */
     uint64_t waiting_bytes;
     bool is_up;

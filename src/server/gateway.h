@@ -56,7 +56,7 @@ struct gateway {
     uint32_t workers_made; /* so far, while it is being made */
     struct hub *hub;
     struct cluster *cluster; /* the hub's; NULL once that is gone */
-    struct bus *bus; /* the hub's; for its engine and stats */
+    struct bus *bus;         /* the hub's; for its engine and stats */
     struct loop *hub_loop;
     struct mailbox hub_mailbox;
     struct hub_gate gate;          /* in front of the hub */
