@@ -118,7 +118,8 @@ def watch_unready(gateway, impostors):
 # B2: a broker that dies
 
 
-@EVERY_LONG
+@pytest.mark.long
+@EVERY
 def test_b2_a_broker_killed_under_load_costs_503s_and_nothing_that_was_accepted(name):
     broker = ENGINES[name].brokers[0]
     events = must_hold(name, f"2 kill {broker} 8", seconds=13, users=40, rate=1000)
@@ -159,7 +160,7 @@ def test_b2_with_two_masters_a_killed_one_costs_pushes_to_its_keys_six_seconds_a
 # B3: the start window
 
 
-@EVERY
+@EVERY_LONG
 def test_b3_what_is_pushed_right_behind_the_first_welcome_arrives(name):
     with cluster_of(name) as cluster:
         fresh, other = cluster.nodes[0], cluster.nodes[1]
@@ -197,7 +198,8 @@ def test_b7_a_broker_that_hangs_makes_outcomes_unknown_and_nothing_twice(name):
     must_hold(name, f"2 pause {ENGINES[name].brokers[0]} 7", seconds=12)
 
 
-@EVERY_LONG
+@pytest.mark.long
+@EVERY
 def test_b13_nodes_killed_in_turn_lose_nothing_and_clients_are_back_within_ten_seconds(name):
     kills = [f"{1 + 2 * number} kill n{number % 3} 0.6" for number in range(20)]
     events = must_hold(name, *kills, seconds=42)

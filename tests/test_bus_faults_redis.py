@@ -62,6 +62,7 @@ def test_b5_a_server_that_was_set_up_anew_is_another_epoch_and_then_live():
 # B8: our own connections are ended
 
 
+@pytest.mark.long
 def test_b8_connections_killed_by_the_server_lose_nothing_from_streams():
     with cluster_of("redis") as cluster, V1Client(cluster.nodes[0], user="cut") as client:
         server, count = server_of(cluster.servers), 60

@@ -93,6 +93,7 @@ def test_b9_a_node_that_was_stopped_for_longer_than_its_session_comes_back_with_
     assert len({event["epoch"] for event in events if event["e"] == "open"}) == 1
 
 
+@pytest.mark.long
 def test_b9_creates_whose_answers_are_lost_are_unknown_and_nothing_is_there_twice():
     cuts = [f"{1 + 2 * number} cut-down n{number % 3} 1" for number in range(5)]
     must_hold("zookeeper", *cuts, f"12 cut-down n0 {SESSION_SECONDS + 3}", "20 reset n1 1", seconds=23)
