@@ -392,7 +392,7 @@ static void queues_that_begin_anew_together_are_told_together(void **state)
 {
     struct session *members[MEMBERS];
     for (int i = 0; i < MEMBERS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "m%d", i);
         members[i] = shard_test_live(name, "room");
     }
