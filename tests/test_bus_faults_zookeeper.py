@@ -9,6 +9,7 @@ from chaos.cases import (
     gap_of,
     is_live_again,
     must_hold,
+    poison,
     push_numbers,
 )
 from harness.clients import V1Client
@@ -102,20 +103,6 @@ def test_b9_creates_whose_answers_are_lost_are_unknown_and_nothing_is_there_twic
 # B11, B12
 
 
-def poison(record):
-    return [
-        record[: len(record) // 2],
-        record[:3],
-        record + b"\0",
-        b"\xff" + record[1:],
-        record[:-40] + b"\xff" * 40,
-        b"\xff" * len(record),
-        b"\0" * 32,
-        b"x" * HALF_MIB,
-        b"",
-    ]
-
-
 def bucket_of(server, data_size):
     """The bucket of the largest record, and the record."""
     path, record = max(records(server).items(), key=lambda item: len(item[1]))
@@ -131,7 +118,8 @@ def test_b11_poison_in_a_bucket_is_skipped_and_counted_and_the_next_message_arri
         before = node.metrics()
         with server_of(cluster.servers) as server:
             bucket, record = bucket_of(server, 1000)
-            for number, data in enumerate(poison(record)):
+            bad = poison(record, b"x" * HALF_MIB, b"")
+            for number, data in enumerate(bad):
                 server.create(f"{bucket}/e", data, sequence=True)
                 push_numbers(cluster.nodes[1], "well", [number])
                 assert client.read_data() == [number]
@@ -139,7 +127,7 @@ def test_b11_poison_in_a_bucket_is_skipped_and_counted_and_the_next_message_arri
             server.create(f"{bucket}/not-ours-", b"x", sequence=True)
             push_numbers(cluster.nodes[1], "well", ["the last"])
             assert client.read_data() == ["the last"]
-        assert dropped_from_bus(node, before) >= len(poison(record)) - 1
+        assert dropped_from_bus(node, before) >= len(bad) - 1
 
 
 def test_b12_a_record_that_is_there_a_hundred_times_is_shown_once():

@@ -34,29 +34,12 @@ static int set_host(struct redis_address *address, struct str host, bool bracket
     return ok ? 0 : ERR_SYNTAX;
 }
 
-static int set_port(struct redis_address *address, struct str text, uint16_t port)
-{
-    uint64_t number = port;
-    if (text.len > 0 && (text.ptr[0] != ':' ||
-                         !str_to_u64(str_make(text.ptr + 1, text.len - 1), UINT16_MAX, &number))) {
-        return ERR_SYNTAX;
-    }
-    address->port = (uint16_t)number;
-    return number ? 0 : ERR_SYNTAX;
-}
-
 int redis_address_parse(struct redis_address *out_address, struct str text, uint16_t port)
 {
     struct redis_address address = {0};
-    bool bracketed = text.len > 0 && text.ptr[0] == '[';
-    const char *end = text.len ? memchr(text.ptr, bracketed ? ']' : ':', text.len) : NULL;
-    if (bracketed && !end) {
-        return ERR_SYNTAX;
-    }
-    size_t host_end = end ? (size_t)(end - text.ptr) : text.len;
-    size_t rest = host_end + bracketed;
-    if (set_host(&address, str_make(text.ptr + bracketed, host_end - bracketed), bracketed) ||
-        set_port(&address, str_make(text.ptr + rest, text.len - rest), port)) {
+    struct str host;
+    if (uri_split_host_port(text, port, &host, &address.port) ||
+        set_host(&address, host, host.ptr != text.ptr)) {
         return ERR_SYNTAX;
     }
     *out_address = address;

@@ -1,6 +1,6 @@
 #include "base/err.h"
 #include "bus/zookeeper_private.h"
-#include "net/addr.h"
+#include "proto/uri.h"
 
 enum { DEFAULT_PORT = 2181, HOST_MAX = 253 };
 
@@ -41,36 +41,6 @@ const struct bus_option zk_options[ZK_OPTION_COUNT] = {
                                "`jute.maxbuffer` (1 MiB) by a few KiB."},
 };
 
-/* "[v6]" or "[v6]:port": *out_host without brackets, *out_port what follows (ptr NULL: nothing). */
-static int split_bracketed(struct str text, struct str *out_host, struct str *out_port)
-{
-    const char *end = memchr(text.ptr, ']', text.len);
-    if (!end) {
-        return ERR_SYNTAX;
-    }
-    *out_host = str_make(text.ptr + 1, (size_t)(end - text.ptr) - 1);
-    struct str rest = str_make(end + 1, text.len - out_host->len - 2);
-    if (rest.len == 0) {
-        return 0;
-    }
-    *out_port = str_make(rest.ptr + 1, rest.len - 1);
-    return rest.ptr[0] == ':' ? 0 : ERR_SYNTAX;
-}
-
-static int split(struct str text, struct str *out_host, struct str *out_port)
-{
-    *out_port = (struct str){0};
-    if (text.len > 0 && text.ptr[0] == '[') {
-        return split_bracketed(text, out_host, out_port);
-    }
-    const char *colon = memchr(text.ptr, ':', text.len);
-    *out_host = colon ? str_make(text.ptr, (size_t)(colon - text.ptr)) : text;
-    if (colon) {
-        *out_port = str_make(colon + 1, text.len - out_host->len - 1);
-    }
-    return 0;
-}
-
 static bool is_host(struct str host)
 {
     for (size_t i = 0; i < host.len; i++) {
@@ -85,17 +55,12 @@ static bool is_host(struct str host)
 int zk_server_parse(struct str text, char *host, size_t host_size, uint16_t *out_port)
 {
     struct str name;
-    struct str port_text;
-    uint64_t port = DEFAULT_PORT;
-    if (split(text, &name, &port_text) || !is_host(name) || name.len >= host_size) {
-        return ERR_SYNTAX;
-    }
-    if (port_text.ptr && (!str_to_u64(port_text, UINT16_MAX, &port) || port == 0)) {
+    if (uri_split_host_port(text, DEFAULT_PORT, &name, out_port) || !is_host(name) ||
+        name.len >= host_size) {
         return ERR_SYNTAX;
     }
     memcpy(host, name.ptr, name.len);
     host[name.len] = '\0';
-    *out_port = (uint16_t)port;
     return 0;
 }
 

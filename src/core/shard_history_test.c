@@ -30,40 +30,31 @@ static void tell_restart(uint32_t queue)
     hub_bus_callbacks.on_hole(shard_test.hub, queue, head, (struct bus_pos){1, 0}, BUS_HOLE_EPOCH);
 }
 
-static struct session_resume here(void)
-{
-    struct session_resume resume = shard_test_resume();
-    for (uint32_t q = 0; q < SHARD_TEST_QUEUES; q++) {
-        resume.has[q] = true;
-        resume.seen.pos[q] = shard_test.hub->heads.pos[q];
-    }
-    return resume;
-}
-
 static struct session *come_back(const char *user, const char *group,
                                  const struct session_resume *resume)
 {
-    struct session *session = shard_test_connect(user);
-    if (group) {
-        assert_int_equal(shard_join(shard_test.shard, session, str_of(group), 0), 0);
-    }
-    assert_int_equal(shard_session_start(shard_test.shard, session, resume), 0);
+    struct session *session = shard_test_come_back(user, group, resume);
     shard_test_run();
     return session;
 }
 
 enum { MEMBERS = 10 };
 
-/* A slice of one session a turn: both broadcasts are under way at once, if they may. */
-static void strays_come_after_what_came_before_them(void **state)
+/* A slice of one session a turn: two broadcasts are under way at once, if they may. */
+static void fill_room(struct session *members[MEMBERS])
 {
-    struct session *members[MEMBERS];
     for (int i = 0; i < MEMBERS; i++) {
         char name[16];
         snprintf(name, sizeof(name), "m%d", i);
         members[i] = shard_test_live(name, "room");
     }
     shard_test.shard->options.slice = 1;
+}
+
+static void strays_come_after_what_came_before_them(void **state)
+{
+    struct session *members[MEMBERS];
+    fill_room(members);
     shard_test_push("g:room", "1");
     shard_test_turn_hub();
     push_astray("g:room", "2");
@@ -93,7 +84,7 @@ static void strays_keep_their_order_also_without_memory_to_wait(void **state)
 
 static void who_comes_back_gets_strays_too(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_astray("u:a", "1");
     push_astray("g:room", "2");
     shard_test_run();
@@ -119,12 +110,7 @@ static void another_history_is_a_gap_and_then_goes_on(void **state)
 static void what_came_of_the_old_history_goes_out_first(void **state)
 {
     struct session *members[MEMBERS];
-    for (int i = 0; i < MEMBERS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "m%d", i);
-        members[i] = shard_test_live(name, "room");
-    }
-    shard_test.shard->options.slice = 1;
+    fill_room(members);
     shard_test_push("g:room", "1");
     shard_test_turn_hub();
     shard_test_turn_shard();
@@ -137,7 +123,7 @@ static void what_came_of_the_old_history_goes_out_first(void **state)
 
 static void who_replays_meanwhile_is_told_and_goes_on_with_the_new_one(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     for (int i = 0; i < 3; i++) {
         shard_test_push("u:a", "old");
         shard_test_run();
@@ -173,7 +159,7 @@ static void receive_at(uint32_t queue, uint64_t hi, const char *target, const ch
 static void what_the_worker_has_not_heard_of_is_not_replayed(void **state)
 {
     uint32_t queue = home_of("u:a");
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     for (int i = 0; i < 3; i++) {
         shard_test_push("u:a", "old");
         shard_test_run();
@@ -212,7 +198,7 @@ static void positions_of_the_old_history_are_another_epoch(void **state)
         shard_test_push("u:a", "1");
         shard_test_run();
     }
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     tell_restart(queue);
     shard_test_run();
     shard_test_assert_told(come_back("a", NULL, &resume), "start none, gap epoch");
@@ -221,7 +207,7 @@ static void positions_of_the_old_history_are_another_epoch(void **state)
 /* It comes late, from a stretch that is gone, and goes out one session a turn. */
 static void who_replays_meanwhile_is_kicked_too(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     shard_test_push("u:a", "old");
     shard_test_run();
     struct session *other = shard_test_live("a", NULL);
@@ -256,7 +242,7 @@ static void the_epoch_is_known_once_the_bus_is_up(void **state)
 /* Its positions look like those of the new one. */
 static void an_epoch_that_begins_before_the_fence_is_another(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     struct session *session = shard_test_connect("a");
     assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
     hub_bus_callbacks.on_epoch(shard_test.hub, STR("e7"));
@@ -266,7 +252,7 @@ static void an_epoch_that_begins_before_the_fence_is_another(void **state)
 
 static void an_epoch_that_is_known_only_at_the_fence_is_the_same(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     snprintf(resume.epoch, sizeof(resume.epoch), "e7");
     struct session *session = shard_test_connect("a");
     assert_int_equal(shard_session_start(shard_test.shard, session, &resume), 0);
@@ -288,7 +274,7 @@ static void positions_of_a_queue_that_is_not_known_are_no_gap(void **state)
 {
     uint32_t queue = home_of("u:a");
     forget_queue(queue);
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     resume.seen.pos[queue] = (struct bus_pos){70, 0};
     struct session *session = come_back("a", NULL, &resume);
     shard_test_assert_told(session, "start full");
@@ -304,7 +290,7 @@ static void what_a_queue_no_longer_has_when_it_appears_is_a_gap(void **state)
 {
     uint32_t queue = home_of("u:a");
     forget_queue(queue);
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     resume.seen.pos[queue] = (struct bus_pos){40, 0};
     struct session *session = come_back("a", NULL, &resume);
     struct session *fresh = shard_test_live("b", NULL);
@@ -324,7 +310,7 @@ static void what_a_queue_no_longer_has_when_it_appears_is_a_gap(void **state)
 static void what_was_promised_of_an_old_epoch_is_in_its_gap(void **state)
 {
     uint32_t queue = home_of("u:a");
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     for (int i = 0; i < 3; i++) {
         shard_test_push("u:a", "1");
         shard_test_run();
@@ -391,12 +377,7 @@ static void a_queue_that_appears_too_late_is_a_gap_for_all(void **state)
 static void queues_that_begin_anew_together_are_told_together(void **state)
 {
     struct session *members[MEMBERS];
-    for (int i = 0; i < MEMBERS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "m%d", i);
-        members[i] = shard_test_live(name, "room");
-    }
-    shard_test.shard->options.slice = 1;
+    fill_room(members);
     shard_test_push("g:room", "1");
     shard_test_turn_hub();
     shard_test_turn_shard();

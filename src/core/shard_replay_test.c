@@ -1,28 +1,6 @@
 /* A client that comes back. */
 #include "core/shard_test_help.h"
 
-/* Where the last session of this test's client was: everything that is in the window now. */
-static struct session_resume here(void)
-{
-    struct session_resume resume = shard_test_resume();
-    for (uint32_t q = 0; q < SHARD_TEST_QUEUES; q++) {
-        resume.has[q] = true;
-        resume.seen.pos[q] = shard_test.hub->heads.pos[q];
-    }
-    return resume;
-}
-
-static struct session *come_back(const char *user, const char *group,
-                                 const struct session_resume *resume)
-{
-    struct session *session = shard_test_connect(user);
-    if (group) {
-        assert_int_equal(shard_join(shard_test.shard, session, str_of(group), 0), 0);
-    }
-    assert_int_equal(shard_session_start(shard_test.shard, session, resume), 0);
-    return session;
-}
-
 static void push_numbers(const char *target, int from, int to)
 {
     for (int i = from; i <= to; i++) {
@@ -35,12 +13,12 @@ static void push_numbers(const char *target, int from, int to)
 
 static void who_comes_back_gets_what_was_missed_and_then_lives_on(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 2);
     push_numbers("g:room", 3, 3);
     push_numbers("u:b", 4, 4);
     push_numbers("*", 5, 5);
-    struct session *session = come_back("a", "room", &resume);
+    struct session *session = shard_test_come_back("a", "room", &resume);
     shard_test_run();
     push_numbers("u:a", 6, 6);
     const char *told = buf_cstr(&shard_test.logs[session->fd]);
@@ -57,39 +35,39 @@ static void who_comes_back_gets_what_was_missed_and_then_lives_on(void **state)
 static void who_missed_nothing_is_told_so(void **state)
 {
     push_numbers("u:a", 1, 3);
-    struct session_resume resume = here();
-    struct session *session = come_back("a", NULL, &resume);
+    struct session_resume resume = shard_test_here();
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test_run();
     shard_test_assert_told(session, "start full");
 }
 
 static void what_left_the_window_is_a_gap(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 3);
     shard_test.now_ms += 60001; /* over the window's age */
     push_numbers("u:a", 4, 5);
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test_run();
     shard_test_assert_told(session, "start partial, gap expired, msg 4, msg 5");
 }
 
 static void a_queue_that_the_client_does_not_name_is_replayed_from_the_windows_start(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 1);
     memset(resume.has, 0, sizeof(resume.has));
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test_run();
     shard_test_assert_told(session, "start full, msg 1");
 }
 
 static void another_epoch_begins_anew(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 1);
     resume.epoch[0] = '?';
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test_run();
     push_numbers("u:a", 2, 2);
     shard_test_assert_told(session, "start none, gap epoch, msg 2");
@@ -97,18 +75,18 @@ static void another_epoch_begins_anew(void **state)
 
 static void positions_over_the_head_are_another_epochs(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     resume.seen.pos[2].hi = 1000000;
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test_run();
     shard_test_assert_told(session, "start none, gap epoch");
 }
 
 static void a_slow_session_is_sent_as_much_as_it_takes(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 3);
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test.is_slow[session->fd] = true;
     shard_test_run();
     shard_test_assert_told(session, "start full");
@@ -126,9 +104,9 @@ static void a_slow_session_is_sent_as_much_as_it_takes(void **state)
 
 static void what_is_evicted_while_it_waits_is_a_gap(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 3);
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test.is_slow[session->fd] = true;
     shard_test_run();
     shard_test_assert_told(session, "start full");
@@ -143,9 +121,9 @@ static void what_is_evicted_while_it_waits_is_a_gap(void **state)
 /* A session in the midst of a list that is too long for one turn. */
 static struct session *in_the_midst(const char *group)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("g:room", 1, 1500);
-    struct session *session = come_back(NULL, group, &resume);
+    struct session *session = shard_test_come_back(NULL, group, &resume);
     shard_flush(shard_test.shard);
     shard_test_turn_hub();
     assert_true(shard_test_turn_shard());
@@ -198,9 +176,9 @@ static void what_is_listed_outlives_a_pause_of_the_transport(void **state)
 {
     shard_test_teardown(state);
     shard_test_open(1024, 64 << 20, 0);
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 3000);
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test.is_slow[session->fd] = true;
     shard_test_run();
     shard_test_assert_told(session, "start full");
@@ -224,9 +202,9 @@ static void of_many_the_oldest_are_listed_first(void **state)
 {
     shard_test_teardown(state);
     shard_test_open(1024, 64 << 20, 0);
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 20000);
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test.is_slow[session->fd] = true;
     shard_test_run();
     shard_test_assert_told(session, "start full");
@@ -241,10 +219,10 @@ static void of_many_the_oldest_are_listed_first(void **state)
 static void those_that_wait_for_a_place_get_their_turn(void **state)
 {
     struct session *sessions[30];
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 300); /* more than one step */
     for (int i = 0; i < 30; i++) {
-        sessions[i] = come_back("a", NULL, &resume);
+        sessions[i] = shard_test_come_back("a", NULL, &resume);
         shard_test.is_slow[sessions[i]->fd] = i % 3 == 0;
     }
     shard_test_run();
@@ -266,10 +244,10 @@ static void those_that_wait_for_a_place_get_their_turn(void **state)
 static void sessions_that_end_while_they_wait_leave_the_line(void **state)
 {
     struct session *sessions[6];
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 3);
     for (int i = 0; i < 6; i++) {
-        sessions[i] = come_back("a", NULL, &resume);
+        sessions[i] = shard_test_come_back("a", NULL, &resume);
     }
     shard_flush(shard_test.shard);
     shard_test_turn_hub();
@@ -285,9 +263,9 @@ static void sessions_that_end_while_they_wait_leave_the_line(void **state)
 /* A session that has been told of its start and waits for room. */
 static struct session *half_way_back(const char *group, int missed)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, missed);
-    struct session *session = come_back("a", group, &resume);
+    struct session *session = shard_test_come_back("a", group, &resume);
     shard_test.is_slow[session->fd] = true;
     shard_test_run();
     shard_test_assert_told(session, "start full");
@@ -364,18 +342,18 @@ static void a_kick_does_not_wait_for_the_replay(void **state)
 
 static void a_kick_of_before_is_not_repeated(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     shard_test_control(EVENT_KICK, "u:a", "");
     shard_test_run();
     push_numbers("u:a", 1, 1);
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_test_run();
     shard_test_assert_told(session, "start full, msg 1");
 }
 
 static void exceptions_and_ttl_hold_in_a_replay(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     struct event event = event_test_make(0, "own");
     event.origin_tag = STR("page-7f");
     shard_test_push_event(event, (const char *[]){"u:a"}, 1, NULL);
@@ -384,7 +362,7 @@ static void exceptions_and_ttl_hold_in_a_replay(void **state)
     shard_test_push_event(event, (const char *[]){"u:a"}, 1, NULL);
     push_numbers("u:a", 1, 1);
     shard_test.now_ms += 10;
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     session->origin_hash = shard_origin_hash(shard_test.shard, STR("page-7f"));
     shard_test_run();
     shard_test_assert_told(session, "start full, msg 1");
@@ -392,7 +370,7 @@ static void exceptions_and_ttl_hold_in_a_replay(void **state)
 
 static void a_message_of_several_keys_in_one_queue_is_replayed_once(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     const char *group = NULL;
     char name[16];
     for (int i = 0; !group; i++) { /* one in the user's queue */
@@ -405,16 +383,16 @@ static void a_message_of_several_keys_in_one_queue_is_replayed_once(void **state
     struct event event = event_test_make(0, "once");
     shard_test_push_event(event, (const char *[]){"u:a", group}, 2, NULL);
     shard_test_run();
-    struct session *session = come_back("a", group + 2, &resume);
+    struct session *session = shard_test_come_back("a", group + 2, &resume);
     shard_test_run();
     shard_test_assert_told(session, "start full, msg once");
 }
 
 static void want_of_memory_on_the_way_asks_the_client_to_come_back(void **state)
 {
-    struct session_resume resume = here();
+    struct session_resume resume = shard_test_here();
     push_numbers("u:a", 1, 1);
-    struct session *session = come_back("a", NULL, &resume);
+    struct session *session = shard_test_come_back("a", NULL, &resume);
     shard_flush(shard_test.shard);
     shard_test_turn_hub();
     mem_fail_nth(1); /* the list */

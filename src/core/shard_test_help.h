@@ -261,6 +261,29 @@ static inline struct session_resume shard_test_resume(void)
     return resume;
 }
 
+/* Of a client that has seen everything that is in the window now. */
+static inline struct session_resume shard_test_here(void)
+{
+    struct session_resume resume = shard_test_resume();
+    for (uint32_t q = 0; q < SHARD_TEST_QUEUES; q++) {
+        resume.has[q] = true;
+        resume.seen.pos[q] = shard_test.hub->heads.pos[q];
+    }
+    return resume;
+}
+
+/* It is in the group, if that is not NULL; the replay waits for shard_test_run. */
+static inline struct session *shard_test_come_back(const char *user, const char *group,
+                                                   const struct session_resume *resume)
+{
+    struct session *session = shard_test_connect(user);
+    if (group) {
+        assert_int_equal(shard_join(shard_test.shard, session, str_of(group), 0), 0);
+    }
+    assert_int_equal(shard_session_start(shard_test.shard, session, resume), 0);
+    return session;
+}
+
 /* What it was told since the last look. */
 static inline void shard_test_assert_told(const struct session *session, const char *expected)
 {

@@ -157,6 +157,32 @@ ssize_t uri_query_get(struct str query, struct str name, char *out, size_t cap)
     return found.ptr ? uri_decode_query(found, out, cap) : ERR_NOT_FOUND;
 }
 
+/* ":1" to ":65535" */
+static bool read_port(struct str text, uint64_t *out_port)
+{
+    struct str digits = str_make(text.ptr + 1, text.len - 1);
+    return text.ptr[0] == ':' && str_to_u64(digits, UINT16_MAX, out_port) && *out_port > 0;
+}
+
+int uri_split_host_port(struct str text, uint16_t default_port, struct str *out_host,
+                        uint16_t *out_port)
+{
+    bool bracketed = text.len > 0 && text.ptr[0] == '[';
+    const char *end = text.len > 0 ? memchr(text.ptr, bracketed ? ']' : ':', text.len) : NULL;
+    if (bracketed && !end) {
+        return ERR_SYNTAX;
+    }
+    size_t host_end = end ? (size_t)(end - text.ptr) : text.len;
+    size_t at = host_end + bracketed;
+    uint64_t port = default_port;
+    if (at < text.len && !read_port(str_make(text.ptr + at, text.len - at), &port)) {
+        return ERR_SYNTAX;
+    }
+    *out_host = str_make(text.ptr + bracketed, host_end - bracketed);
+    *out_port = (uint16_t)port;
+    return 0;
+}
+
 static bool is_unreserved(char c)
 {
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' ||

@@ -1,10 +1,11 @@
-/* Percent-decoding, path segments and query strings (RFC 3986). Paths are never normalised: a path
- * with "." or ".." segments or empty ones is refused, in any encoding. Pure. */
+/* Percent-decoding, hosts and ports, path segments and query strings (RFC 3986). Paths are never
+ * normalised: a path with "." or ".." segments or empty ones is refused, in any encoding. Pure. */
 #ifndef TIDEGATE_PROTO_URI_H
 #define TIDEGATE_PROTO_URI_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/buf.h"
@@ -18,6 +19,12 @@ ssize_t uri_decode(struct str in, char *out, size_t cap);
 
 /* The same for a name or value of a query string, where "+" is a space. */
 ssize_t uri_decode_query(struct str in, char *out, size_t cap);
+
+/* Cuts "host", "host:port", "[v6]" or "[v6]:port" (section 3.2.2), *out_host without brackets: it
+ * then begins behind text.ptr. What is in the host is not looked at; it may be empty. Ports are 1
+ * to 65535, default_port where there is none. 0, or ERR_SYNTAX with the results untouched. */
+int uri_split_host_port(struct str text, uint16_t default_port, struct str *out_host,
+                        uint16_t *out_port);
 
 /* 0 when the path starts with "/" and has no empty segment (but a last one: "/demo/"), no segment
  * that decodes to "." or "..", and no escape that uri_decode refuses; else ERR_SYNTAX. */

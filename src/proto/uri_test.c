@@ -150,6 +150,34 @@ static void what_is_encoded_decodes_to_itself(void **state)
     buf_fini(&encoded);
 }
 
+static void assert_host_port(const char *text, const char *host, uint16_t port)
+{
+    struct str got_host;
+    uint16_t got_port;
+    assert_int_equal(uri_split_host_port(str_of(text), 7, &got_host, &got_port), 0);
+    assert_true(str_equal(got_host, str_of(host)));
+    assert_int_equal(got_port, port);
+}
+
+static void a_host_may_have_brackets_and_a_port(void **state)
+{
+    assert_host_port("a", "a", 7);
+    assert_host_port("a:1", "a", 1);
+    assert_host_port("a:65535", "a", 65535);
+    assert_host_port("[::1]", "::1", 7);
+    assert_host_port("[::1]:2", "::1", 2);
+    assert_host_port("", "", 7);
+    assert_host_port(":3", "", 3);
+    static const char *const bad[] = {"a:",   "a:0",   "a:65536", "a:1:2", "::1",
+                                      "[::1", "[a]b1", "[a]:",    "a:+1",  "a:1x"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct str host = STR("before");
+        uint16_t port = 9;
+        assert_int_equal(uri_split_host_port(str_of(bad[i]), 7, &host, &port), ERR_SYNTAX);
+        assert_true(port == 9 && str_equal(host, STR("before")));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +189,7 @@ int main(void)
         cmocka_unit_test(a_query_gives_its_pairs_in_order),
         cmocka_unit_test(a_query_value_is_found_by_its_decoded_name),
         cmocka_unit_test(what_is_encoded_decodes_to_itself),
+        cmocka_unit_test(a_host_may_have_brackets_and_a_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,13 +32,7 @@ static double read_lag(void *arg)
     return (double)cluster_lag_us(attached->cluster) / 1e6;
 }
 
-static const struct reader {
-    bool is_counter;
-    const char *name;
-    const char *help;
-    double (*read)(void *arg);
-    size_t arg;
-} readers[] = {
+static const struct stats_reader readers[] = {
     {false, "tidegate_cluster_known", "1 when it is known which nodes there are.", read_known, 0},
     {false, "tidegate_bus_lag_seconds", "A beacon's way through the bus and back.", read_lag, 0},
     {true, "tidegate_cluster_beacons_received_total", "Beacons of other nodes.", read_count,
@@ -74,10 +68,5 @@ void stats_set_cluster_readers(struct gateway *gateway, bool attach)
 {
     attached = gateway;
     set_node_readers(attach);
-    for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
-        const struct reader *reader = &readers[i];
-        struct metric *series = reader->is_counter ? metric_counter(reader->name, reader->help, "")
-                                                   : metric_gauge(reader->name, reader->help, "");
-        metric_set_reader(series, attach ? reader->read : NULL, (void *)reader->arg);
-    }
+    stats_set_table(readers, sizeof(readers) / sizeof(readers[0]), attach);
 }

@@ -85,13 +85,7 @@ static double read_shortages(void *arg)
     return (double)sum;
 }
 
-static const struct reader {
-    bool is_counter;
-    const char *name;
-    const char *help;
-    double (*read)(void *arg);
-    size_t arg;
-} readers[] = {
+static const struct stats_reader readers[] = {
     {false, "tidegate_users", "Distinct users with a session.", read_hub,
      offsetof(struct hub_stats, users)},
     {false, "tidegate_groups", "Groups with a member.", read_hub,
@@ -146,10 +140,14 @@ static const struct reader {
 
 enum { READERS = sizeof(readers) / sizeof(readers[0]) };
 
-static struct metric *reader_series(const struct reader *reader)
+void stats_set_table(const struct stats_reader *table, size_t count, bool attach)
 {
-    return reader->is_counter ? metric_counter(reader->name, reader->help, "")
-                              : metric_gauge(reader->name, reader->help, "");
+    for (size_t i = 0; i < count; i++) {
+        const struct stats_reader *reader = &table[i];
+        struct metric *series = reader->is_counter ? metric_counter(reader->name, reader->help, "")
+                                                   : metric_gauge(reader->name, reader->help, "");
+        metric_set_reader(series, attach ? reader->read : NULL, (void *)reader->arg);
+    }
 }
 
 static void set_loop_readers(struct loop *loop, const char *thread, bool attach)
@@ -166,10 +164,7 @@ static void set_loop_readers(struct loop *loop, const char *thread, bool attach)
 
 static void set_readers(struct gateway *gateway, bool attach)
 {
-    for (size_t i = 0; i < READERS; i++) {
-        metric_set_reader(reader_series(&readers[i]), attach ? readers[i].read : NULL,
-                          (void *)readers[i].arg);
-    }
+    stats_set_table(readers, READERS, attach);
     for (int owner = 0; owner < MEM_OWNERS; owner++) {
         struct metric *bytes = stats_labelled(metric_gauge, "tidegate_memory_bytes",
                                               "Memory held, by what for.", "owner",

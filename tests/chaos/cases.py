@@ -54,6 +54,20 @@ def is_live_again(client, gateway, user, told="live"):
     assert frame["data"] == told
 
 
+def poison(record, *more):
+    """What one record becomes when bytes are lost, added or changed; and what a bus can bear besides."""
+    return [
+        record[: len(record) // 2],
+        record[:3],
+        record + b"\0",
+        b"\xff" + record[1:],
+        record[:-40] + b"\xff" * 40,
+        b"\xff" * len(record),
+        b"\0" * 32,
+        *more,
+    ]
+
+
 def dropped_from_bus(node, before):
     """How much a node has found on the bus since `before` and kept from everybody: no record, no event, or
     one that came before."""
