@@ -158,7 +158,6 @@ static void on_replies(struct cluster_question *question)
          reply = reply->next) {
         take_reply(gather, &gather->node_parts[count++], reply);
     }
-    gather->expected = question->expected;
     gather->is_complete = question->is_complete && count == question->replied;
     gather->part_count += count;
     close_one(gather);

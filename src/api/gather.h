@@ -42,7 +42,6 @@ struct gather {
     struct http_exchange *exchange;
     const struct gather_kind *kind;
     struct str name;                 /* owned: what is asked about */
-    uint32_t expected;               /* other nodes */
     bool is_complete;                /* every node has said all */
     struct gather_private *of_nodes; /* gather.c */
     uint32_t open;

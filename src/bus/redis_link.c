@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#include <hiredis/hiredis.h>
-
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -11,7 +9,6 @@
 #include "net/stream.h"
 
 enum {
-    MAX_WORDS = 256,
     MAX_QUEUED = 256 * 1024 * 1024, /* a record for each of 64 queues is more than ever waits */
     GRACE_MS = 50,                  /* see on_due */
     PATIENCE = 10,                  /* timeouts that one answer may take while it is coming */
@@ -148,27 +145,21 @@ static void expect(struct redis_link *link, redis_answer_cb on_answer, uint32_t 
     }
 }
 
+/* Written in place (RESP 2): hiredis would make a copy of the record, and of the password. */
 static int append_command(struct buf *out, const struct str *words, size_t count)
 {
-    const char *texts[MAX_WORDS];
-    size_t lens[MAX_WORDS];
-    ASSERT(count <= MAX_WORDS);
-    for (size_t i = 0; i < count; i++) {
-        texts[i] = words[i].ptr ? words[i].ptr : "";
-        lens[i] = words[i].len;
-    }
-    char *command = NULL;
-    int len = redisFormatCommandArgv(&command, (int)count, texts, lens);
-    if (len < 0) {
-        return ERR_NO_MEMORY;
-    }
     size_t before = out->len;
-    int err = buf_append(out, command, (size_t)len);
+    buf_printf(out, "*%zu\r\n", count);
+    for (size_t i = 0; i < count; i++) {
+        buf_printf(out, "$%zu\r\n", words[i].len);
+        buf_append_str(out, words[i]);
+        buf_append_str(out, STR("\r\n"));
+    }
+    int err = buf_err(out);
     if (err) {
         out->len = before;
         out->err = 0; /* what is in it may go */
     }
-    redisFreeCommand(command);
     return err;
 }
 

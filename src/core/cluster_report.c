@@ -237,6 +237,17 @@ static void note_targets(struct expectation *expectation, struct str online)
 }
 
 /* Each node is counted once. */
+/* The slot is not waited for any more. */
+static void close_slot(struct cluster *cluster, struct expectation *expectation, uint32_t slot)
+{
+    node_set_remove(&expectation->open, slot);
+    if (node_set_count(&expectation->open) == 0) {
+        settle(cluster, expectation);
+    } else {
+        update_nodes(expectation->receipt);
+    }
+}
+
 static void take_count(struct cluster *cluster, uint32_t slot,
                        const struct cluster_count_body *count)
 {
@@ -253,11 +264,7 @@ static void take_count(struct cluster *cluster, uint32_t slot,
     atomic_fetch_add_explicit(&receipt->written, count->written, memory_order_relaxed);
     atomic_fetch_add_explicit(&receipt->dropped, count->dropped, memory_order_relaxed);
     note_targets(expectation, count->online);
-    node_set_remove(&expectation->open, slot);
-    update_nodes(receipt);
-    if (node_set_count(&expectation->open) == 0) {
-        settle(cluster, expectation);
-    }
+    close_slot(cluster, expectation, slot);
 }
 
 void reports_on_event(struct cluster *cluster, uint32_t boot, struct str body)
@@ -292,14 +299,10 @@ void reports_expire(struct cluster *cluster)
 
 static void lose_node(struct cluster *cluster, struct expectation *expectation, uint32_t slot)
 {
-    struct receipt *receipt = expectation->receipt;
-    receipt->nodes_failed[slot / 64] |= 1ull << slot % 64;
-    node_set_remove(&expectation->open, slot);
-    update_nodes(receipt);
-    if (node_set_count(&expectation->open) == 0) {
-        cluster_add(&cluster->stats.receipts_short, 1);
-        settle(cluster, expectation);
-    }
+    bool is_last = node_set_count(&expectation->open) == 1;
+    expectation->receipt->nodes_failed[slot / 64] |= 1ull << slot % 64;
+    cluster_add(&cluster->stats.receipts_short, is_last);
+    close_slot(cluster, expectation, slot);
 }
 
 void reports_on_gone(struct cluster *cluster, uint32_t slot)

@@ -84,7 +84,8 @@ static const struct hub_callbacks hub_callbacks = {.wake = wake,
 static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct str record,
                       uint64_t wall_ms)
 {
-    hub_set_now(owner, clock_monotonic_ms(), clock_monotonic_us());
+    uint64_t now_us = clock_monotonic_us();
+    hub_set_now(owner, now_us / 1000, now_us);
     hub_bus_callbacks.on_record(owner, queue, pos, record, wall_ms);
 }
 

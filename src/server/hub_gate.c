@@ -74,7 +74,8 @@ static void leave(struct hub_gate *gate)
 static bool run_once(struct hub_gate *gate)
 {
     run_waiting(gate);
-    return hub_flush(gate->hub, clock_monotonic_ms(), clock_monotonic_us());
+    uint64_t now_us = clock_monotonic_us();
+    return hub_flush(gate->hub, now_us / 1000, now_us);
 }
 
 static void call_bus_thread(struct hub_gate *gate)
