@@ -155,7 +155,7 @@ def test_b11_poison_on_a_stream_is_skipped_and_counted_and_the_next_message_arri
         server, node = server_of(cluster.servers), cluster.nodes[0]
         push_numbers(node, "well", [0])
         assert client.read_data() == [0]
-        key, entry = newest_entry(server)
+        key, entry = largest_entry(server)
         before, bad = node.metrics(), not_entries(entry)
         for number, fields in enumerate(bad, 1):
             server.xadd(key, fields)
@@ -164,8 +164,8 @@ def test_b11_poison_on_a_stream_is_skipped_and_counted_and_the_next_message_arri
         assert dropped_from_bus(node, before) >= len(bad) - 1
 
 
-def newest_entry(server):
-    """(key, fields) of what was pushed last: by its id, over all streams. Beacons are small."""
+def largest_entry(server):
+    """(key, fields) of the largest record of all streams. Beacons are small."""
     found = []
     for key in streams(server):
         found += [(len(max(fields.values(), key=len)), key, fields) for _, fields in server.xrevrange(key)]
@@ -177,7 +177,7 @@ def test_b12_a_record_that_is_delivered_a_hundred_times_is_shown_once():
     with cluster_of("redis") as cluster, V1Client(cluster.nodes[0], user="again") as client:
         server = server_of(cluster.servers)
         push_numbers(cluster.nodes[1], "again", ["once " + "x" * 300])
-        key, entry = newest_entry(server)
+        key, entry = largest_entry(server)
         threads = [threading.Thread(target=server.xadd, args=(key, entry)) for _ in range(100)]
         for thread in threads:
             thread.start()

@@ -24,10 +24,10 @@ def moment(events, words):
 
 
 @contextlib.contextmanager
-def cluster_of(name, changes=None):
+def cluster_of(name):
     """A cluster without clients, for tests that do one thing after another."""
     with tempfile.TemporaryDirectory(prefix="bus-faults") as folder:
-        cluster = Cluster(ENGINES[name], folder, changes)
+        cluster = Cluster(ENGINES[name], folder)
         try:
             yield cluster
             cluster.stop()
@@ -41,7 +41,7 @@ def push_numbers(gateway, user, numbers):
 
 
 def gap_of(client):
-    """The next frame must be a gap; (queue, from, to)."""
+    """The next frame must be a gap; (queue, from, to, why)."""
     frame = client.read("gap")
     return frame["q"], position(frame["from"]), position(frame["to"]), frame["why"]
 

@@ -127,7 +127,6 @@ class Checker:
         self.pushes[event["n"]] = Push(event["n"], event["id"], event["targets"], event["t"], self.at)
 
     def on_answer(self, event):
-        self.count["attempts"] += 1
         if 200 <= event["status"] < 300:
             push = self.pushes[event["n"]]
             push.end = push.end or self.at

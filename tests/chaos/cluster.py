@@ -62,13 +62,12 @@ def ports_of(servers):
 
 
 class Cluster:
-    def __init__(self, engine, folder, changes=None):
-        """Everything is up and ready. changes: to the configuration of every node."""
+    def __init__(self, engine, folder):
+        """Everything is up and ready."""
         self.engine, self.folder = engine, pathlib.Path(folder)
         self.servers = self.links = None
         self.nodes, self.secret = [], make_secret()
         self.cluster_secret = {"id": "a", "secret": secrets.token_urlsafe(32)}
-        self.changes = changes or {}
         try:
             if engine.server:
                 options = {"apart": True, **engine.options}
@@ -88,14 +87,13 @@ class Cluster:
         bus = self.servers.bus(**self.engine.bus) if self.servers else self.engine.bus
         changes = {
             "workers": 1,
-            "bus": {**bus, "publish_timeout": "3s", **self.changes.get("bus", {})},
+            "bus": {**bus, "publish_timeout": "3s"},
             "cluster": {"name": "chaos", "node": f"n{number}", "secrets": [self.cluster_secret]},
             "drain": {"window": DRAIN},
             "heartbeat": {"interval": "5s"},
         }
-        rest = {key: value for key, value in self.changes.items() if key != "bus"}
         name = f"n{number}"
-        return Node(name, self.folder / name, {**changes, **rest}, dict(self.secret), self.links)
+        return Node(name, self.folder / name, changes, dict(self.secret), self.links)
 
     def known_nodes(self):
         """What clients may try: the dead ones too, as after a crash."""

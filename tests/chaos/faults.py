@@ -110,8 +110,8 @@ def draw(engine, seed, seconds):
 class Doer:
     """Carries a plan out. What blocks (a start, an exit) does so in a thread of its own."""
 
-    def __init__(self, cluster, sessions, history, chance):
-        self.cluster, self.sessions, self.history, self.chance = cluster, sessions, history, chance
+    def __init__(self, cluster, sessions, history):
+        self.cluster, self.sessions, self.history = cluster, sessions, history
         self.turns = defaultdict(asyncio.Lock)  # target → its faults wait for each other on a slow machine
 
     async def run(self, plan):

@@ -7,7 +7,7 @@ import random
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.gateway import ROOT
 
@@ -32,7 +32,6 @@ class Scenario:
     plan: list
     users: int = USERS
     rate: float = RATE
-    changes: dict = field(default_factory=dict)
 
     def __str__(self):
         plan = "; ".join(str(fault) for fault in self.plan)
@@ -75,7 +74,7 @@ class Run:
         self.chance = random.Random(scenario.seed)
 
     def go(self):
-        cluster = Cluster(self.scenario.engine, self.folder, self.scenario.changes)
+        cluster = Cluster(self.scenario.engine, self.folder)
         try:
             self.history = History()
             asyncio.run(self.drive(cluster))
@@ -99,7 +98,7 @@ class Run:
         await self.until(lambda: all(s.is_connected for s in self.sessions), CONNECT_SECONDS)
         self.pushers = Pushers(history, cluster, scenario.users, GROUPS, scenario.rate, self.chance)
         pushing = asyncio.create_task(self.pushers.run(scenario.seconds))
-        failed = await faults.Doer(cluster, self.sessions, history, self.chance).run(scenario.plan)
+        failed = await faults.Doer(cluster, self.sessions, history).run(scenario.plan)
         self.verdict.failures += [f"a fault could not be done: {error}" for error in failed]
         await pushing
         history.note("fault", what="the last push has its outcome")

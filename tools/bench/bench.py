@@ -88,7 +88,7 @@ class Bench:
         rows = [judge(row, gateway, floor) for row in scenario.rows]
         named = dict(self.named)
         if scenario.bus:
-            named["bus"] = servers.broker_version(servers.BUSES[scenario.bus][0])
+            named["bus"] = servers.broker_version(self.folder, servers.BUSES[scenario.bus][0])
         return {"scenario": scenario.name, **named, "rows": rows, "faults": faults}
 
 

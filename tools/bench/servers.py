@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -200,8 +199,8 @@ def cluster(binary: Path, folder: Path, bus: str, measures_others: bool = False)
         yield Server([each.processes[0] for each in measured], [*reach, "--key-file", str(keys.file)])
 
 
-def broker_version(engine: str) -> str:
-    return run_broker(Path(tempfile.gettempdir()), "version", engine).strip()
+def broker_version(folder: Path, engine: str) -> str:
+    return run_broker(folder, "version", engine).strip()
 
 
 @contextlib.contextmanager
