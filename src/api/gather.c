@@ -227,9 +227,8 @@ static int pick_worker(const struct gateway *gateway, const struct gather_kind *
     return kind->pick_worker ? kind->pick_worker(gateway, name) : GATHER_ALL;
 }
 
-/* boot: 0 for all nodes. */
-static void start(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
-                  struct str name)
+void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
+                     struct str name)
 {
     const struct gateway *gateway = call->worker->gateway;
     bool has_own = boot == 0 || boot == gateway->boot;
@@ -252,13 +251,7 @@ static void start(struct api_call *call, const struct gather_kind *kind, uint32_
 
 void gather_start(struct api_call *call, const struct gather_kind *kind, struct str name)
 {
-    start(call, kind, 0, name);
-}
-
-void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
-                     struct str name)
-{
-    start(call, kind, boot, name);
+    gather_start_at(call, kind, 0, name);
 }
 
 void gather_answer(struct gateway *gateway, const struct gather_kind *kind, struct cluster_ask *ask)

@@ -49,6 +49,12 @@ static inline int bus_pos_compare(struct bus_pos a, struct bus_pos b)
     return a.lo < b.lo ? -1 : a.lo > b.lo;
 }
 
+/* Behind all that has this hi; 0: nothing was ever before. */
+static inline struct bus_pos bus_pos_behind(uint64_t hi)
+{
+    return (struct bus_pos){hi, hi ? UINT64_MAX : 0};
+}
+
 /* One publish under way; lives in the caller until on_done. */
 struct bus_publish {
     /* Exactly once: err 0 and the position of the record, or why it is not in the queue.
@@ -143,6 +149,11 @@ struct bus_stats {
     atomic_uint_fast64_t bytes_out, bytes_in; /* of records */
     atomic_uint_fast64_t links;               /* open now */
 };
+
+static inline void bus_count(atomic_uint_fast64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
 
 struct bus; /* each engine embeds struct bus first */
 

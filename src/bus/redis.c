@@ -9,11 +9,6 @@
 #include "bus/engines.h"
 #include "bus/redis_private.h"
 
-void redis_bus_count(atomic_uint_fast64_t *counter, uint64_t n)
-{
-    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
 struct str redis_bus_key(const struct redis_bus *redis, char out[REDIS_NAME_MAX + 16],
                          const char *format, ...)
 {

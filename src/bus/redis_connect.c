@@ -160,7 +160,7 @@ void redis_connect_run(struct redis_bus *redis)
 {
     redis->phase = REDIS_RUNNING;
     redis->tried = 0;
-    redis_bus_count(&redis->bus.stats.reconnects, redis->was_linked);
+    bus_count(&redis->bus.stats.reconnects, redis->was_linked);
     redis->was_linked = true;
     redis->tick.on_fire = on_tick;
     loop_timer_start(redis->loop, &redis->tick, REDIS_TICK_MS);

@@ -113,9 +113,7 @@ bool redis_facts_read(struct redis_facts *out_facts, const struct redis_reply *r
 /* Everything up to this id may be gone, some of it seen by somebody. */
 static struct bus_pos behind(struct redis_id id)
 {
-    struct bus_pos pos = redis_id_pos(id);
-    pos.lo = pos.hi ? UINT64_MAX : 0;
-    return pos;
+    return bus_pos_behind(redis_id_pos(id).hi);
 }
 
 struct redis_id redis_facts_start(const struct redis_facts *facts, struct bus_pos *out_from)

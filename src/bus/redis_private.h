@@ -121,7 +121,6 @@ bool redis_bus_set_epoch(struct redis_bus *redis, struct str epoch);
 void redis_bus_draw_epoch(struct redis_bus *redis, char out[17]);
 void redis_bus_set_up(struct redis_bus *redis);
 void redis_bus_set_down(struct redis_bus *redis, const char *reason);
-void redis_bus_count(atomic_uint_fast64_t *counter, uint64_t n);
 /* NAME:suffix into out; returns it. */
 struct str redis_bus_key(const struct redis_bus *redis, char out[REDIS_NAME_MAX + 16],
                          const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -82,7 +82,7 @@ static void send_first(struct redis_bus *redis, uint32_t index)
     redis->unsent &= ~(1ull << index);
     queue->is_on_wire = true;
     if (queue->is_uncertain) {
-        redis_bus_count(&redis->bus.stats.retries, 1);
+        bus_count(&redis->bus.stats.retries, 1);
     }
 }
 
@@ -112,7 +112,7 @@ void redis_publish_done(struct redis_bus *redis, uint32_t index, struct bus_pos 
 {
     struct bus_publish *publish = take_first(redis, index);
     redis->is_refusing = false;
-    redis_bus_count(&redis->bus.stats.bytes_out, publish->record.len);
+    bus_count(&redis->bus.stats.bytes_out, publish->record.len);
     publish->on_done(publish, 0, pos);
 }
 

@@ -58,12 +58,6 @@ static struct bus_pos place(uint64_t counter)
     return (struct bus_pos){counter, 0};
 }
 
-/* Behind all of it; 0: nothing was ever before. */
-static struct bus_pos place_behind(uint64_t counter)
-{
-    return (struct bus_pos){counter, counter ? UINT64_MAX : 0};
-}
-
 /* Everything before next has been, or is lost. */
 static void skip_to(struct redis_bus *redis, uint64_t next)
 {
@@ -82,9 +76,9 @@ static void take_frame(struct redis_bus *redis, const struct redis_frame *frame)
     skip_to(redis, frame->counter);
     redis->seen = frame->counter;
     if (frame->record.len == 0) {
-        redis_bus_count(&redis->bus.stats.skipped, 1);
+        bus_count(&redis->bus.stats.skipped, 1);
     }
-    redis_bus_count(&redis->bus.stats.bytes_in, frame->record.len);
+    bus_count(&redis->bus.stats.bytes_in, frame->record.len);
     redis->bus.callbacks->on_record(redis->bus.owner, 0, place(frame->counter), frame->record, 0);
 }
 
@@ -107,7 +101,7 @@ static void on_message(struct redis_bus *redis, const struct redis_reply *messag
 {
     struct redis_frame frame;
     if (!redis_frame_read(&frame, redis_reply_item(message, 2)->text)) {
-        redis_bus_count(&redis->bus.stats.skipped, 1);
+        bus_count(&redis->bus.stats.skipped, 1);
     } else if (str_equal(frame.epoch, str_of(redis->epoch))) {
         take_frame(redis, &frame);
     } else {
@@ -184,7 +178,7 @@ static void start_over(struct redis_bus *redis, uint64_t counter)
     }
     redis->seen = counter;
     redis->passed = 0;
-    redis->bus.callbacks->on_start(redis->bus.owner, 0, place_behind(counter));
+    redis->bus.callbacks->on_start(redis->bus.owner, 0, bus_pos_behind(counter));
 }
 
 static void on_survey(void *owner, uint32_t tag, const struct redis_reply *reply)

@@ -33,9 +33,9 @@ static void take_record(struct redis_bus *redis, uint32_t index, const struct re
 {
     struct redis_queue *queue = &redis->queues[index];
     if (!entry->is_record) {
-        redis_bus_count(&redis->bus.stats.skipped, 1);
+        bus_count(&redis->bus.stats.skipped, 1);
     }
-    redis_bus_count(&redis->bus.stats.bytes_in, entry->record.len);
+    bus_count(&redis->bus.stats.bytes_in, entry->record.len);
     queue->read = entry->id;
     if (redis_id_compare(entry->id, queue->known) > 0) {
         queue->known = entry->id;

@@ -105,11 +105,10 @@ static void restart_queue(struct redis_bus *redis, uint32_t index, const struct 
         queue->read = facts->last;
     }
     queue->known = queue->read;
-    struct bus_pos from = redis_id_pos(queue->read);
-    redis->bus.callbacks->on_hole(redis->bus.owner, index, seen, (struct bus_pos){from.hi + 1, 0},
+    uint64_t hi = redis_id_pos(queue->read).hi;
+    redis->bus.callbacks->on_hole(redis->bus.owner, index, seen, (struct bus_pos){hi + 1, 0},
                                   BUS_HOLE_EPOCH);
-    from.lo = from.hi ? UINT64_MAX : 0;
-    redis->bus.callbacks->on_start(redis->bus.owner, index, from);
+    redis->bus.callbacks->on_start(redis->bus.owner, index, bus_pos_behind(hi));
 }
 
 static void check_hole(struct redis_bus *redis, uint32_t index, const struct redis_facts *facts)

@@ -163,9 +163,9 @@ static void on_open(void *owner)
 {
     struct rocketmq_link *link = owner;
     struct bus_stats *stats = link->dial->stats;
-    atomic_fetch_add_explicit(&stats->links, 1, memory_order_relaxed);
+    bus_count(&stats->links, 1);
     if (link->was_open) {
-        atomic_fetch_add_explicit(&stats->reconnects, 1, memory_order_relaxed);
+        bus_count(&stats->reconnects, 1);
     }
     link->is_open = true;
     link->was_open = true;

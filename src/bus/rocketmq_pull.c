@@ -26,7 +26,7 @@ enum {
 static void skip_record(struct rocketmq_queue *queue, uint64_t offset, uint64_t stored_ms)
 {
     struct bus *bus = &queue->rocketmq->bus;
-    atomic_fetch_add_explicit(&bus->stats.skipped, 1, memory_order_relaxed);
+    bus_count(&bus->stats.skipped, 1);
     log_warn("bus.record_skipped", "queue %u: what is at offset %llu of broker %.*s is no record",
              queue->index, (unsigned long long)offset, STR_ARG(queue->broker->name));
     bus->callbacks->on_record(bus->owner, queue->index, (struct bus_pos){offset + 1, 0}, STR(""),
@@ -45,7 +45,7 @@ void rocketmq_queue_skip_to(struct rocketmq_queue *queue, uint64_t to, enum bus_
 {
     struct bus *bus = &queue->rocketmq->bus;
     if (queue->is_started) {
-        struct bus_pos from = {queue->next, queue->next ? UINT64_MAX : 0};
+        struct bus_pos from = bus_pos_behind(queue->next);
         log_warn("bus.hole", "queue %u: offsets %llu to %llu of broker %.*s are gone", queue->index,
                  (unsigned long long)queue->next, (unsigned long long)(to - 1),
                  STR_ARG(queue->broker->name));
@@ -91,7 +91,7 @@ static void take_message(struct rocketmq_queue *queue, const struct rocketmq_mes
         skip_record(queue, message->queue_offset, message->stored_ms);
         return;
     }
-    atomic_fetch_add_explicit(&bus->stats.bytes_in, message->body.len, memory_order_relaxed);
+    bus_count(&bus->stats.bytes_in, message->body.len);
     bus->callbacks->on_record(bus->owner, queue->index, (struct bus_pos){queue->next, 0},
                               message->body, message->stored_ms);
 }

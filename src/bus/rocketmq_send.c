@@ -104,8 +104,7 @@ static void on_stored(struct rocketmq_queue *queue, const struct rocketmq_frame 
     }
     set_refused(queue, false);
     if (!queue->is_probe && queue->publish) {
-        atomic_fetch_add_explicit(&queue->rocketmq->bus.stats.bytes_out, queue->publish->record.len,
-                                  memory_order_relaxed);
+        bus_count(&queue->rocketmq->bus.stats.bytes_out, queue->publish->record.len);
         finish(queue, 0, pos);
     } else {
         rocketmq_queue_send(queue);
@@ -183,7 +182,7 @@ static void send_publish(struct rocketmq_queue *queue)
         return;
     }
     if (queue->is_sent) {
-        atomic_fetch_add_explicit(&stats->retries, 1, memory_order_relaxed);
+        bus_count(&stats->retries, 1);
     }
     queue->is_sent = true;
 }

@@ -13,11 +13,6 @@
  * answers a question for a time from what it knows of whole files. */
 enum { CLOCK_MARGIN_MS = 10000 };
 
-static struct bus_pos pos_before(uint64_t offset)
-{
-    return offset > 0 ? (struct bus_pos){offset, UINT64_MAX} : (struct bus_pos){0, 0};
-}
-
 static void begin(struct rocketmq_queue *queue)
 {
     queue->has_next = true;
@@ -34,7 +29,8 @@ static void begin_anew(struct rocketmq_queue *queue)
              queue->index, STR_ARG(queue->broker->name), (unsigned long long)queue->max,
              (unsigned long long)queue->next);
     if (queue->is_started) {
-        rocketmq->bus.callbacks->on_hole(rocketmq->bus.owner, queue->index, pos_before(queue->next),
+        rocketmq->bus.callbacks->on_hole(rocketmq->bus.owner, queue->index,
+                                         bus_pos_behind(queue->next),
                                          (struct bus_pos){queue->found + 1, 0}, BUS_HOLE_EPOCH);
     }
     queue->next = queue->found;
@@ -167,7 +163,7 @@ void rocketmq_queue_start(struct rocketmq_queue *queue)
             bus->callbacks->on_epoch(bus->owner, str_of(rocketmq->epoch));
         }
         queue->is_started = true;
-        bus->callbacks->on_start(bus->owner, queue->index, pos_before(queue->next));
+        bus->callbacks->on_start(bus->owner, queue->index, bus_pos_behind(queue->next));
     }
     if (!queue->is_read && queue->next >= queue->pin) {
         queue->is_read = true;

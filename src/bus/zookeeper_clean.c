@@ -4,7 +4,6 @@
  * that is empty goes itself. One request is under way at a time, so that this never gets in the way
  * of records. If two nodes should ever clean at once, one finds removed what it wanted to remove:
  * no harm. */
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bus/zookeeper_private.h"
@@ -172,14 +171,7 @@ static void on_records(void *owner, uint64_t tag, const struct zk_reply *reply)
         fail(zk, reply->rc, "list records");
         return;
     }
-    uint64_t now_ms = clock_wall_ms();
-    search->link = &zk->link;
-    search->names = &zk->names;
-    search->queue = clean->queue;
-    search->bucket = clean->bucket;
-    search->since_ms = now_ms > keep_ms(zk) ? now_ms - keep_ms(zk) : 0;
-    search->on_found = on_old_found;
-    zk_search_start(search);
+    zk_search_start(search, zk, clean->queue, clean->bucket, keep_ms(zk), on_old_found);
 }
 
 /* ---- the queues ---- */

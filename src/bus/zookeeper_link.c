@@ -123,9 +123,9 @@ static void on_session_event(struct zk_link *link, int state)
     bool resumed = link->session.client_id != 0;
     link->session = *zoo_client_id(link->handle);
     loop_timer_stop(zk->loop, &link->connect_timer);
-    atomic_fetch_add_explicit(&zk->bus.stats.links, 1, memory_order_relaxed);
+    bus_count(&zk->bus.stats.links, 1);
     if (link->ever_established) {
-        atomic_fetch_add_explicit(&zk->bus.stats.reconnects, 1, memory_order_relaxed);
+        bus_count(&zk->bus.stats.reconnects, 1);
     }
     link->ever_established = true;
     log_write(link->is_told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "bus.link_made",

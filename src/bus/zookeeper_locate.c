@@ -88,7 +88,7 @@ void zk_explained(struct zk_queue *queue, uint64_t to, bool is_foreign)
     }
     while (reader->next < to) {
         struct bus_pos pos = zk_pos(reader->bucket, reader->next++);
-        atomic_fetch_add_explicit(&zk->bus.stats.skipped, 1, memory_order_relaxed);
+        bus_count(&zk->bus.stats.skipped, 1);
         zk_callbacks(zk)->on_record(zk->bus.owner, queue->index, pos, STR(""), 0);
     }
     zk_reader_moved(queue);

@@ -190,7 +190,10 @@ struct zk_search {
     void (*on_found)(struct zk_search *search, int rc, size_t index);
 };
 
-void zk_search_start(struct zk_search *search); /* on_found may come at once */
+/* Looks in numbers for what is age_ms old, by this machine's clock. on_found may come at once. */
+void zk_search_start(struct zk_search *search, struct zk_bus *zk, uint32_t queue, int64_t bucket,
+                     uint64_t age_ms,
+                     void (*on_found)(struct zk_search *search, int rc, size_t index));
 void zk_search_fini(struct zk_search *search);
 
 /* ---- queues ---- */

@@ -90,10 +90,10 @@ static void deliver(struct zk_queue *queue, const struct zk_reply *reply)
     struct bus_pos pos = zk_pos(reader->bucket, reader->next);
     struct str record = reply->data;
     if (!is_record(zk, record)) {
-        atomic_fetch_add_explicit(&zk->bus.stats.skipped, 1, memory_order_relaxed);
+        bus_count(&zk->bus.stats.skipped, 1);
         record = STR("");
     }
-    atomic_fetch_add_explicit(&zk->bus.stats.bytes_in, record.len, memory_order_relaxed);
+    bus_count(&zk->bus.stats.bytes_in, record.len);
     reader->next++;
     reader->streak++;
     reader->moved = true;

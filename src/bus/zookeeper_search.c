@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "bus/zookeeper_private.h"
@@ -67,8 +68,17 @@ static void step(struct zk_search *search)
     zk_exists(search->link, path, NULL, NULL, (struct zk_then){on_stat, search, search->round});
 }
 
-void zk_search_start(struct zk_search *search)
+void zk_search_start(struct zk_search *search, struct zk_bus *zk, uint32_t queue, int64_t bucket,
+                     uint64_t age_ms,
+                     void (*on_found)(struct zk_search *search, int rc, size_t index))
 {
+    uint64_t now_ms = clock_wall_ms();
+    search->link = &zk->link;
+    search->names = &zk->names;
+    search->queue = queue;
+    search->bucket = bucket;
+    search->since_ms = now_ms > age_ms ? now_ms - age_ms : 0;
+    search->on_found = on_found;
     search->low = 0;
     search->high = search->count;
     step(search);

@@ -131,8 +131,7 @@ static void accepted(struct zk_queue *queue, const char *created)
     }
     struct bus_pos pos = zk_pos(sender->bucket, number);
     sender->last = pos;
-    atomic_fetch_add_explicit(&zk->bus.stats.bytes_out, sender->publish->record.len,
-                              memory_order_relaxed);
+    bus_count(&zk->bus.stats.bytes_out, sender->publish->record.len);
     if (number + 1 >= zk->bucket_records) {
         seal(queue);
     }
@@ -197,7 +196,7 @@ void zk_sender_send(struct zk_queue *queue)
         return;
     }
     if (sender->is_unknown) {
-        atomic_fetch_add_explicit(&zk->bus.stats.retries, 1, memory_order_relaxed);
+        bus_count(&zk->bus.stats.retries, 1);
     }
     struct str data = sender->publish->record;
     zk_name_bucket(bucket, &zk->names, queue->index, sender->bucket);

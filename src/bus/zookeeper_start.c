@@ -2,7 +2,6 @@
  * buckets are listed, the first young one is looked for by halving (the one before it may end with
  * young records), and in it the same with its records. Which number comes next in a bucket is asked
  * before the bucket is listed, so that nothing falls between. */
-#include "base/clock.h"
 #include "base/mem.h"
 #include "bus/zookeeper_private.h"
 
@@ -43,15 +42,7 @@ static void search_in(struct zk_queue *queue, int64_t bucket,
                       void (*on_found)(struct zk_search *search, int rc, size_t index))
 {
     struct zk_bus *zk = queue->bus;
-    struct zk_search *search = &queue->start.search;
-    uint64_t now_ms = clock_wall_ms();
-    search->link = &zk->link;
-    search->names = &zk->names;
-    search->queue = queue->index;
-    search->bucket = bucket;
-    search->since_ms = now_ms > zk->window_age_ms ? now_ms - zk->window_age_ms : 0;
-    search->on_found = on_found;
-    zk_search_start(search);
+    zk_search_start(&queue->start.search, zk, queue->index, bucket, zk->window_age_ms, on_found);
 }
 
 static struct zk_queue *queue_of(struct zk_search *search)

@@ -376,11 +376,16 @@ static void free_report(struct report *report)
     mem_free(report);
 }
 
+static struct report *pop_report(struct cluster *cluster)
+{
+    struct report *report = cluster->reports;
+    cluster->reports = report ? report->next : NULL;
+    return report;
+}
+
 void reports_send(struct cluster *cluster)
 {
-    while (cluster->reports) {
-        struct report *report = cluster->reports;
-        cluster->reports = report->next;
+    for (struct report *report = pop_report(cluster); report; report = pop_report(cluster)) {
         send_report(cluster, report);
         free_report(report);
     }
@@ -507,9 +512,7 @@ void reports_drop_all(struct cluster *cluster)
         cluster->expectations->has_come = true;
         give_up(cluster, cluster->expectations);
     }
-    while (cluster->reports) {
-        struct report *report = cluster->reports;
-        cluster->reports = report->next;
+    for (struct report *report = pop_report(cluster); report; report = pop_report(cluster)) {
         free_report(report);
     }
     u64map_fini(&cluster->expected);
