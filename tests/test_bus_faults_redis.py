@@ -153,8 +153,8 @@ def not_entries(entry):
 def test_b11_poison_on_a_stream_is_skipped_and_counted_and_the_next_message_arrives():
     with cluster_of("redis") as cluster, V1Client(cluster.nodes[0], user="well") as client:
         server, node = server_of(cluster.servers), cluster.nodes[0]
-        push_numbers(node, "well", [0])
-        assert client.read_data() == [0]
+        node.push({"users": ["well"]}, "x" * 1000)
+        assert client.read_data() == ["x" * 1000]
         key, entry = largest_entry(server)
         before, bad = node.metrics(), not_entries(entry)
         for number, fields in enumerate(bad, 1):

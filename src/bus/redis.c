@@ -146,7 +146,7 @@ static int redis_create(struct bus **out_bus, struct loop *loop, const struct bu
     redis->window_age_ms = options->window_age_ms;
     redis->only_queue = UINT32_MAX;
     redis->random = (uint64_t)options->boot << 32 | (uint32_t)(uintptr_t)redis | 1;
-    redis->backoff = (struct backoff){.base_ms = 100, .max_ms = 2000};
+    redis->backoff = (struct backoff){REDIS_RETRY_BASE_MS, REDIS_RETRY_MAX_MS, 0};
     name_client(redis, options);
     fill_bus(redis, options, callbacks, owner);
     fill_queues(redis);

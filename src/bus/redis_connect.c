@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "bus/redis_private.h"
 
+enum { SOON_MS = 100 };
+
 static void try_next(struct redis_bus *redis);
 
 /* ---- the end of a try, or of a link ---- */
@@ -42,6 +44,17 @@ static bool is_round_over(struct redis_bus *redis, bool had_links)
     return true;
 }
 
+/* A few tries soon, then one a second or two; the first after links that lasted is at once. */
+static uint64_t retry_delay_ms(struct redis_bus *redis, bool had_links)
+{
+    uint64_t chance = redis_bus_random(redis);
+    if (had_links && redis->backoff.tries == 0) {
+        redis->backoff.tries = 1;
+        return SOON_MS - chance % (SOON_MS / 2 + 1);
+    }
+    return backoff_next_ms(&redis->backoff, chance);
+}
+
 /* Only the last reason of a round is told, so that people see one, not each in turn. */
 static void lose(struct redis_bus *redis, const char *reason)
 {
@@ -54,8 +67,7 @@ static void lose(struct redis_bus *redis, const char *reason)
     close_links(redis);
     redis_publish_lost(redis);
     redis->retry.on_fire = on_retry;
-    loop_timer_start(redis->loop, &redis->retry,
-                     is_over ? backoff_next_ms(&redis->backoff, redis_bus_random(redis)) : 0);
+    loop_timer_start(redis->loop, &redis->retry, is_over ? retry_delay_ms(redis, had_links) : 0);
     if (had_links) {
         log_warn("bus.link_lost", "%s", reason);
     }

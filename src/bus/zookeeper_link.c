@@ -17,7 +17,7 @@
 
 enum {
     FIRST_RETRY_MS = 500,
-    MAX_RETRY_MS = 1500,
+    MAX_RETRY_MS = 2000,
     CONNECT_TIMEOUT_MS = 3000,
     STEADY_MS = 5000, /* a link that lasted so long is tried again at once */
 };
