@@ -7,6 +7,7 @@ import tempfile
 import pytest
 from harness import brokers
 from harness.browser import open_browser
+from harness.cluster import clusters
 from harness.gateway import Gateway
 
 
@@ -54,6 +55,13 @@ def make_brokers():
     """A function that starts the servers of an engine for this test; see harness/brokers.py."""
     with contextlib.ExitStack() as ends:
         yield lambda engine, **options: ends.enter_context(brokers.running(engine, **options))
+
+
+@pytest.fixture
+def make_cluster(request, tmp_path, make_brokers):
+    """A function that starts nodes on servers of their own, for a test that breaks something."""
+    with clusters(request, tmp_path, make_brokers) as make:
+        yield make
 
 
 @pytest.fixture(scope="module")
