@@ -74,7 +74,7 @@ def test_a_group_is_joined_and_the_receipt_counts_it(gateway):
     with tail(gateway, "--group", "room:cli", "--count", "1") as process:
         pushed = run_push(gateway, "--group", "room:cli", "--id", "g-1", "--wait", "written", data='["in"]\n')
         assert pushed.returncode == 0, pushed.stderr
-        assert re.fullmatch(r"g-1 matched 1 written 1 dropped 0\n", pushed.stdout), pushed.stdout
+        assert re.fullmatch(r"g-1 matched 1 written 1 acked 0 dropped 0\n", pushed.stdout), pushed.stdout
         code, out, _ = finish(gateway, process)
         assert code == 0
         assert out.startswith("g-1\t-\t") and out.endswith('\t["in"]\n'), out

@@ -255,7 +255,7 @@ WRONG_BODIES = [
     (b'{"to":{"users":["x"]},"data":1,"id":7}', 422, "invalid_id"),
     (b'{"to":{"users":["x"]},"data":1,"ttl_ms":0}', 422, "invalid_ttl_ms"),
     (b'{"to":{"users":["x"]},"data":1,"wait":"long"}', 422, "invalid_wait"),
-    (b'{"to":{"users":["x"]},"data":1,"wait":"acked"}', 422, "unsupported_field"),
+    (b'{"to":{"users":["x"]},"data":1,"wait":"Acked"}', 422, "invalid_wait"),
     (b'{"to":{"users":["x"]},"data":1,"wait":"routed","wait_ms":99999}', 422, "invalid_wait_ms"),
     (b'{"to":{"users":["x"]},"data":1,"except":{"sessions":7}}', 422, "invalid_except"),
     (b'{"to":{"users":["x"]},"data":1,"collapse":"c"}', 422, "unsupported_field"),

@@ -73,6 +73,7 @@ static void read_receipt(struct push_outcome *outcome, struct receipt *receipt)
     outcome->users_online = atomic_load_explicit(&receipt->users_online, memory_order_acquire);
     outcome->matched = atomic_load_explicit(&receipt->matched, memory_order_acquire);
     outcome->written = atomic_load_explicit(&receipt->written, memory_order_acquire);
+    outcome->acked = atomic_load_explicit(&receipt->acked, memory_order_acquire);
     outcome->dropped = atomic_load_explicit(&receipt->dropped, memory_order_acquire);
 }
 
@@ -310,6 +311,8 @@ static int encode_parts(struct publish *publish, struct event *event, const stru
 static void fill_event(struct event *event, struct worker *worker, const struct push_task *task,
                        const struct push *push, const struct push_kind *kind, uint32_t app_hash)
 {
+    /* What is waited for can be asked about later, by the id that was made for it. */
+    bool has_id = push->id.len || (push->wait && !kind);
     *event = (struct event){.kind = kind ? kind->kind : EVENT_MESSAGE,
                             .key_tag = worker->gateway->keys.space.tag,
                             .time_ms = clock_wall_ms(),
@@ -321,15 +324,16 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
     event->header.app = app_hash;
     event->header.origin = worker->gateway->boot;
     event->header.ttl_ms = push->ttl_ms;
-    event->header.flags = (uint8_t)((push->id.len ? EVENT_HAS_ID : 0) |
+    event->header.flags = (uint8_t)((has_id ? EVENT_HAS_ID : 0) |
                                     (push->wait ? EVENT_WANTS_RECEIPT : 0) |
-                                    (push->wait == PUSH_WAIT_WRITTEN ? EVENT_COUNTS_WRITES : 0) |
+                                    (push->wait >= PUSH_WAIT_WRITTEN ? EVENT_COUNTS_WRITES : 0) |
+                                    (push->wait == PUSH_WAIT_ACKED ? EVENT_WANTS_ACKS : 0) |
                                     (kind ? EVENT_IS_CONTROL : 0));
     if (kind) {
         event->subject = kind->subject;
     }
-    if (push->id.len) {
-        event->id_hash = event_id_hash(&worker->gateway->keys.space, app_hash, push->id);
+    if (has_id) {
+        event->id_hash = event_id_hash(&worker->gateway->keys.space, app_hash, task->id);
         event->body_hash = body_hash(worker->gateway, push);
     }
 }
@@ -364,7 +368,7 @@ static int attach_receipt(struct push_task *task, const struct push *push)
         return ERR_NO_MEMORY;
     }
     receipt->request = task;
-    receipt->counts_writes = push->wait == PUSH_WAIT_WRITTEN;
+    receipt->counts_writes = push->wait >= PUSH_WAIT_WRITTEN;
     receipt->until_ms = worker_now_ms(task->worker) + push->wait_ms;
     task->receipt = receipt;
     task->publish->receipt = receipt_ref(receipt);

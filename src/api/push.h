@@ -19,7 +19,7 @@ struct push_outcome {
     bool has_receipt;
     bool is_complete;                        /* the receipt's counts are final, and of all nodes */
     uint32_t nodes_expected, nodes_reported; /* this one included */
-    uint32_t users_online, matched, written, dropped;
+    uint32_t users_online, matched, written, acked, dropped;
 };
 
 /* Called once, on the worker, when the push is done or the wait is over. */

@@ -33,11 +33,11 @@ static void write_receipt(struct buf *out, const struct push_outcome *outcome)
 {
     buf_printf(out,
                ",\"receipt\":{\"complete\":%s,\"nodes\":{\"expected\":%u,\"reported\":%u},"
-               "\"users_online\":%u,\"sessions\":{\"matched\":%u,\"written\":%u,\"acked\":0,"
+               "\"users_online\":%u,\"sessions\":{\"matched\":%u,\"written\":%u,\"acked\":%u,"
                "\"dropped\":%u}}",
                outcome->is_complete ? "true" : "false", outcome->nodes_expected,
                outcome->nodes_reported, outcome->users_online, outcome->matched, outcome->written,
-               outcome->dropped);
+               outcome->acked, outcome->dropped);
 }
 
 void push_write_answer(struct buf *out, const struct push_task *task,

@@ -209,9 +209,9 @@ bool push_set_wait(struct push *push, struct str wait, struct push_error *error)
     } else if (str_equal(wait, STR("written"))) {
         push->wait = PUSH_WAIT_WRITTEN;
     } else if (str_equal(wait, STR("acked"))) {
-        return push_fail(error, 422, "unsupported_field", "`wait` of acked is not supported.");
+        push->wait = PUSH_WAIT_ACKED;
     } else {
-        return push_fail(error, 422, "invalid_wait", "`wait` is none, routed or written.");
+        return push_fail(error, 422, "invalid_wait", "`wait` is none, routed, written or acked.");
     }
     return true;
 }
@@ -263,7 +263,8 @@ static bool read_texts(struct push *push, const struct json_field *fields,
     }
     if (fields[F_WAIT].value.type != JSON_TYPE_NONE) {
         if (!decode_text(push, fields[F_WAIT].value, &wait)) {
-            return push_fail(error, 422, "invalid_wait", "`wait` is none, routed or written.");
+            return push_fail(error, 422, "invalid_wait",
+                             "`wait` is none, routed, written or acked.");
         }
         return push_set_wait(push, wait, error);
     }

@@ -8,7 +8,7 @@
 #include "core/settings.h"
 #include "proto/json.h"
 
-enum push_wait { PUSH_WAIT_NONE, PUSH_WAIT_ROUTED, PUSH_WAIT_WRITTEN };
+enum push_wait { PUSH_WAIT_NONE, PUSH_WAIT_ROUTED, PUSH_WAIT_WRITTEN, PUSH_WAIT_ACKED };
 
 enum { PUSH_EXCEPTS_MAX = 100 };
 

@@ -124,7 +124,7 @@ static void every_mistake_has_its_code(void **state)
         {"{\"to\":{\"tickets\":[]},\"data\":1}", 422, "unsupported_field"},
         {"{\"to\":{\"all\":true},\"data\":1,\"collapse\":\"x\"}", 422, "unsupported_field"},
         {"{\"to\":{\"all\":true},\"data\":1,\"final\":true}", 422, "unsupported_field"},
-        {"{\"to\":{\"all\":true},\"data\":1,\"wait\":\"acked\"}", 422, "unsupported_field"},
+        {"{\"to\":{\"all\":true},\"data\":1,\"wait\":\"Acked\"}", 422, "invalid_wait"},
         {"{\"to\":{\"all\":true},\"data\":1,\"wait\":true}", 422, "invalid_wait"},
         {"{\"to\":{\"all\":true},\"data\":1,\"wait_ms\":10001}", 422, "invalid_wait_ms"},
         {"{\"to\":{\"all\":true},\"data\":1,\"ttl_ms\":0}", 422, "invalid_ttl_ms"},

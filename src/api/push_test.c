@@ -89,18 +89,19 @@ static void an_answer_has_id_positions_and_the_receipt(void **state)
                                    .users_online = 1,
                                    .matched = 4,
                                    .written = 2,
+                                   .acked = 1,
                                    .dropped = 2};
     check_answer(&task, &outcome,
                  "\"id\":\"cmt-\\\"7\\\"\",\"pos\":\"2:0.0\",\"receipt\":{\"complete\":true,"
                  "\"nodes\":{\"expected\":3,\"reported\":3},\"users_online\":1,\"sessions\":"
-                 "{\"matched\":4,\"written\":2,\"acked\":0,\"dropped\":2}}");
+                 "{\"matched\":4,\"written\":2,\"acked\":1,\"dropped\":2}}");
     outcome.is_complete = false;
     outcome.nodes_reported = 2;
     outcome.matched = 0;
     check_answer(&task, &outcome,
                  "\"id\":\"cmt-\\\"7\\\"\",\"pos\":\"2:0.0\",\"receipt\":{\"complete\":false,"
                  "\"nodes\":{\"expected\":3,\"reported\":2},\"users_online\":1,\"sessions\":"
-                 "{\"matched\":0,\"written\":2,\"acked\":0,\"dropped\":2}}");
+                 "{\"matched\":0,\"written\":2,\"acked\":1,\"dropped\":2}}");
     publish_destroy(publish);
 }
 

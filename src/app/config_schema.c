@@ -65,6 +65,9 @@ static const struct config_key limits_keys[] = {
      .help = "What waits for a client that reads slowly. Over it without progress: close 4101."},
     {"session_queue_age", CONFIG_TIME, FIELD(settings_limits, session_queue_age_ms), .min = 100,
      .max = 1 * HOUR, .help = "The longest that a message may wait so. Over it: close 4101."},
+    {"session_acks", CONFIG_COUNT, FIELD(settings_limits, session_acks), .min = 1, .max = 10000,
+     .help = "Messages that a client was asked to confirm and has not. Over it the oldest is given "
+             "up: its receipt stays incomplete."},
     {"sessions", CONFIG_COUNT, FIELD(settings_limits, sessions), .max = 100 * MILLION,
      .zero = "no limit", .help = "Sessions of this node. Over it: status 503."},
     {"sessions_per_user", CONFIG_COUNT, FIELD(settings_limits, sessions_per_user),

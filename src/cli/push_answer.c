@@ -25,10 +25,11 @@ static void write_receipt(struct buf *line, struct json_value receipt)
     if (json_get(receipt, STR("sessions"), &value)) {
         write_count(line, value, STR("matched"));
         write_count(line, value, STR("written"));
+        write_count(line, value, STR("acked"));
         write_count(line, value, STR("dropped"));
     }
     if (json_get(receipt, STR("complete"), &value) && value.type == JSON_TYPE_FALSE) {
-        buf_append_str(line, STR(" (incomplete: a node did not report in time)"));
+        buf_append_str(line, STR(" (incomplete: not all was counted in time)"));
     }
 }
 

@@ -43,11 +43,10 @@ static void a_receipt_is_told_in_words(void **state)
         "{\"expected\":1,\"reported\":1},\"sessions\":{\"matched\":3,\"written\":2,\"acked\":0,"
         "\"dropped\":1}}}";
     assert_int_equal(judge(200, body, NULL, false), EXIT_CODE_OK);
-    assert_string_equal(buf_cstr(&out), "m1 matched 3 written 2 dropped 1\n");
+    assert_string_equal(buf_cstr(&out), "m1 matched 3 written 2 acked 0 dropped 1\n");
     body = "{\"id\":\"m1\",\"receipt\":{\"complete\":false,\"sessions\":{\"matched\":3}}}";
     assert_int_equal(judge(202, body, NULL, false), EXIT_CODE_OK);
-    assert_string_equal(buf_cstr(&out),
-                        "m1 matched 3 (incomplete: a node did not report in time)\n");
+    assert_string_equal(buf_cstr(&out), "m1 matched 3 (incomplete: not all was counted in time)\n");
 }
 
 static void json_gives_the_answer_on_one_line(void **state)

@@ -25,7 +25,7 @@ static bool parse_args(struct push_options *options, struct push_texts *texts, i
         {"type", "T", "the message's type, like comment.created", .text = &options->type},
         {"id", "I", "its id: the same id and data are accepted once", .text = &options->id},
         {"ttl", "TIME", "not delivered later than this: 60s, 10m", .text = &texts->ttl},
-        {"wait", "HOW", "none (default), routed or written", .text = &options->wait},
+        {"wait", "HOW", "none (default), routed, written or acked", .text = &options->wait},
         {"data", "JSON", "the data; @FILE reads a file; without it: standard input",
          .text = &texts->data},
         {"url", "URL", "the API listener (default http://127.0.0.1:8081)", .text = &texts->url},
@@ -75,7 +75,7 @@ static bool is_wait(const char *text)
 {
     struct str wait = str_of(text);
     return str_equal(wait, STR("none")) || str_equal(wait, STR("routed")) ||
-           str_equal(wait, STR("written"));
+           str_equal(wait, STR("written")) || str_equal(wait, STR("acked"));
 }
 
 static const char *check_values(struct push_options *options, const struct push_texts *texts)
@@ -87,7 +87,7 @@ static const char *check_values(struct push_options *options, const struct push_
         return "--timeout is a time with its unit, like 500ms, 10s, 1m";
     }
     if (options->wait && !is_wait(options->wait)) {
-        return "--wait is none, routed or written";
+        return "--wait is none, routed, written or acked";
     }
     return check_targets(options);
 }

@@ -101,7 +101,7 @@ static void what_makes_no_sense_is_a_usage_error(void **state)
     assert_int_equal(READ("push", "--all", "--type", "\xff", "--data", "1"), EXIT_CODE_USAGE);
     assert_int_equal(READ("push", "--all", "--ttl", "60", "--data", "1"), EXIT_CODE_USAGE);
     assert_int_equal(READ("push", "--all", "--timeout", "0s", "--data", "1"), EXIT_CODE_USAGE);
-    assert_int_equal(READ("push", "--all", "--wait", "acked", "--data", "1"), EXIT_CODE_USAGE);
+    assert_int_equal(READ("push", "--all", "--wait", "Acked", "--data", "1"), EXIT_CODE_USAGE);
     assert_int_equal(READ("push", "--all", "--url", "ws://a", "--data", "1"), EXIT_CODE_USAGE);
     assert_int_equal(READ("push", "--all", "--url", "http://a/?q", "--data", "1"), EXIT_CODE_USAGE);
     assert_int_equal(READ("push", "--all", "--url", "a", "--data", "1"), EXIT_CODE_USAGE);

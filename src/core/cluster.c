@@ -106,6 +106,7 @@ void cluster_tick(struct cluster *cluster, uint64_t now_ms)
     beacons_send(cluster);
     members_expire(cluster);
     reports_expire(cluster);
+    reports_tell_acks(cluster);
     asks_expire(cluster);
 }
 

@@ -88,6 +88,13 @@ struct beacon_queue {
     bool is_returned; /* since the last turn */
 };
 
+/* What a node has counted so far of an event that asks for acks. */
+struct count_so_far {
+    struct count_so_far *next;
+    uint32_t slot;
+    uint32_t matched, written, acked, dropped;
+};
+
 /* Of one event of this node: who has not reported. */
 struct expectation {
     struct expectation *next, *prev;
@@ -99,6 +106,7 @@ struct expectation {
     bool is_open;  /* some are open, for which the receipt is held open once */
     bool has_come; /* its own record: everybody who counts it is known now */
     uint16_t target_count;
+    struct count_so_far *so_far;
     uint64_t until_ms;
     uint8_t online[]; /* bit i: somebody has said that target i is online */
 };
@@ -158,6 +166,8 @@ struct cluster {
     struct u64map expected; /* hash of (queue, counter) → struct expectation */
     struct expectation *expectations;
     struct report *reports;
+    struct cluster_count *open_counts; /* of others' events that ask for acks */
+    uint32_t open_count;
 
     struct cluster_question *questions;
     uint32_t question_count;
@@ -208,6 +218,7 @@ bool members_expected(const struct cluster *cluster, uint32_t queue, struct node
 /* cluster_report.c */
 void reports_on_event(struct cluster *cluster, uint32_t boot, struct str body);
 void reports_send(struct cluster *cluster);
+void reports_tell_acks(struct cluster *cluster);
 void reports_expire(struct cluster *cluster);
 void reports_on_gone(struct cluster *cluster, uint32_t slot);
 void reports_drop_all(struct cluster *cluster);

@@ -58,8 +58,18 @@ static void unlink_of_receipt(struct expectation *expectation)
     *at = expectation->next_of_receipt;
 }
 
+static void drop_so_far(struct expectation *expectation)
+{
+    while (expectation->so_far) {
+        struct count_so_far *said = expectation->so_far;
+        expectation->so_far = said->next;
+        mem_free(said);
+    }
+}
+
 static void forget(struct cluster *cluster, struct expectation *expectation)
 {
+    drop_so_far(expectation);
     *(expectation->prev ? &expectation->prev->next : &cluster->expectations) = expectation->next;
     if (expectation->next) {
         expectation->next->prev = expectation->prev;
@@ -248,22 +258,76 @@ static void close_slot(struct cluster *cluster, struct expectation *expectation,
     }
 }
 
+static struct count_so_far *find_so_far(struct expectation *expectation, uint32_t slot)
+{
+    struct count_so_far *said = expectation->so_far;
+    while (said && said->slot != slot) {
+        said = said->next;
+    }
+    return said;
+}
+
+static struct count_so_far *add_so_far(struct expectation *expectation, uint32_t slot)
+{
+    struct count_so_far *said = mem_zalloc(sizeof(*said));
+    if (said) {
+        said->slot = slot;
+        said->next = expectation->so_far;
+        expectation->so_far = said;
+    }
+    return said;
+}
+
+static void add_to(atomic_uint *sum, uint32_t count)
+{
+    atomic_fetch_add_explicit(sum, count, memory_order_relaxed);
+}
+
+/* What is new since the node spoke last. */
+static void add_counts(struct receipt *receipt, const struct cluster_count_body *count,
+                       const struct count_so_far *said)
+{
+    add_to(&receipt->others_matched, count->matched - said->matched);
+    add_to(&receipt->others_written, count->written - said->written);
+    add_to(&receipt->others_acked, count->acked - said->acked);
+    add_to(&receipt->matched, count->matched - said->matched);
+    add_to(&receipt->written, count->written - said->written);
+    add_to(&receipt->acked, count->acked - said->acked);
+    add_to(&receipt->dropped, count->dropped - said->dropped);
+}
+
+/* Without memory the node's last word alone counts. */
+static void take_part(struct expectation *expectation, uint32_t slot,
+                      const struct cluster_count_body *count)
+{
+    struct count_so_far *said = find_so_far(expectation, slot);
+    said = said ? said : add_so_far(expectation, slot);
+    if (said) {
+        add_counts(expectation->receipt, count, said);
+        *said = (struct count_so_far){said->next,     slot,         count->matched,
+                                      count->written, count->acked, count->dropped};
+    }
+}
+
 static void take_count(struct cluster *cluster, uint32_t slot,
                        const struct cluster_count_body *count)
 {
+    static const struct count_so_far nothing = {0};
     struct expectation *expectation = count->queue < BUS_MAX_QUEUES
                                           ? find(cluster, name_of(count->queue, count->counter))
                                           : NULL;
     if (!expectation || node_set_has(&expectation->reported, slot)) {
         return;
     }
-    struct receipt *receipt = expectation->receipt;
-    node_set_add(&expectation->reported, slot);
-    receipt->nodes_asked[slot / 64] |= 1ull << slot % 64;
-    atomic_fetch_add_explicit(&receipt->matched, count->matched, memory_order_relaxed);
-    atomic_fetch_add_explicit(&receipt->written, count->written, memory_order_relaxed);
-    atomic_fetch_add_explicit(&receipt->dropped, count->dropped, memory_order_relaxed);
     note_targets(expectation, count->online);
+    if (count->is_part) {
+        take_part(expectation, slot, count);
+        return;
+    }
+    const struct count_so_far *said = find_so_far(expectation, slot);
+    add_counts(expectation->receipt, count, said ? said : &nothing);
+    node_set_add(&expectation->reported, slot);
+    expectation->receipt->nodes_asked[slot / 64] |= 1ull << slot % 64;
     close_slot(cluster, expectation, slot);
 }
 
@@ -305,11 +369,21 @@ static void lose_node(struct cluster *cluster, struct expectation *expectation, 
     close_slot(cluster, expectation, slot);
 }
 
+/* It stays counted. */
+static void forget_so_far(struct expectation *expectation, uint32_t slot)
+{
+    struct count_so_far *said = find_so_far(expectation, slot);
+    if (said) {
+        said->slot = CLUSTER_MAX_NODES;
+    }
+}
+
 void reports_on_gone(struct cluster *cluster, uint32_t slot)
 {
     for (struct expectation *at = cluster->expectations; at;) {
         struct expectation *next = at->next;
         node_set_remove(&at->reported, slot); /* who has the slot next has not */
+        forget_so_far(at, slot);
         if (node_set_has(&at->open, slot)) {
             lose_node(cluster, at, slot);
         }
@@ -324,7 +398,11 @@ struct cluster_count {
     uint32_t origin;
     uint32_t counter;
     uint32_t queue;
-    uint32_t bytes;      /* of it all: it stays as long as its message does */
+    uint32_t bytes;                  /* of it all: it stays as long as its message does */
+    struct cluster_count *next_open; /* asks for acks, and is not reported for good; a reference */
+    uint64_t open_until_ms;
+    uint32_t told; /* a sum that shows whether something was counted since it was told last */
+    bool is_reported;
     uint16_t online_len; /* bytes that are not zero, up to the last */
     uint8_t online[];
 };
@@ -391,14 +469,16 @@ void reports_send(struct cluster *cluster)
     }
 }
 
-static void report_count(struct cluster *cluster, struct cluster_count *count)
+static void report_count(struct cluster *cluster, struct cluster_count *count, bool is_part)
 {
     struct receipt *receipt = &count->receipt;
     struct cluster_count_body body = {
+        .is_part = is_part,
         .queue = (uint8_t)count->queue,
         .counter = count->counter,
         .matched = atomic_load_explicit(&receipt->matched, memory_order_acquire),
         .written = atomic_load_explicit(&receipt->written, memory_order_acquire),
+        .acked = atomic_load_explicit(&receipt->acked, memory_order_acquire),
         .dropped = atomic_load_explicit(&receipt->dropped, memory_order_acquire),
         .online = str_make(count->online, count->online_len)};
     if (!atomic_load_explicit(&receipt->is_short, memory_order_acquire)) {
@@ -411,8 +491,9 @@ static void run_count(struct mail *mail)
 {
     struct receipt *receipt = MAIL_OWNER(mail, struct receipt, mail);
     struct cluster_door *door = receipt->owner;
+    ((struct cluster_count *)receipt)->is_reported = true;
     if (!atomic_load_explicit(&door->is_shut, memory_order_acquire)) {
-        report_count(door->cluster, (struct cluster_count *)receipt);
+        report_count(door->cluster, (struct cluster_count *)receipt, false);
     }
     receipt_unref(receipt);
 }
@@ -433,6 +514,47 @@ static void deliver_count(struct receipt *receipt)
         run_count(&receipt->mail);
     } else {
         door->cluster->callbacks->post(door->cluster->owner, &receipt->mail);
+    }
+}
+
+/* Clients take their time to confirm: whoever waits is told of those that have. */
+static void follow_acks(struct cluster *cluster, struct cluster_count *count)
+{
+    if (cluster->open_count == MAX_EXPECTED) {
+        return; /* told once, at the end */
+    }
+    count->open_until_ms = cluster->now_ms + LONGEST_WAIT_MS;
+    count->next_open = cluster->open_counts;
+    cluster->open_counts = count;
+    cluster->open_count++;
+    receipt_ref(&count->receipt);
+}
+
+static void tell_if_changed(struct cluster *cluster, struct cluster_count *count)
+{
+    struct receipt *receipt = &count->receipt;
+    uint32_t sum = atomic_load_explicit(&receipt->matched, memory_order_acquire) +
+                   atomic_load_explicit(&receipt->written, memory_order_acquire) +
+                   atomic_load_explicit(&receipt->acked, memory_order_acquire) +
+                   atomic_load_explicit(&receipt->dropped, memory_order_acquire);
+    if (sum != count->told) {
+        count->told = sum;
+        report_count(cluster, count, true);
+    }
+}
+
+void reports_tell_acks(struct cluster *cluster)
+{
+    for (struct cluster_count **at = &cluster->open_counts; *at;) {
+        struct cluster_count *count = *at;
+        if (count->is_reported || count->open_until_ms <= cluster->now_ms) {
+            *at = count->next_open;
+            cluster->open_count--;
+            receipt_unref(&count->receipt);
+        } else {
+            tell_if_changed(cluster, count);
+            at = &count->next_open;
+        }
     }
 }
 
@@ -459,6 +581,9 @@ struct receipt *cluster_count(struct cluster *cluster, uint32_t queue, const str
     count->counter = event->header.counter;
     count->queue = queue;
     count->bytes = (uint32_t)bytes;
+    if (event->header.flags & EVENT_WANTS_ACKS) {
+        follow_acks(cluster, count);
+    }
     return &count->receipt;
 }
 
@@ -514,6 +639,11 @@ void reports_drop_all(struct cluster *cluster)
     }
     for (struct report *report = pop_report(cluster); report; report = pop_report(cluster)) {
         free_report(report);
+    }
+    while (cluster->open_counts) {
+        struct cluster_count *count = cluster->open_counts;
+        cluster->open_counts = count->next_open;
+        receipt_unref(&count->receipt);
     }
     u64map_fini(&cluster->expected);
 }

@@ -161,7 +161,7 @@ bool cluster_read_reply(struct cluster_reply_body *out_reply, struct str body)
     return true;
 }
 
-enum { COUNT_FIXED_LEN = 19 };
+enum { COUNT_FIXED_LEN = 24 };
 
 int cluster_write_count(struct buf *out, const struct cluster_count_body *count)
 {
@@ -176,6 +176,8 @@ int cluster_write_count(struct buf *out, const struct cluster_count_body *count)
     put(out, count->dropped, 4);
     put(out, count->online.len, 2);
     buf_append_str(out, count->online);
+    put(out, count->acked, 4);
+    put(out, count->is_part, 1);
     return buf_err(out);
 }
 
@@ -199,6 +201,8 @@ bool cluster_next_count(struct str *rest, struct cluster_count_body *out_count)
     if (all.short_of || reader.short_of) {
         return false;
     }
+    count.acked = (uint32_t)take(&reader, 4); /* 0, like the next one, of a node that lacks it */
+    count.is_part = take(&reader, 1) != 0;
     *rest = all.rest;
     *out_count = count;
     return true;

@@ -72,6 +72,8 @@ struct cluster_count_body {
     uint32_t counter; /* of the event, in its origin's numbering of the queue */
     uint32_t matched, written, dropped;
     struct str online; /* bit i: target i is a user that has a session there */
+    uint32_t acked;
+    bool is_part; /* counted so far: another count of the event follows, which holds this one too */
 };
 
 /* Begins a report when out is empty. */

@@ -127,7 +127,8 @@ static void a_report_is_a_run_of_counts(void **state)
     struct buf wire = {0};
     struct cluster_count_body got;
     for (uint8_t i = 0; i < 3; i++) {
-        struct cluster_count_body count = {i, 100u + i, 1, 2, 3, str_make("\x05\x80", i)};
+        struct cluster_count_body count = {i, 100u + i, 1, 2, 3, str_make("\x05\x80", i),
+                                           7, i == 1};
         cluster_write_count(&wire, &count);
     }
     struct str rest = buf_str(&wire);
@@ -138,6 +139,8 @@ static void a_report_is_a_run_of_counts(void **state)
         assert_int_equal(got.counter, 100 + i);
         assert_int_equal(got.dropped, 3);
         assert_int_equal(got.online.len, i);
+        assert_int_equal(got.acked, 7);
+        assert_int_equal(got.is_part, i == 1);
     }
     assert_int_equal(rest.len, 0);
     assert_false(cluster_next_count(&rest, &got));
@@ -146,6 +149,25 @@ static void a_report_is_a_run_of_counts(void **state)
     assert_true(cluster_next_count(&rest, &got));
     assert_true(cluster_next_count(&rest, &got));
     assert_false(cluster_next_count(&rest, &got));
+    buf_fini(&wire);
+}
+
+/* As nodes wrote it that knew of no acks. */
+static void a_count_may_end_before_what_was_appended_later(void **state)
+{
+    struct cluster_count_body count = {1, 100, 1, 2, 3, STR("\x05"), 7, true};
+    struct cluster_count_body got;
+    struct buf wire = {0};
+    cluster_write_count(&wire, &count);
+    wire.data[1] -= 5;
+    wire.len -= 5;
+    struct str rest = buf_str(&wire);
+    assert_true(cluster_begin_counts(&rest));
+    assert_true(cluster_next_count(&rest, &got));
+    assert_int_equal(got.dropped, 3);
+    assert_int_equal(got.online.len, 1);
+    assert_int_equal(got.acked, 0);
+    assert_false(got.is_part);
     buf_fini(&wire);
 }
 
@@ -158,6 +180,7 @@ int main(void)
         cmocka_unit_test(names_of_peers_are_short_and_printable),
         cmocka_unit_test(questions_and_answers_are_read_as_they_were_written),
         cmocka_unit_test(a_report_is_a_run_of_counts),
+        cmocka_unit_test(a_count_may_end_before_what_was_appended_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,7 @@ enum event_flag {
     EVENT_IS_CONTROL = 4,    /* not a message: never replayed, never shown to a client as one */
     EVENT_COUNTS_WRITES = 8, /* what its receipt counts are frames that are written or dropped */
     EVENT_IS_STRAY = 16,     /* in another queue than its targets' home, whose broker is away */
+    EVENT_WANTS_ACKS = 32,   /* clients are asked to confirm it; its receipt counts who did */
 };
 
 enum event_kind {

@@ -1,5 +1,6 @@
-/* What became of one push that asked (`wait: routed|written`): counted by the workers, told to the
- * publisher's thread when nothing is open any more. */
+/* What became of one push that has an id or asked (`wait`): counted by the workers, told to the
+ * publisher's thread when nothing is open any more, and read from the window by whoever asks later
+ * (GET /v1/messages/{id}). */
 #ifndef TIDEGATE_CORE_RECEIPT_H
 #define TIDEGATE_CORE_RECEIPT_H
 
@@ -13,6 +14,17 @@ struct expectation;
 
 enum { RECEIPT_NODE_WORDS = 2 };
 
+/* Why a message did not get to the end of its way to a session. */
+enum receipt_drop {
+    RECEIPT_CLOSED,     /* the session ended before */
+    RECEIPT_SLOW,       /* … since it read too slowly */
+    RECEIPT_OVERLOADED, /* memory was out */
+    RECEIPT_EXPIRED,    /* it waited for the client until its ttl was over */
+    RECEIPT_COLLAPSED,  /* it waited for the client, and a newer one of its key came */
+    RECEIPT_REVOKED,    /* it waited for the client, and was cancelled */
+    RECEIPT_DROPS,
+};
+
 struct receipt {
     struct mail mail;                         /* posted by deliver when open falls to 0 */
     void (*deliver)(struct receipt *receipt); /* any thread: hands mail to the publisher's thread */
@@ -21,11 +33,19 @@ struct receipt {
     void *request;                            /* the publisher's: touched on its own thread only */
     bool counts_writes; /* stays open until each session's frame is written or dropped */
     atomic_uint refs;
-    atomic_uint open; /* parts to arrive, workers to report, sessions that still hold it unsent */
+    atomic_uint open; /* parts to arrive, workers to report, sessions that still hold it unsent or
+                         have not confirmed it */
+    /* Of all nodes, as far as they have reported. */
     atomic_uint users_online; /* addressed users that have a session */
     atomic_uint matched;      /* sessions */
     atomic_uint written;      /* the kernel took all bytes */
+    atomic_uint acked;        /* confirmed by the client */
     atomic_uint dropped;
+    /* Of this node alone. */
+    atomic_uint replayed; /* sessions that came back and were sent it */
+    atomic_uint dropped_by[RECEIPT_DROPS];
+    /* Of the above: what other nodes have reported. */
+    atomic_uint others_matched, others_written, others_acked;
     uint64_t until_ms; /* monotonic: the publisher waits no longer; 0: not known */
     /* Other nodes (core/cluster.h), written by the bus thread. */
     atomic_uint nodes;        /* that were to report */
@@ -55,6 +75,18 @@ static inline struct receipt *receipt_ref(struct receipt *receipt)
 }
 
 void receipt_unref(struct receipt *receipt);
+
+/* count sessions that were matched will not get it. */
+static inline void receipt_drop(struct receipt *receipt, enum receipt_drop why, unsigned count)
+{
+    atomic_fetch_add_explicit(&receipt->dropped, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&receipt->dropped_by[why], count, memory_order_relaxed);
+}
+
+static inline void receipt_ack(struct receipt *receipt)
+{
+    atomic_fetch_add_explicit(&receipt->acked, 1, memory_order_relaxed);
+}
 
 /* Something more must report. Only while something else is still open. */
 static inline void receipt_open(struct receipt *receipt)

@@ -31,6 +31,7 @@ static const struct settings defaults = {
             .body_bytes = 1 * MIB,
             .session_queue_bytes = 256 * KIB,
             .session_queue_age_ms = 10 * SECOND,
+            .session_acks = 256,
             .groups_per_session = 100,
             .name_bytes = 256,
             .hello_timeout_ms = 5 * SECOND,

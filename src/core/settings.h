@@ -121,9 +121,10 @@ struct settings_limits {
     uint64_t body_bytes;    /* an API request's body */
     uint64_t session_queue_bytes;
     uint64_t session_queue_age_ms;
-    uint64_t sessions;           /* 0: no limit */
-    uint64_t sessions_per_user;  /* 0: no limit */
-    uint64_t sessions_per_ip;    /* 0: no limit */
+    uint64_t session_acks;      /* messages that its client has been asked to confirm and has not */
+    uint64_t sessions;          /* 0: no limit */
+    uint64_t sessions_per_user; /* 0: no limit */
+    uint64_t sessions_per_ip;   /* 0: no limit */
     uint64_t groups_per_session; /* 0: none may be joined */
     uint64_t name_bytes;         /* users, groups, ids, types, devices */
     uint64_t hello_timeout_ms;

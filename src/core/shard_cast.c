@@ -364,7 +364,9 @@ static void report(const struct cast *cast)
     struct receipt *receipt = cast->item.message->receipt;
     atomic_fetch_add_explicit(&receipt->matched, cast->matched, memory_order_relaxed);
     atomic_fetch_add_explicit(&receipt->written, cast->written, memory_order_relaxed);
-    atomic_fetch_add_explicit(&receipt->dropped, cast->dropped, memory_order_relaxed);
+    if (cast->dropped) {
+        receipt_drop(receipt, RECEIPT_CLOSED, cast->dropped);
+    }
     receipt_close(receipt);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "core/receipt.h"
 #include "core/shard_private.h"
 
 /* A turn ends with the first of the three; a step is one replay's. A find looks at up to 512
@@ -214,6 +215,13 @@ static bool is_for_replay(const struct shard *shard, const struct message *messa
            !message_excludes(shard, message, session);
 }
 
+static void note_replayed(const struct message *message)
+{
+    if (message->receipt) {
+        atomic_fetch_add_explicit(&message->receipt->replayed, 1, memory_order_relaxed);
+    }
+}
+
 static void replay_next(struct shard *shard, struct replay *replay, struct session *session)
 {
     uint64_t seq = replay->seqs[replay->seq_at];
@@ -226,6 +234,7 @@ static void replay_next(struct shard *shard, struct replay *replay, struct sessi
     replay->queues[replay->queue].cursor = message->pos;
     if (is_for_replay(shard, message, session)) {
         shard_count(&shard->stats.replayed, 1);
+        note_replayed(message);
         deliver_one(shard, session, message);
     }
     message_unref(message);

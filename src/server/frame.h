@@ -16,6 +16,12 @@ struct frame {
     uint32_t len;
     struct receipt *receipt; /* a reference: told when a session has taken the frame or dropped it;
                                 mostly NULL */
+    uint64_t id;             /* event.id_hash of the message in it; 0: it has none */
+    uint64_t collapse;       /* see event_collapse_key; 0: none */
+    uint64_t expires_ms;     /* monotonic: not sent later, if it has waited until then; 0: never */
+    bool holds_receipt;      /* which stays open while a session has the frame unsent */
+    bool wants_ack;          /* the client is asked to confirm: acks.h counts what becomes of it */
+    bool is_own_ack;         /* who can't confirm has done so when it is written */
     uint8_t bytes[];
 };
 

@@ -95,6 +95,9 @@ void frame_encode_v1(struct buf *out, const struct message *message)
         json_write_string_field(out, STR("g"), group);
     }
     json_write_u64_field(out, STR("ts"), event->time_ms);
+    if (event->header.flags & EVENT_WANTS_ACKS) {
+        json_write_u64_field(out, STR("ack"), 1);
+    }
     encode_data(out, event);
     buf_append_char(out, '}');
 }
@@ -109,8 +112,8 @@ struct frame *frame_cache_compress(struct frame_cache *cache, enum ws_opcode opc
     return frame_create(opcode, true, buf_str(&cache->compressed));
 }
 
-struct frame *frame_cache_make(struct frame_cache *cache, const struct message *message,
-                               enum frame_protocol protocol, unsigned window_bits)
+static struct frame *make(struct frame_cache *cache, const struct message *message,
+                          enum frame_protocol protocol, unsigned window_bits)
 {
     const struct event *event = &message->event;
     struct str payload = event->data;
@@ -129,6 +132,27 @@ struct frame *frame_cache_make(struct frame_cache *cache, const struct message *
         return frame_cache_compress(cache, opcode, payload, window_bits);
     }
     return frame_create(opcode, false, payload);
+}
+
+struct frame *frame_cache_make(struct frame_cache *cache, const struct message *message,
+                               enum frame_protocol protocol, unsigned window_bits)
+{
+    struct frame *frame = make(cache, message, protocol, window_bits);
+    if (frame) {
+        const struct event *event = &message->event;
+        bool wants_ack = event->header.flags & EVENT_WANTS_ACKS;
+        frame->id = event->id_hash;
+        frame->wants_ack = wants_ack && protocol == FRAME_V1;
+        frame->is_own_ack = wants_ack && protocol == FRAME_RAW;
+    }
+    return frame;
+}
+
+/* What asks for acks is held by the session's acks, if its client can confirm. */
+static void give_receipt(struct frame *frame, const struct message *message)
+{
+    frame->receipt = receipt_ref(message->receipt);
+    frame->holds_receipt = message->receipt->counts_writes && !frame->wants_ack;
 }
 
 static struct frame_cache_entry *find_entry(struct frame_cache *cache, struct message *message)
@@ -156,8 +180,8 @@ struct frame *frame_cache_get(struct frame_cache *cache, struct message *message
     struct frame **place = &entry->frames[protocol][window_bits ? window_bits - 8 : 0];
     if (!*place) {
         *place = frame_cache_make(cache, message, protocol, window_bits);
-        if (*place && message->receipt && message->receipt->counts_writes) {
-            (*place)->receipt = receipt_ref(message->receipt);
+        if (*place && message->receipt) {
+            give_receipt(*place, message);
         }
     }
     return *place;

@@ -164,19 +164,40 @@ static void small_messages_go_as_they_are(void **state)
     message_unref(message);
 }
 
-static void only_a_live_frame_of_a_push_that_counts_writes_has_its_receipt(void **state)
+static void only_a_live_frame_of_a_push_that_counts_writes_holds_its_receipt(void **state)
 {
     struct message *message = make_text("hello");
     message->receipt = receipt_create(1, NULL, NULL);
     struct frame *frame = frame_cache_get(&cache, message, FRAME_RAW, 0);
-    assert_null(frame->receipt); /* wait: routed */
+    assert_ptr_equal(frame->receipt, message->receipt);
+    assert_false(frame->holds_receipt); /* wait: routed */
     frame_cache_clear(&cache);
     message->receipt->counts_writes = true;
     frame = frame_cache_get(&cache, message, FRAME_RAW, 0);
     assert_ptr_equal(frame->receipt, message->receipt);
+    assert_true(frame->holds_receipt);
     struct frame *replayed = frame_cache_make(&cache, message, FRAME_RAW, 0);
     assert_null(replayed->receipt);
     frame_unref(replayed);
+    message_unref(message);
+}
+
+static void what_asks_for_acks_says_so_to_who_can_confirm(void **state)
+{
+    struct message *message = make_text("hello");
+    struct buf text = {0};
+    message->receipt = receipt_create(1, NULL, NULL);
+    message->receipt->counts_writes = true;
+    message->event.header.flags |= EVENT_WANTS_ACKS;
+    frame_encode_v1(&text, message);
+    assert_non_null(strstr(buf_cstr(&text), ",\"ack\":1,"));
+    buf_fini(&text);
+    struct frame *v1 = frame_cache_get(&cache, message, FRAME_V1, 0);
+    assert_true(v1->wants_ack && !v1->is_own_ack);
+    assert_false(v1->holds_receipt); /* the session's acks do */
+    struct frame *raw = frame_cache_get(&cache, message, FRAME_RAW, 0);
+    assert_true(raw->is_own_ack && !raw->wants_ack);
+    assert_true(raw->holds_receipt);
     message_unref(message);
 }
 
@@ -213,7 +234,8 @@ int main(void)
         TEST(more_messages_than_places_are_made_again),
         TEST(compressed_frames_inflate_back_for_each_window),
         TEST(small_messages_go_as_they_are),
-        TEST(only_a_live_frame_of_a_push_that_counts_writes_has_its_receipt),
+        TEST(only_a_live_frame_of_a_push_that_counts_writes_holds_its_receipt),
+        TEST(what_asks_for_acks_says_so_to_who_can_confirm),
         TEST(without_memory_there_is_no_frame_and_the_next_try_makes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,6 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "core/receipt.h"
 
 enum { SEND_FRAMES = 64, POOL_NODES = 65536, POOL_QUEUES = 16384 };
 
@@ -78,11 +77,18 @@ struct out_queue *out_queue_create(struct out_pool *pool)
     return queue;
 }
 
-static void tell_dropped(struct frame *frame)
+static void close_held(const struct frame *frame)
 {
-    if (frame->receipt) {
-        atomic_fetch_add_explicit(&frame->receipt->dropped, 1, memory_order_relaxed);
+    if (frame->holds_receipt) {
         receipt_close(frame->receipt);
+    }
+}
+
+static void tell_dropped(struct frame *frame, enum receipt_drop why)
+{
+    if (frame->receipt && !frame->wants_ack) {
+        receipt_drop(frame->receipt, why, 1);
+        close_held(frame);
     }
 }
 
@@ -90,17 +96,20 @@ static void tell_written(struct frame *frame)
 {
     if (frame->receipt) {
         atomic_fetch_add_explicit(&frame->receipt->written, 1, memory_order_relaxed);
-        receipt_close(frame->receipt);
+        if (frame->is_own_ack) {
+            receipt_ack(frame->receipt);
+        }
+        close_held(frame);
     }
 }
 
-static uint32_t drop_from(struct out_pool *pool, struct out_node **link)
+static uint32_t drop_from(struct out_pool *pool, struct out_node **link, enum receipt_drop why)
 {
     uint32_t count = 0;
     while (*link) {
         struct out_node *node = *link;
         *link = node->next;
-        tell_dropped(node->frame);
+        tell_dropped(node->frame, why);
         frame_unref(node->frame);
         free_node(pool, node);
         count++;
@@ -108,11 +117,11 @@ static uint32_t drop_from(struct out_pool *pool, struct out_node **link)
     return count;
 }
 
-uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue)
+uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, enum receipt_drop why)
 {
     struct out_node *half = queue->first && queue->first->sent ? queue->first : NULL;
     queue->last = half ? &half->next : &queue->first;
-    uint32_t count = drop_from(pool, queue->last);
+    uint32_t count = drop_from(pool, queue->last, why);
     queue->bytes = half ? half->frame->len - half->sent : 0;
     queue->frames -= count;
     frame_unref(queue->pong);
@@ -125,7 +134,7 @@ void out_queue_destroy(struct out_pool *pool, struct out_queue *queue)
     if (!queue) {
         return;
     }
-    drop_from(pool, &queue->first);
+    drop_from(pool, &queue->first, RECEIPT_CLOSED);
     frame_unref(queue->pong);
     if (pool->queue_count < POOL_QUEUES) {
         queue->next_free = pool->queues;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/receipt.h"
 #include "server/frame.h"
 
 struct out_node {
@@ -39,12 +40,13 @@ void out_pool_fini(struct out_pool *pool);
 /* NULL when memory is out. */
 struct out_queue *out_queue_create(struct out_pool *pool);
 
-/* Drops what is in it; dropped frames with a receipt say so. NULL is fine. */
+/* Drops what is in it, since the session ends; dropped frames with a receipt say so. NULL is fine.
+ */
 void out_queue_destroy(struct out_pool *pool, struct out_queue *queue);
 
 /* Drops what is not yet on its way: all but a frame that is half out, behind which others may be
  * added. Returns how many frames that were. */
-uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue);
+uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, enum receipt_drop why);
 
 /* Takes a reference of its own; sent: bytes of the frame that are already on the wire. 0 or
  * ERR_NO_MEMORY. */

@@ -22,6 +22,7 @@ struct app_series {
     struct metric *written;
     struct metric *dropped[STATS_DROPS];
     struct metric *acked;
+    struct metric *given_up;
     struct metric *gaps;
     struct metric *accepted[STATS_TARGETS];
 };
@@ -94,6 +95,9 @@ static struct metric *make_app_series(struct app_series *series, const char *app
     }
     series->acked = stats_labelled(metric_counter, "tidegate_messages_acked_total",
                                    "Messages that clients confirmed.", "app", app, NULL, NULL);
+    series->given_up = stats_labelled(metric_counter, "tidegate_acks_given_up_total",
+                                      "Confirmations that are not awaited any more.", "app", app,
+                                      NULL, NULL);
     series->gaps = stats_labelled(metric_counter, "tidegate_gaps_total",
                                   "Losses announced to sessions.", "app", app, NULL, NULL);
     return stats_labelled(metric_counter, "tidegate_messages_written_total",
@@ -222,6 +226,13 @@ void stats_received(struct worker *worker, const struct session *session, uint64
 void stats_acked(struct worker *worker, const struct session *session)
 {
     metric_add(series_of(session->app)->acked, 1);
+}
+
+void stats_acks_given_up(struct worker *worker, const struct session *session, uint32_t messages)
+{
+    if (messages) {
+        metric_add(series_of(session->app)->given_up, messages);
+    }
 }
 
 void stats_gap(struct worker *worker, const struct session *session)

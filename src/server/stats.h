@@ -30,6 +30,8 @@ void stats_dropped(struct worker *worker, const struct session *session, enum st
                    uint32_t frames);
 void stats_received(struct worker *worker, const struct session *session, uint64_t bytes);
 void stats_acked(struct worker *worker, const struct session *session);
+/* Messages whose confirmation is awaited no longer, though it may come. */
+void stats_acks_given_up(struct worker *worker, const struct session *session, uint32_t messages);
 void stats_gap(struct worker *worker, const struct session *session);
 void stats_resumed(struct worker *worker, const struct session *session,
                    enum session_resumed resumed);

@@ -115,9 +115,15 @@ static void on_leave(struct frame_reading *reading)
     }
 }
 
+/* What was not sent here, or is confirmed already, changes nothing. */
 static void take_ack(struct worker *worker, struct session *session, struct str id)
 {
-    stats_acked(worker, session);
+    struct ws_extra *extra = ws_session_peek_extra(worker, session);
+    uint32_t app = shard_app_hash(worker->shard, session->app);
+    if (extra && extra->acks &&
+        acks_take(&extra->acks, event_id_hash(&worker->gateway->keys.space, app, id))) {
+        stats_acked(worker, session);
+    }
 }
 
 static void on_ack(struct frame_reading *reading)

@@ -51,6 +51,7 @@ static void destroy_extra(struct worker *worker, struct ws_extra *extra)
     if (!extra) {
         return;
     }
+    acks_drop_all(&extra->acks, RECEIPT_CLOSED);
     if (extra->user_key) {
         admission_give(&worker->gateway->admission, extra->user_key);
     }
@@ -111,14 +112,32 @@ void ws_session_destroy(struct worker *worker, struct session *session)
     shard_session_free(worker->shard, session);
 }
 
+static enum receipt_drop why_dropped(uint16_t close_code)
+{
+    switch (close_code) {
+    case WS_CLOSE_SLOW: return RECEIPT_SLOW;
+    case WS_CLOSE_OVERLOADED: return RECEIPT_OVERLOADED;
+    default: return RECEIPT_CLOSED;
+    }
+}
+
 /* The close frame goes behind a frame that is half out; all else is dropped. */
-static void trim_queue(struct worker *worker, struct session *session)
+static void trim_queue(struct worker *worker, struct session *session, enum receipt_drop why)
 {
     if (session->out) {
-        uint32_t lost = out_queue_trim(&worker->pool, session->out);
+        uint32_t lost = out_queue_trim(&worker->pool, session->out, why);
         stats_dropped(worker, session, STATS_DROP_CLOSED, lost);
     } else {
         session->out = out_queue_create(&worker->pool);
+    }
+}
+
+static void drop_acks(const struct worker *worker, const struct session *session,
+                      enum receipt_drop why)
+{
+    struct ws_extra *extra = ws_session_peek_extra(worker, session);
+    if (extra) {
+        acks_drop_all(&extra->acks, why);
     }
 }
 
@@ -129,7 +148,8 @@ void ws_session_begin_close(struct worker *worker, struct session *session, uint
     if (session->state <= SESSION_STARTING) {
         ws_session_release(worker, session); /* no close frame before the 101 */
     }
-    trim_queue(worker, session);
+    trim_queue(worker, session, why_dropped(code));
+    drop_acks(worker, session, why_dropped(code));
     session->flags |= WS_IS_CLOSING;
     struct frame *close_frame = frame_of_bytes(frame, len);
     if (close_frame && session->out) {

@@ -7,6 +7,7 @@
 #ifndef TIDEGATE_SERVER_WS_SESSION_H
 #define TIDEGATE_SERVER_WS_SESSION_H
 
+#include "server/acks.h"
 #include "server/credential.h"
 #include "server/worker.h"
 
@@ -57,6 +58,7 @@ struct ws_extra {
     char *attrs;           /* JSON text as sent; owned, or NULL */
     uint64_t tokens_milli; /* frames it may send now */
     uint64_t tokens_ms;
+    struct acks *acks; /* what its client is to confirm; mostly NULL */
     uint64_t pings_since_ms;
     uint32_t pings;
     bool counts_frames;

@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/err.h"
 #include "base/mem.h"
-#include "core/receipt.h"
 #include "server/stats.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
@@ -122,7 +122,7 @@ static enum session_delivery enqueue(struct worker *worker, struct session *sess
         ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
         return SESSION_DROPPED;
     }
-    if (frame->receipt) {
+    if (frame->holds_receipt) {
         receipt_open(frame->receipt);
     }
     mind_limit(worker, session);
@@ -186,13 +186,45 @@ static enum session_delivery drop_for_memory(struct worker *worker, struct sessi
     return SESSION_DROPPED;
 }
 
+/* The client is asked to confirm. Without memory nobody will know whether it did. */
+static void expect_ack(struct worker *worker, struct session *session,
+                       const struct message *message)
+{
+    struct ws_extra *extra = ws_session_extra(worker, session);
+    bool is_live = session->state == SESSION_LIVE;
+    int given_up = extra ? acks_expect(&extra->acks, message->event.id_hash, message->receipt,
+                                       is_live, (uint32_t)worker->settings->limits.session_acks)
+                         : ERR_NO_MEMORY;
+    if (given_up < 0) {
+        atomic_store_explicit(&message->receipt->is_short, true, memory_order_release);
+    }
+    stats_acks_given_up(worker, session, given_up < 0 ? 1 : (uint32_t)given_up);
+}
+
+/* What was sent is answered for by its receipt, if it has one. */
+static enum session_delivery note_sent(struct worker *worker, struct session *session,
+                                       const struct message *message, const struct frame *frame,
+                                       enum session_delivery result)
+{
+    if (!message->receipt || result == SESSION_DROPPED) {
+        return result;
+    }
+    if (frame->wants_ack) {
+        expect_ack(worker, session, message);
+    } else if (frame->is_own_ack && result == SESSION_WRITTEN) {
+        receipt_ack(message->receipt);
+    }
+    return result;
+}
+
 static enum session_delivery send_own_frame(struct worker *worker, struct session *session,
-                                            struct frame *frame)
+                                            const struct message *message, struct frame *frame)
 {
     if (!frame) {
         return drop_for_memory(worker, session);
     }
     enum session_delivery result = send_frame(worker, session, frame);
+    result = note_sent(worker, session, message, frame, result);
     frame_unref(frame);
     return result;
 }
@@ -209,14 +241,15 @@ static enum session_delivery deliver(struct shard *shard, struct session *sessio
     if (session->state != SESSION_LIVE) {
         struct frame *own = frame_cache_make(&worker->frames, message, protocol,
                                              ws_window_bits(session));
-        return send_own_frame(worker, session, own);
+        return send_own_frame(worker, session, message, own);
     }
     struct frame *frame = frame_cache_get(&worker->frames, message, protocol,
                                           ws_window_bits(session));
     if (!frame) {
         return drop_for_memory(worker, session);
     }
-    return send_frame(worker, session, frame);
+    enum session_delivery result = send_frame(worker, session, frame);
+    return note_sent(worker, session, message, frame, result);
 }
 
 /* The soft mark: over half of the limit only progress counts, and a replay waits. */
