@@ -127,7 +127,7 @@ def test_confirmations_come_from_all_nodes(cluster, pool):
 
 
 def test_who_confirmed_on_another_node_is_known_before_all_have(cluster, pool):
-    """The node tells of it while others there have not: who waits no longer knows what was confirmed so far."""
+    """The node tells of it while others there have not."""
     with contextlib.ExitStack() as ends:
         clients = [ends.enter_context(V1Client(cluster.nodes[1], "some")) for _ in range(3)]
         pushed = push_acked(pool, cluster.nodes[0], "some", wait_ms=1500)

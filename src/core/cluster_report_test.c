@@ -99,6 +99,50 @@ static void what_is_not_written_yet_is_waited_for(void **state)
     net_end_push(&push);
 }
 
+static void confirmations_are_told_while_others_are_awaited(void **state)
+{
+    struct net_push push;
+    net_connect(&net.nodes[1], "a");
+    net.nodes[1].holds_counts = true;
+    net.push_flags = EVENT_WANTS_ACKS;
+    net_push_to(&push, &net.nodes[0], 1, (const char *[]){"u:a"}, 1, 5000);
+    net_run(300);
+    assert_counts(&push, 1, 1, 1);
+    assert_int_equal(value_of(&push.receipt->acked), 0);
+    receipt_ack(net.nodes[1].held[0]);
+    net_run(300);
+    assert_int_equal(value_of(&push.receipt->acked), 1);
+    assert_int_equal(push.delivered, 0); /* it may be that others will confirm */
+    assert_nodes(&push, 2, 1);
+    receipt_drop(net.nodes[1].held[0], RECEIPT_CLOSED, 1);
+    net_release_counts(&net.nodes[1]);
+    net_run(300);
+    assert_int_equal(push.delivered, 1);
+    assert_true(receipt_is_complete(push.receipt));
+    assert_counts(&push, 1, 1, 1);
+    assert_int_equal(value_of(&push.receipt->acked), 1);
+    assert_int_equal(value_of(&push.receipt->dropped), 1);
+    net_run(300);
+    assert_null(net.nodes[1].cluster->open_counts);
+    net_end_push(&push);
+}
+
+static void confirmations_are_followed_for_a_minute_at_most(void **state)
+{
+    struct net_push push;
+    net_connect(&net.nodes[1], "a");
+    net.nodes[1].holds_counts = true;
+    net.push_flags = EVENT_WANTS_ACKS;
+    net_push_to(&push, &net.nodes[0], 1, (const char *[]){"u:a"}, 1, 1000);
+    net_run(50000);
+    assert_non_null(net.nodes[1].cluster->open_counts);
+    net_run(12000);
+    assert_null(net.nodes[1].cluster->open_counts);
+    assert_false(receipt_is_complete(push.receipt));
+    net_release_counts(&net.nodes[1]);
+    net_end_push(&push);
+}
+
 static void a_node_that_does_not_report_in_time_makes_it_incomplete(void **state)
 {
     struct net_push push;
@@ -280,6 +324,8 @@ int main(void)
         NET_TEST(a_push_from_a_node_without_the_user_counts_him),
         NET_TEST(users_are_told_apart_by_their_place_among_the_targets),
         NET_TEST(what_is_not_written_yet_is_waited_for),
+        NET_TEST(confirmations_are_told_while_others_are_awaited),
+        NET_TEST(confirmations_are_followed_for_a_minute_at_most),
         NET_TEST(a_node_that_does_not_report_in_time_makes_it_incomplete),
         NET_TEST(a_node_that_dies_meanwhile_is_not_waited_for),
         NET_TEST(while_nobody_knows_who_is_there_nothing_is_complete),

@@ -119,6 +119,7 @@ static void push_somewhere(struct net_node *node)
         }
     }
     snprintf(data, sizeof(data), "%u", push_count++);
+    net.push_flags = net_chance(50) ? EVENT_WANTS_ACKS : 0;
     net_push_data(&push->push, node, net_roll(NET_QUEUES), targets, count, WAIT_MS, data);
 }
 

@@ -48,6 +48,7 @@ struct net {
     uint32_t count[NET_QUEUES];
     uint64_t dice;      /* 0: nothing happens by chance */
     bool out_of_memory; /* an allocation fails now and then */
+    uint8_t push_flags; /* of events, further ones */
     void (*on_message)(struct net_node *node, const struct message *message); /* may be NULL */
     void (*on_ask)(struct net_node *node, const struct cluster_ask *ask);     /* may be NULL */
 };
@@ -462,7 +463,7 @@ static inline void net_push_data(struct net_push *push, struct net_node *node, u
     struct publish *publish = publish_create(1);
     struct event event = event_test_make(0, data);
     event.header.origin = node->boot;
-    event.header.flags = EVENT_WANTS_RECEIPT | EVENT_COUNTS_WRITES;
+    event.header.flags = (uint8_t)(EVENT_WANTS_RECEIPT | EVENT_COUNTS_WRITES | net.push_flags);
     event_test_encode(&publish->parts[0].event, &event, targets, count);
     *push = (struct net_push){0};
     push->receipt = receipt_create(1, net_deliver, node);
