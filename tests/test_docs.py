@@ -114,7 +114,8 @@ SCRIPTS = [(page, block["text"]) for page in PAGES for block in blocks(page, "js
     ("page", "script"), SCRIPTS, ids=lambda value: name_of(value) if value in PAGES else ""
 )
 def test_the_scripts_for_pages_receive_a_push(place, page, script):
-    command = ["node", "-e", 'globalThis.WebSocket = require("ws");' + place.adapt(script)]
+    globals_of_pages = f'globalThis.WebSocket = require("ws"); require("{ROOT}/tests/node/event_source.js");'
+    command = ["node", "-e", globals_of_pages + place.adapt(script)]
     environment = {"PATH": "/usr/bin:/bin", "NODE_PATH": "/usr/share/nodejs"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
 

@@ -24,7 +24,8 @@ static void write_session(struct buf *out, struct worker *worker, struct session
     uint64_t age_ms = worker_now_ms(worker) - (uint64_t)cold->opened_s * 1000;
     buf_append_char(out, '{');
     json_write_string_field(out, STR("sid"), str_make(text, SID_LEN));
-    json_write_string_field(out, STR("transport"), STR("websocket"));
+    json_write_string_field(out, STR("transport"),
+                            ws_is_sse(session) ? STR("sse") : STR("websocket"));
     json_write_string_field(out, STR("protocol"),
                             session->flags & WS_IS_V1 ? STR("tidegate.v1.json") : STR("raw"));
     json_write_u64_field(out, STR("since_ms"), clock_wall_ms() - age_ms);

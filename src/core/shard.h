@@ -119,6 +119,14 @@ int shard_leave(struct shard *shard, struct session *session,
 /* What session->origin_hash is for a page's tag. */
 uint32_t shard_origin_hash(const struct shard *shard, struct str tag);
 
+/* For transports that tell positions with a message: everything up to out_heads was handed to the
+ * LIVE sessions whose live_from is below the ordinal that is returned; others are further.
+ * out_heads->started: the queues that are known here. */
+uint64_t shard_done(const struct shard *shard, struct hub_heads *out_heads);
+/* The same of a session in REPLAYING: how far it is. */
+void shard_replay_done(const struct shard *shard, const struct session *session,
+                       struct hub_heads *out_heads);
+
 /* The transport has room again. */
 void shard_replay_continue(struct shard *shard, struct session *session);
 

@@ -93,6 +93,18 @@ static struct lane *oldest_lane(struct shard *shard)
     return oldest;
 }
 
+uint64_t shard_done(const struct shard *shard, struct hub_heads *out_heads)
+{
+    uint64_t oldest = UINT64_MAX;
+    *out_heads = (struct hub_heads){.started = shard->started};
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
+        uint64_t ordinal = next_ordinal(&shard->lanes[q]);
+        oldest = ordinal < oldest ? ordinal : oldest;
+        out_heads->pos[q] = shard->lanes[q].done;
+    }
+    return oldest;
+}
+
 /* While a broker is away, messages of one key come through two lanes. They go out in the order they
  * came: as long as there are strays, the lanes take turns by age. */
 static bool is_out_of_turn(struct shard *shard, const struct lane *lane)

@@ -356,3 +356,15 @@ void shard_replay_continue(struct shard *shard, struct session *session)
         replay_list_add(&shard->waiting_replays, replay);
     }
 }
+
+void shard_replay_done(const struct shard *shard, const struct session *session,
+                       struct hub_heads *out_heads)
+{
+    const struct replay *replay = replay_of(shard, session);
+    *out_heads = (struct hub_heads){.started = shard->started};
+    for (uint32_t q = 0; replay && q < shard->options.queues; q++) {
+        out_heads->started = with_bit(out_heads->started, q,
+                                      bit_is_set(shard->started | replay->named, q));
+        out_heads->pos[q] = replay->queues[q].cursor;
+    }
+}

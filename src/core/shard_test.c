@@ -607,6 +607,38 @@ static void positions_are_not_told_while_a_broadcast_is_half_done(void **state)
     assert_int_equal(count_told(crowd, CROWD, "msg big, heads, msg held"), CROWD);
 }
 
+static struct hub_heads done_for(const struct session *session)
+{
+    struct hub_heads done;
+    assert_true(session->live_from < shard_done(shard_test.shard, &done));
+    return done;
+}
+
+/* What a transport may say with a message: all of its queue's earlier ones are out by then. */
+static void what_is_done_is_never_ahead_of_what_was_handed_over(void **state)
+{
+    struct session *crowd[CROWD];
+    uint32_t queue = event_test_queue_of(TARGET_GROUP, "room", SHARD_TEST_QUEUES);
+    gather(crowd);
+    struct bus_pos before = done_for(crowd[0]).pos[queue];
+    shard_test_push("g:room", "big");
+    shard_test_push("g:room", "held");
+    shard_test_turn_hub();
+    shard_test_turn_shard(); /* a slice of the first */
+    assert_int_equal(bus_pos_compare(done_for(crowd[0]).pos[queue], before), 0);
+    struct hub_heads done;
+    struct session *late = shard_test_start("late", NULL);
+    shard_flush(shard_test.shard);
+    shard_test_turn_hub();
+    shard_test_turn_shard();
+    assert_int_equal(late->state, SESSION_LIVE);
+    assert_true(late->live_from >= shard_done(shard_test.shard, &done)); /* it is further */
+    shard_test_run();
+    done = done_for(late);
+    assert_int_equal(bus_pos_compare(done.pos[queue], shard_test.hub->heads.pos[queue]), 0);
+    assert_int_equal(done.started, (1u << SHARD_TEST_QUEUES) - 1);
+}
+
 static void on_report(struct receipt *receipt)
 {
     shard_test.reports++;
@@ -775,6 +807,7 @@ int main(void)
         WITH_SHARD(a_user_whose_sessions_end_while_it_is_served_goes_after_it),
         WITH_SHARD(a_message_of_many_targets_goes_in_slices_though_it_concerns_few),
         WITH_SHARD(positions_are_not_told_while_a_broadcast_is_half_done),
+        WITH_SHARD(what_is_done_is_never_ahead_of_what_was_handed_over),
         WITH_SHARD(a_receipt_counts_who_matched_and_was_written),
         WITH_SHARD(a_worker_that_fell_behind_misses_nothing_in_the_window),
         WITH_SHARD(what_the_window_lost_meanwhile_is_told),

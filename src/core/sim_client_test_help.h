@@ -321,6 +321,27 @@ static inline void sim_check_message(struct sim_client *client, const struct sha
     }
 }
 
+/* A transport may say with the message how far the session is: never further than it is. */
+static inline void sim_check_done(struct sim_client *client, const struct shard *shard,
+                                  const struct session *session)
+{
+    struct hub_heads done;
+    if (session->state == SESSION_REPLAYING) {
+        shard_replay_done(shard, session, &done);
+    } else if (session->live_from >= shard_done(shard, &done)) {
+        return; /* it is not said */
+    }
+    for (uint32_t q = 0; q < client->sim->queues; q++) {
+        uint32_t next_event = client->next_event[q];
+        bool is_unowed = client->is_unowed[q];
+        if (done.started >> q & 1 && sim_pos_compare(done.pos[q], client->pos[q]) > 0) {
+            sim_advance(client, q, done.pos[q], true, "id");
+        }
+        client->next_event[q] = next_event;
+        client->is_unowed[q] = is_unowed;
+    }
+}
+
 static inline enum session_delivery sim_deliver(struct shard *shard, struct session *session,
                                                 struct message *message)
 {
@@ -353,6 +374,7 @@ static inline enum session_delivery sim_deliver(struct shard *shard, struct sess
         sim_note_live(client, push->first_of_id, push->target_count > 1 && !push->has_id);
     }
     sim->delivered++;
+    sim_check_done(client, shard, session);
     return sim_answer(client, session, message, push);
 }
 

@@ -1,5 +1,6 @@
 #include "server/connect.h"
 
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -8,43 +9,39 @@
 #include "base/log.h"
 #include "core/cluster.h"
 #include "proto/uri.h"
-#include "proto/ws_deflate_offer.h"
 #include "proto/ws_handshake.h"
+#include "server/connect_private.h"
 #include "server/origin.h"
 #include "server/stats.h"
 #include "server/ws_protocol.h"
-#include "server/ws_session.h"
 
 enum { RETRY_AFTER_S = 2, DRAIN_RETRY_AFTER_S = 5, EXTENSION_LINES = 8, APP_NAME_MAX = 256 };
 
-/* What a connect gathers on its way from request to session. */
-struct connecting {
-    struct worker *worker;
-    struct http_exchange *exchange;
-    const struct http_request *request;
-    const struct tenant *tenant;
-    struct credential credential;
-    bool has_credential;
-    bool is_v1;
-    bool is_echo;
-    bool holds_session; /* counted in admission */
-    uint64_t ip_key;
-    struct ws_deflate_choice deflate;
-};
-
-static void refuse(struct connecting *connecting, int status, const char *code, const char *detail)
+static void answer_problem(struct connecting *connecting, int status, const char *code,
+                           const char *detail, struct str retry_after)
 {
+    struct http_pair headers[CONNECT_CORS_HEADERS + 1];
+    size_t count = connecting->tells_origin ? connect_cors_headers(connecting->request, headers)
+                                            : 0;
+    if (retry_after.len > 0) {
+        headers[count++] = (struct http_pair){STR("Retry-After"), retry_after};
+    }
     stats_handshake_refused(code, &connecting->exchange->peer, status);
     connecting->exchange->keep_alive = false;
-    http_answer_problem(connecting->exchange, status, code, detail);
+    http_answer_problem_with(connecting->exchange, status, code, detail, headers, count);
 }
 
-static void refuse_for_now(struct connecting *connecting, int status, const char *code,
-                           const char *detail, unsigned seconds)
+void connect_refuse(struct connecting *connecting, int status, const char *code, const char *detail)
 {
-    stats_handshake_refused(code, &connecting->exchange->peer, status);
-    connecting->exchange->keep_alive = false;
-    http_answer_retry(connecting->exchange, status, code, detail, seconds);
+    answer_problem(connecting, status, code, detail, STR(""));
+}
+
+void connect_refuse_for_now(struct connecting *connecting, int status, const char *code,
+                            const char *detail, unsigned seconds)
+{
+    char text[12];
+    int len = snprintf(text, sizeof(text), "%u", seconds);
+    answer_problem(connecting, status, code, detail, str_make(text, (size_t)len));
 }
 
 static bool check_handshake(struct connecting *connecting)
@@ -59,7 +56,7 @@ static bool check_handshake(struct connecting *connecting)
     return false;
 }
 
-static bool find_tenant(struct connecting *connecting)
+static bool find_app(struct connecting *connecting)
 {
     char name[APP_NAME_MAX];
     const struct tenants *tenants = connecting->worker->tenants;
@@ -67,13 +64,14 @@ static bool find_tenant(struct connecting *connecting)
     if (len == ERR_NOT_FOUND) {
         connecting->tenant = tenants_only(tenants);
         if (!connecting->tenant) {
-            refuse(connecting, 400, "app_required", "Several apps live here: name one by ?app=.");
+            connect_refuse(connecting, 400, "app_required",
+                           "Several apps live here: name one by ?app=.");
         }
         return connecting->tenant != NULL;
     }
     connecting->tenant = len < 0 ? NULL : tenants_find(tenants, str_make(name, (size_t)len));
     if (!connecting->tenant) {
-        refuse(connecting, 404, "app_unknown", "No app of this name lives here.");
+        connect_refuse(connecting, 404, "app_unknown", "No app of this name lives here.");
         return false;
     }
     return true;
@@ -84,16 +82,24 @@ static bool check_app(struct connecting *connecting)
     if (worker_takes_app(connecting->worker, connecting->tenant)) {
         return true;
     }
-    refuse_for_now(connecting, 503, "memory", "The gateway is short of memory.", RETRY_AFTER_S);
+    connect_refuse_for_now(connecting, 503, "memory", "The gateway is short of memory.",
+                           RETRY_AFTER_S);
     return false;
 }
 
-static bool check_origin(struct connecting *connecting)
+bool connect_find_tenant(struct connecting *connecting)
 {
-    if (origin_check(connecting->tenant->settings, connecting->request) != ORIGIN_REFUSED) {
+    return find_app(connecting) && check_app(connecting);
+}
+
+bool connect_check_origin(struct connecting *connecting)
+{
+    enum origin_verdict verdict = origin_check(connecting->tenant->settings, connecting->request);
+    connecting->tells_origin = verdict == ORIGIN_ALLOWED;
+    if (verdict != ORIGIN_REFUSED) {
         return true;
     }
-    refuse(connecting, 403, "origin_refused", "Pages of this origin may not connect.");
+    connect_refuse(connecting, 403, "origin_refused", "Pages of this origin may not connect.");
     return false;
 }
 
@@ -107,8 +113,8 @@ static bool take_ip(struct connecting *connecting)
     struct admission *admission = &worker->gateway->admission;
     uint64_t key = admission_key_of_ip(admission, &connecting->exchange->peer);
     if (!admission_take(admission, key, limit)) {
-        refuse_for_now(connecting, 429, "ip_session_limit",
-                       "This address has as many sessions as it may.", RETRY_AFTER_S);
+        connect_refuse_for_now(connecting, 429, "ip_session_limit",
+                               "This address has as many sessions as it may.", RETRY_AFTER_S);
         return false;
     }
     connecting->ip_key = key;
@@ -117,50 +123,51 @@ static bool take_ip(struct connecting *connecting)
 
 /* Until the window has been read back, nobody could be told what is missing; until the others count
  * on this node, their counts would miss its sessions. */
-static bool check_started(struct connecting *connecting)
+bool connect_check_started(struct connecting *connecting)
 {
     const struct gateway *gateway = connecting->worker->gateway;
     if (hub_bus_was_up(gateway->hub) && cluster_may_serve(gateway->cluster)) {
         return true;
     }
-    refuse_for_now(connecting, 503, "starting", "The gateway is not ready yet.", RETRY_AFTER_S);
+    connect_refuse_for_now(connecting, 503, "starting", "The gateway is not ready yet.",
+                           RETRY_AFTER_S);
     return false;
 }
 
 /* Cheap checks first: what a storm of connects meets. */
-static bool take_place(struct connecting *connecting)
+bool connect_take_place(struct connecting *connecting)
 {
     struct worker *worker = connecting->worker;
     const struct settings_limits *limits = &worker->settings->limits;
     struct admission *admission = &worker->gateway->admission;
     if (worker->draining) {
-        refuse_for_now(connecting, 503, "draining", "This node is going away.",
-                       DRAIN_RETRY_AFTER_S);
+        connect_refuse_for_now(connecting, 503, "draining", "This node is going away.",
+                               DRAIN_RETRY_AFTER_S);
         return false;
     }
     if (!admission_take_rate(admission, limits->accept_rate, worker_now_ms(worker))) {
-        refuse_for_now(connecting, 503, "accept_rate", "Too many connects a second.",
-                       RETRY_AFTER_S);
+        connect_refuse_for_now(connecting, 503, "accept_rate", "Too many connects a second.",
+                               RETRY_AFTER_S);
         return false;
     }
     if (admission_memory_is_short(limits->memory_bytes)) {
-        refuse_for_now(connecting, 503, "memory", "The gateway is short of memory.",
-                       DRAIN_RETRY_AFTER_S);
+        connect_refuse_for_now(connecting, 503, "memory", "The gateway is short of memory.",
+                               DRAIN_RETRY_AFTER_S);
         return false;
     }
     if (!take_ip(connecting)) {
         return false;
     }
     if (!admission_take_session(admission, limits->sessions)) {
-        refuse_for_now(connecting, 503, "session_limit",
-                       "The gateway has as many sessions as it may.", RETRY_AFTER_S);
+        connect_refuse_for_now(connecting, 503, "session_limit",
+                               "The gateway has as many sessions as it may.", RETRY_AFTER_S);
         return false;
     }
     connecting->holds_session = true;
     return true;
 }
 
-static void give_back(struct connecting *connecting)
+void connect_give_back(struct connecting *connecting)
 {
     struct admission *admission = &connecting->worker->gateway->admission;
     if (connecting->holds_session) {
@@ -182,7 +189,7 @@ static enum credential_refusal read_credential(struct connecting *connecting)
                                          .now_ms = clock_wall_ms()};
     enum credential_refusal refusal = credential_from_request(
         credential, &context, connecting->request, &connecting->exchange->peer);
-    if (refusal == CREDENTIAL_REFUSED_NONE && !connecting->is_v1) {
+    if (refusal == CREDENTIAL_REFUSED_NONE && connecting->needs_credential) {
         refusal = credential_from_token(credential, &context, STR(""));
     }
     keyset_unref(keys);
@@ -192,11 +199,11 @@ static enum credential_refusal read_credential(struct connecting *connecting)
     return refusal;
 }
 
-/* Without a credential a v1 session has hello to show one; a raw one has not. */
-static bool check_credential(struct connecting *connecting)
+/* Without a credential a session may have hello to show one. */
+bool connect_check_credential(struct connecting *connecting)
 {
     enum credential_refusal refusal = read_credential(connecting);
-    if (refusal == CREDENTIAL_REFUSED_NONE && connecting->is_v1) {
+    if (refusal == CREDENTIAL_REFUSED_NONE && !connecting->needs_credential) {
         return true;
     }
     stats_auth(refusal, &connecting->credential);
@@ -205,8 +212,8 @@ static bool check_credential(struct connecting *connecting)
         return true;
     }
     int status = credential_status(refusal, connecting->credential.token_refusal);
-    refuse(connecting, status, status == 403 ? "origin_refused" : "unauthorized",
-           CREDENTIAL_PUBLIC_MESSAGE);
+    connect_refuse(connecting, status, status == 403 ? "origin_refused" : "unauthorized",
+                   CREDENTIAL_PUBLIC_MESSAGE);
     return false;
 }
 
@@ -229,7 +236,7 @@ static bool choose_extensions(struct connecting *connecting)
         return true;
     }
     if (ws_deflate_choose(&connecting->deflate, lines, count)) {
-        refuse(connecting, 400, "bad_extensions", "Sec-WebSocket-Extensions is malformed.");
+        connect_refuse(connecting, 400, "bad_extensions", "Sec-WebSocket-Extensions is malformed.");
         return false;
     }
     return true;
@@ -255,7 +262,7 @@ static void start_raw(struct worker *worker, struct session *session, struct str
 {
     ws_session_hold(worker, session, handshake);
     if (!(session->flags & WS_IS_DOOMED)) {
-        ws_protocol_start_raw(worker, session, query);
+        ws_protocol_start_raw(worker, session, query, NULL);
     }
 }
 
@@ -265,6 +272,7 @@ static void begin_session(struct connecting *connecting, int fd, struct str hand
     struct worker *worker = connecting->worker;
     struct ws_open open = {
         .tenant = connecting->tenant,
+        .transport = WS_TRANSPORT,
         .flags = (uint8_t)((connecting->is_v1 ? WS_IS_V1 : 0) |
                            (connecting->is_echo ? WS_IS_ECHO | WS_IS_GREETED : 0)),
         .window_bits = connecting->deflate.accepted ? connecting->deflate.window_bits : 0,
@@ -273,7 +281,7 @@ static void begin_session(struct connecting *connecting, int fd, struct str hand
     struct session *session = ws_session_open(worker, fd, &open);
     if (!session) {
         close(fd);
-        give_back(connecting);
+        connect_give_back(connecting);
         return;
     }
     if (is_raw(connecting)) {
@@ -292,16 +300,16 @@ static void upgrade(struct connecting *connecting)
     struct str rest;
     int fd = len > 0 ? http_take_socket(connecting->exchange, &rest) : -1;
     if (fd < 0) {
-        give_back(connecting);
-        refuse(connecting, 400, "upgrade_pipelined",
-               "An upgrade can't follow requests that are not answered yet.");
+        connect_give_back(connecting);
+        connect_refuse(connecting, 400, "upgrade_pipelined",
+                       "An upgrade can't follow requests that are not answered yet.");
         return;
     }
     bool is_sent = is_raw(connecting) ||
                    send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
     if (!is_sent) {
         close(fd);
-        give_back(connecting);
+        connect_give_back(connecting);
         return;
     }
     begin_session(connecting, fd, str_make(answer, (size_t)len), rest, query);
@@ -311,10 +319,11 @@ static void on_echo(struct connecting *connecting)
 {
     connecting->is_echo = true;
     connecting->tenant = &connecting->worker->tenants->items[0];
-    if (check_handshake(connecting) && choose_extensions(connecting) && take_place(connecting)) {
+    if (check_handshake(connecting) && choose_extensions(connecting) &&
+        connect_take_place(connecting)) {
         upgrade(connecting);
     } else {
-        give_back(connecting);
+        connect_give_back(connecting);
     }
 }
 
@@ -322,14 +331,15 @@ static void on_ws(struct connecting *connecting)
 {
     connecting->is_v1 = ws_handshake_pick_protocol(connecting->request, &WS_PROTOCOL_V1, 1).ptr !=
                         NULL;
-    bool good = check_handshake(connecting) && check_started(connecting) &&
-                find_tenant(connecting) && check_app(connecting) && check_origin(connecting) &&
-                choose_extensions(connecting) && take_place(connecting) &&
-                check_credential(connecting);
+    connecting->needs_credential = !connecting->is_v1; /* a raw session has no hello */
+    bool good = check_handshake(connecting) && connect_check_started(connecting) &&
+                connect_find_tenant(connecting) && connect_check_origin(connecting) &&
+                choose_extensions(connecting) && connect_take_place(connecting) &&
+                connect_check_credential(connecting);
     if (good) {
         upgrade(connecting);
     } else {
-        give_back(connecting);
+        connect_give_back(connecting);
     }
     credential_fini(&connecting->credential);
 }
@@ -339,6 +349,11 @@ bool connect_on_request(struct worker *worker, struct http_exchange *exchange)
     struct connecting connecting = {
         .worker = worker, .exchange = exchange, .request = exchange->request};
     struct str path = exchange->request->path;
+    if (str_equal(path, STR("/v1/sse"))) {
+        exchange->route = "/v1/sse";
+        connect_on_sse(&connecting);
+        return true;
+    }
     bool is_echo = worker->settings->debug.echo && str_equal(path, STR("/v1/echo")) &&
                    worker->tenants->count > 0;
     if (!is_echo && !str_equal(path, STR("/v1/ws"))) {

@@ -134,28 +134,35 @@ static struct frame *make(struct frame_cache *cache, const struct message *messa
     return frame_create(opcode, false, payload);
 }
 
+void frame_cache_mark(struct frame *frame, const struct message *message,
+                      enum frame_protocol protocol)
+{
+    const struct event *event = &message->event;
+    bool wants_ack = event->header.flags & EVENT_WANTS_ACKS;
+    bool can_ack = protocol == FRAME_V1 || protocol == FRAME_SSE_V1;
+    frame->id = event->id_hash;
+    frame->wants_ack = wants_ack && can_ack;
+    frame->is_own_ack = wants_ack && !can_ack;
+}
+
 struct frame *frame_cache_make(struct frame_cache *cache, const struct message *message,
                                enum frame_protocol protocol, unsigned window_bits)
 {
     struct frame *frame = make(cache, message, protocol, window_bits);
     if (frame) {
-        const struct event *event = &message->event;
-        bool wants_ack = event->header.flags & EVENT_WANTS_ACKS;
-        frame->id = event->id_hash;
-        frame->wants_ack = wants_ack && protocol == FRAME_V1;
-        frame->is_own_ack = wants_ack && protocol == FRAME_RAW;
+        frame_cache_mark(frame, message, protocol);
     }
     return frame;
 }
 
 /* What asks for acks is held by the session's acks, if its client can confirm. */
-static void give_receipt(struct frame *frame, const struct message *message)
+void frame_cache_give_receipt(struct frame *frame, const struct message *message)
 {
     frame->receipt = receipt_ref(message->receipt);
     frame->holds_receipt = message->receipt->counts_writes && !frame->wants_ack;
 }
 
-static struct frame_cache_entry *find_entry(struct frame_cache *cache, struct message *message)
+struct frame_cache_entry *frame_cache_entry_of(struct frame_cache *cache, struct message *message)
 {
     for (uint32_t i = 0; i < FRAME_CACHE_MESSAGES; i++) {
         struct frame_cache_entry *entry =
@@ -176,12 +183,12 @@ static struct frame_cache_entry *find_entry(struct frame_cache *cache, struct me
 struct frame *frame_cache_get(struct frame_cache *cache, struct message *message,
                               enum frame_protocol protocol, unsigned window_bits)
 {
-    struct frame_cache_entry *entry = find_entry(cache, message);
+    struct frame_cache_entry *entry = frame_cache_entry_of(cache, message);
     struct frame **place = &entry->frames[protocol][window_bits ? window_bits - 8 : 0];
     if (!*place) {
         *place = frame_cache_make(cache, message, protocol, window_bits);
         if (*place && message->receipt) {
-            give_receipt(*place, message);
+            frame_cache_give_receipt(*place, message);
         }
     }
     return *place;

@@ -10,7 +10,7 @@
 
 struct ws_deflater;
 
-enum frame_protocol { FRAME_V1, FRAME_RAW, FRAME_PROTOCOLS };
+enum frame_protocol { FRAME_V1, FRAME_RAW, FRAME_SSE_V1, FRAME_SSE_RAW, FRAME_PROTOCOLS };
 
 enum { FRAME_CACHE_MESSAGES = 16, FRAME_WINDOWS = 8 };
 
@@ -19,6 +19,9 @@ struct frame_cache {
         struct message *message; /* NULL: free */
         /* [protocol][0]: plain; [protocol][bits - 8]: compressed for that window */
         struct frame *frames[FRAME_PROTOCOLS][FRAME_WINDOWS];
+        /* Of the event stream's frames: what their ids say is true of sessions whose live_from is
+         * below this ordinal. */
+        uint64_t good_before;
     } entries[FRAME_CACHE_MESSAGES];
     uint32_t next; /* the entry to give up next */
     struct ws_deflater *deflater;
@@ -35,6 +38,16 @@ void frame_cache_fini(struct frame_cache *cache);
  * does not and is not kept. */
 struct frame *frame_cache_get(struct frame_cache *cache, struct message *message,
                               enum frame_protocol protocol, unsigned window_bits);
+
+/* The message's place in the cache, for frames that are built elsewhere (server/sse_frame.h).
+ * Borrowed until the next call. */
+struct frame_cache_entry *frame_cache_entry_of(struct frame_cache *cache, struct message *message);
+
+/* For frames that are built elsewhere: whose message it is, and whether that is confirmed; and, for
+ * a live delivery of a message with a receipt, that. */
+void frame_cache_mark(struct frame *frame, const struct message *message,
+                      enum frame_protocol protocol);
+void frame_cache_give_receipt(struct frame *frame, const struct message *message);
 
 /* For a replay: a frame of its own, with one reference. */
 struct frame *frame_cache_make(struct frame_cache *cache, const struct message *message,

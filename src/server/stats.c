@@ -13,12 +13,12 @@
 #include "server/stats_private.h"
 #include "server/ws_session.h"
 
-enum { MAX_APPS = 64, MAX_ROUTES = 64 };
+enum { MAX_APPS = 64, MAX_ROUTES = 64, STATS_TRANSPORTS = 4 };
 
 /* The series of one app; apps beyond the table share the last place. */
 struct app_series {
-    struct metric *connections[2]; /* raw, v1 */
-    struct metric *opened[2];
+    struct metric *connections[STATS_TRANSPORTS];
+    struct metric *opened[STATS_TRANSPORTS];
     struct metric *written;
     struct metric *dropped[STATS_DROPS];
     struct metric *acked;
@@ -33,7 +33,7 @@ static struct metric *received_bytes;
 static struct metric *latency[STATS_STAGES];
 static struct metric *resumed_series[3];
 
-static const char *const transports[2] = {"raw", "v1"};
+static const char *const transports[STATS_TRANSPORTS] = {"raw", "v1", "sse_raw", "sse"};
 static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired"};
 static const char *const target_names[STATS_TARGETS] = {"user", "group", "session", "all",
                                                         "several"};
@@ -75,7 +75,7 @@ void stats_init(void)
 /* Fills in all but `written`, which it returns: who sees that one set may read the rest. */
 static struct metric *make_app_series(struct app_series *series, const char *app)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < STATS_TRANSPORTS; i++) {
         series->opened[i] = stats_labelled(metric_counter, "tidegate_sessions_opened_total",
                                            "Sessions opened.", "app", app, "transport",
                                            transports[i]);
@@ -130,7 +130,7 @@ static struct app_series *series_of_tenant(const struct tenant *tenant)
 
 static int transport_of(const struct session *session)
 {
-    return session->flags & WS_IS_V1 ? 1 : 0;
+    return (session->flags & WS_IS_V1 ? 1 : 0) + (ws_is_sse(session) ? 2 : 0);
 }
 
 void stats_session_opened(struct worker *worker, const struct session *session,
@@ -146,7 +146,7 @@ void stats_session_gone(struct worker *worker, const struct session *session)
     metric_gauge_add(series_of(session->app)->connections[transport_of(session)], -1);
 }
 
-static const char *close_reason(uint16_t code)
+const char *stats_close_reason(uint16_t code)
 {
     switch (code) {
     case WS_CLOSE_ABORT: return "connection_lost";
@@ -167,6 +167,7 @@ static const char *close_reason(uint16_t code)
     case WS_CLOSE_DRAIN: return "drain";
     case WS_CLOSE_EXPIRED: return "token_expired";
     case WS_CLOSE_REVOKED: return "revoked";
+    case SSE_END_OF_POLL: return "poll_end";
     default: return "other";
     }
 }
@@ -187,7 +188,7 @@ static void count_closed(struct worker *worker, const struct session *session, c
 /* Ends that have a cause worth a line; losing the connection is daily life. */
 void stats_session_closed(struct worker *worker, const struct session *session, uint16_t close_code)
 {
-    const char *reason = close_reason(close_code);
+    const char *reason = stats_close_reason(close_code);
     count_closed(worker, session, reason);
     if (close_code == WS_CLOSE_ABORT || close_code == WS_CLOSE_DRAIN) {
         return;

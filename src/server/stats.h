@@ -21,6 +21,8 @@ void stats_session_opened(struct worker *worker, const struct session *session,
                           const struct tenant *tenant);
 void stats_session_closed(struct worker *worker, const struct session *session,
                           uint16_t close_code);
+/* The name of a close code, as in metrics. */
+const char *stats_close_reason(uint16_t code);
 void stats_closed_by_peer(struct worker *worker, const struct session *session);
 void stats_session_gone(struct worker *worker, const struct session *session);
 

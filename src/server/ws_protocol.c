@@ -199,9 +199,11 @@ static void dispatch(struct frame_reading *reading)
 
 /* One frame object. An unknown t is ignored, as are unknown keys. Each counts against the rate but
  * the hello that opens the session: most sessions say nothing else, and need no bucket. */
-static void read_frame(struct worker *worker, struct session *session, struct json_value object)
+static void read_frame(struct worker *worker, struct session *session, struct json_value object,
+                       const struct session_resume *resume)
 {
-    struct frame_reading reading = {.worker = worker, .session = session, .tag = WS_TAG_NO_ANSWER};
+    struct frame_reading reading = {
+        .worker = worker, .session = session, .tag = WS_TAG_NO_ANSWER, .resume = resume};
     for (int i = 0; i < FIELDS; i++) {
         reading.fields[i].name = str_of(field_names[i]);
     }
@@ -226,11 +228,17 @@ static void read_frames(struct worker *worker, struct session *session, struct j
     json_iter_init(&iter, list);
     while (!(session->flags & (WS_IS_DOOMED | WS_IS_CLOSING)) && json_next(&iter, NULL, &item)) {
         is_empty = false;
-        read_frame(worker, session, item);
+        read_frame(worker, session, item, NULL);
     }
     if (is_empty) {
         ws_session_take_frame(worker, session);
     }
+}
+
+void ws_protocol_start_sse(struct worker *worker, struct session *session, struct json_value hello,
+                           const struct session_resume *resume)
+{
+    read_frame(worker, session, hello, resume);
 }
 
 void ws_protocol_on_message(struct worker *worker, struct session *session, enum ws_opcode opcode,
@@ -248,7 +256,7 @@ void ws_protocol_on_message(struct worker *worker, struct session *session, enum
         return;
     }
     if (value.type == JSON_TYPE_OBJECT) {
-        read_frame(worker, session, value);
+        read_frame(worker, session, value, NULL);
     } else {
         read_frames(worker, session, value);
     }

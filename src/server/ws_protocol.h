@@ -3,6 +3,7 @@
 #ifndef TIDEGATE_SERVER_WS_PROTOCOL_H
 #define TIDEGATE_SERVER_WS_PROTOCOL_H
 
+#include "proto/json.h"
 #include "server/ws_session.h"
 
 extern const struct str WS_PROTOCOL_V1; /* the subprotocol's name */
@@ -13,8 +14,14 @@ int ws_protocol_identify(struct worker *worker, struct session *session,
                          const struct credential *credential);
 
 /* A raw session begins at once, with the groups of its query (checked here; those it may not join
- * make it forbidden). */
-void ws_protocol_start_raw(struct worker *worker, struct session *session, struct str query);
+ * make it forbidden). resume: as in shard_session_start. */
+void ws_protocol_start_raw(struct worker *worker, struct session *session, struct str query,
+                           const struct session_resume *resume);
+
+/* The hello that came with the request of an event stream: a whole JSON object. resume, if not
+ * NULL, counts instead of what the frame says. */
+void ws_protocol_start_sse(struct worker *worker, struct session *session, struct json_value hello,
+                           const struct session_resume *resume);
 
 void ws_protocol_on_message(struct worker *worker, struct session *session, enum ws_opcode opcode,
                             struct str payload);

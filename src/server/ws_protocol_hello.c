@@ -146,6 +146,7 @@ void ws_protocol_on_hello(struct frame_reading *reading)
     uint64_t version;
     struct session_resume resume = {0};
     bool resumes = reading->fields[F_RESUME].value.type != JSON_TYPE_NONE;
+    const struct session_resume *told = reading->resume ? reading->resume : &resume;
     if (reading->session->flags & WS_IS_GREETED ||
         !json_u64(reading->fields[F_V].value, 1, &version) || version != 1 ||
         (resumes && !read_resume(reading, &resume))) {
@@ -163,10 +164,11 @@ void ws_protocol_on_hello(struct frame_reading *reading)
         ws_protocol_bad_frame(reading);
         return;
     }
-    greet(reading->worker, reading->session, resumes ? &resume : NULL);
+    greet(reading->worker, reading->session, resumes || reading->resume ? told : NULL);
 }
 
-void ws_protocol_start_raw(struct worker *worker, struct session *session, struct str query)
+void ws_protocol_start_raw(struct worker *worker, struct session *session, struct str query,
+                           const struct session_resume *resume)
 {
     struct str rest = query;
     struct str name;
@@ -187,5 +189,5 @@ void ws_protocol_start_raw(struct worker *worker, struct session *session, struc
             return;
         }
     }
-    greet(worker, session, NULL);
+    greet(worker, session, resume);
 }

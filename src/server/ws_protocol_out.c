@@ -5,7 +5,16 @@
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
 
-enum { RETRY_BASE_MS = 500, RETRY_MAX_MS = 30000 };
+/* With the queues that are known here, and no others. */
+static struct hub_heads known_heads(const struct worker *worker, const struct hub_heads *heads)
+{
+    struct hub_heads known = *heads;
+    known.started = 0;
+    for (uint32_t q = 0; q < shard_get_options(worker->shard)->queues; q++) {
+        known.started |= (uint64_t)shard_queue_is_known(worker->shard, q) << q;
+    }
+    return known;
+}
 
 static void send_text(struct worker *worker, struct session *session, struct buf *text)
 {
@@ -15,6 +24,26 @@ static void send_text(struct worker *worker, struct session *session, struct buf
         ws_session_send(worker, session, WS_TEXT, buf_str(text));
     }
     buf_fini(text);
+}
+
+/* heads: where the stream is once the client has this. */
+static void send_text_at(struct worker *worker, struct session *session, struct buf *text,
+                         const struct hub_heads *heads)
+{
+    if (buf_err(text)) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+    } else {
+        struct hub_heads known = known_heads(worker, heads);
+        ws_session_send_at(worker, session, STR(""), buf_str(text), &known);
+    }
+    buf_fini(text);
+}
+
+/* An id without data: nothing is dispatched, but the client remembers it. */
+static void send_id(struct worker *worker, struct session *session, const struct hub_heads *heads)
+{
+    struct hub_heads known = known_heads(worker, heads);
+    ws_session_send_at(worker, session, STR(""), STR(""), &known);
 }
 
 static void begin_frame(struct buf *out, const char *name)
@@ -98,12 +127,23 @@ static struct str resumed_name(enum session_resumed resumed)
     return STR("none");
 }
 
+/* One over an event stream resumes by the ids alone, of which this is the first. */
+static void start_raw(struct worker *worker, struct session *session, enum session_resumed resumed,
+                      const struct hub_heads *pos)
+{
+    ws_session_release(worker, session);
+    if (ws_is_sse(session)) {
+        send_id(worker, session, pos);
+        stats_resumed(worker, session, resumed);
+    }
+}
+
 void ws_protocol_on_start(struct shard *shard, struct session *session,
                           enum session_resumed resumed, const struct hub_heads *pos)
 {
     struct worker *worker = ws_worker_of(shard);
     if (!(session->flags & WS_IS_V1)) {
-        ws_session_release(worker, session);
+        start_raw(worker, session, resumed, pos);
         return;
     }
     const struct session_cold *cold = shard_session_cold(shard, session);
@@ -121,10 +161,11 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
         json_write_u64_field(&out, STR("exp"), cold->expires_s);
     }
     buf_printf(&out, ",\"limits\":{\"msg\":%llu},\"retry\":{\"base_ms\":%d,\"max_ms\":%d}",
-               (unsigned long long)ws_protocol_limits(worker)->message_bytes, RETRY_BASE_MS,
-               RETRY_MAX_MS);
+               (unsigned long long)ws_protocol_limits(worker)->message_bytes, WS_RETRY_BASE_MS,
+               WS_RETRY_MAX_MS);
     stats_resumed(worker, session, resumed);
-    end_frame(worker, session, &out);
+    buf_append_char(&out, '}');
+    send_text_at(worker, session, &out, pos);
 }
 
 static int write_grant(struct buf *out, const struct worker *worker, const struct session *session,
@@ -198,13 +239,29 @@ static void write_pos_field(struct buf *out, const char *name, struct bus_pos po
     json_write_string_field(out, str_of(name), str_make(text, len));
 }
 
+/* On a raw event stream nobody expects a frame: it is an event of its own name. */
+static void end_gap(struct worker *worker, struct session *session, struct buf *out)
+{
+    if (session->flags & WS_IS_V1) {
+        end_frame(worker, session, out);
+        return;
+    }
+    buf_append_char(out, '}');
+    if (buf_err(out)) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+    } else {
+        ws_session_send_at(worker, session, STR("gap"), buf_str(out), NULL);
+    }
+    buf_fini(out);
+}
+
 /* q "*": every queue; such a gap has no from and to. */
 void ws_protocol_on_gap(struct shard *shard, struct session *session, uint32_t queue,
                         struct bus_pos from, struct bus_pos to, enum session_gap_why why)
 {
     struct worker *worker = ws_worker_of(shard);
     stats_gap(worker, session);
-    if (!(session->flags & WS_IS_V1)) {
+    if (!(session->flags & WS_IS_V1) && !ws_is_sse(session)) {
         return;
     }
     struct buf out = {0};
@@ -223,7 +280,7 @@ void ws_protocol_on_gap(struct shard *shard, struct session *session, uint32_t q
     if (why == SESSION_GAP_EPOCH) {
         json_write_string_field(&out, STR("epoch"), shard_epoch(shard));
     }
-    end_frame(worker, session, &out);
+    end_gap(worker, session, &out);
 }
 
 void ws_protocol_on_heads(struct shard *shard, struct session *session,
@@ -235,7 +292,10 @@ void ws_protocol_on_heads(struct shard *shard, struct session *session,
         begin_frame(&out, "pos");
         json_write_string_field(&out, STR("epoch"), shard_epoch(shard));
         write_positions(&out, worker, heads);
-        end_frame(worker, session, &out);
+        buf_append_char(&out, '}');
+        send_text_at(worker, session, &out, heads);
+    } else if (ws_is_sse(session)) {
+        send_id(worker, session, heads);
     }
 }
 

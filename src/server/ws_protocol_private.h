@@ -44,7 +44,8 @@ struct frame_reading {
     struct worker *worker;
     struct session *session;
     struct json_field fields[FIELDS];
-    uint32_t tag; /* of the answer */
+    uint32_t tag;                        /* of the answer */
+    const struct session_resume *resume; /* hello's, from elsewhere than the frame; or NULL */
 };
 
 /* ws_protocol.c */

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "proto/ws_message.h"
+#include "server/sse_frame.h"
 #include "server/stats.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
@@ -141,17 +142,24 @@ static void drop_acks(const struct worker *worker, const struct session *session
     }
 }
 
-void ws_session_begin_close(struct worker *worker, struct session *session, uint16_t code)
+static struct frame *close_frame_of(const struct session *session, uint16_t code)
 {
     uint8_t frame[WS_CONTROL_MAX + 2];
-    size_t len = ws_close_frame_write(frame, code, STR(""));
+    if (!ws_is_sse(session)) {
+        return frame_of_bytes(frame, ws_close_frame_write(frame, code, STR("")));
+    }
+    return code == SSE_END_OF_POLL ? NULL : sse_frame_of_close(code);
+}
+
+void ws_session_begin_close(struct worker *worker, struct session *session, uint16_t code)
+{
     if (session->state <= SESSION_STARTING) {
         ws_session_release(worker, session); /* no close frame before the 101 */
     }
     trim_queue(worker, session, why_dropped(code));
     drop_acks(worker, session, why_dropped(code));
     session->flags |= WS_IS_CLOSING;
-    struct frame *close_frame = frame_of_bytes(frame, len);
+    struct frame *close_frame = close_frame_of(session, code);
     if (close_frame && session->out) {
         out_queue_add(&worker->pool, session->out, close_frame, 0, ws_now_tick(worker));
     }
@@ -183,7 +191,7 @@ void ws_session_end_doomed(struct worker *worker, const struct doomed *doomed)
 
 static int keep_counts(struct worker *worker, struct session *session, const struct ws_open *open)
 {
-    if (!open->ip_key) {
+    if (!open->ip_key && !open->poll_ms) {
         return 0;
     }
     struct ws_extra *extra = ws_session_extra(worker, session);
@@ -191,6 +199,7 @@ static int keep_counts(struct worker *worker, struct session *session, const str
         return ERR_NO_MEMORY;
     }
     extra->ip_key = open->ip_key;
+    extra->poll_until_ms = open->poll_ms ? worker_now_ms(worker) + open->poll_ms : 0;
     return 0;
 }
 
@@ -201,14 +210,16 @@ static int identify(struct worker *worker, struct session *session, const struct
 
 struct session *ws_session_open(struct worker *worker, int fd, const struct ws_open *open)
 {
-    struct session *session = shard_session_create(worker->shard, open->tenant->id, WS_TRANSPORT);
+    struct session *session = shard_session_create(worker->shard, open->tenant->id,
+                                                   open->transport);
     if (!session) {
         return NULL;
     }
     struct session_cold *cold = ws_cold_of(worker, session);
     session->fd = fd;
     session->flags = open->flags;
-    session->pings = (uint8_t)(open->window_bits << 4);
+    /* A client of an event stream says nothing on it. */
+    session->pings = (uint8_t)((ws_is_sse(session) ? WS_WINDOW_BITS_DEAF : open->window_bits) << 4);
     session->heard_tick = ws_now_tick(worker);
     cold->opened_s = (uint32_t)(worker_now_ms(worker) / 1000);
     cold->timer.on_fire = ws_session_on_timer;

@@ -1,6 +1,7 @@
-/* A WebSocket session on a worker: the transport behind core's session. Reads frames, answers
- * pings, writes what core delivers, closes by the rules. What frames mean to the client protocol is
- * ws_protocol.h's business.
+/* A session on a worker: the transport behind core's session, over a WebSocket or an event stream.
+ * Reads frames, answers pings, writes what core delivers, closes by the rules. What frames mean to
+ * the client protocol is ws_protocol.h's business; what they look like on an event stream, which
+ * only goes out, sse_frame.h's.
  *
  * Nothing here ends a session at once while core may be walking it: it is doomed and ends with the
  * turn. */
@@ -13,7 +14,8 @@
 
 /* Application close codes. 40xx: stop; 41xx: back off; 42xx: planned; 43xx: new credentials. */
 enum ws_close_code {
-    WS_CLOSE_ABORT = 0, /* no close frame: the socket is broken */
+    WS_CLOSE_ABORT = 0,  /* no close frame: the socket is broken */
+    SSE_END_OF_POLL = 1, /* never said: the response ends, and the client asks again */
     WS_CLOSE_KICKED = 4000,
     WS_CLOSE_REPLACED = 4001,
     WS_CLOSE_BAD_FRAME = 4002,
@@ -30,7 +32,10 @@ enum ws_close_code {
     WS_CLOSE_REVOKED = 4301,
 };
 
-enum { WS_TRANSPORT = 0 }; /* index in the shard */
+enum { WS_TRANSPORT = 0, SSE_TRANSPORT = 2 }; /* index in the shard */
+
+/* What a client is told about coming back. */
+enum { WS_RETRY_BASE_MS = 500, WS_RETRY_MAX_MS = 30000 };
 
 /* In session->flags. */
 enum ws_flag {
@@ -61,6 +66,8 @@ struct ws_extra {
     struct acks *acks; /* what its client is to confirm; mostly NULL */
     uint64_t pings_since_ms;
     uint32_t pings;
+    uint64_t poll_until_ms; /* of an event stream that ends with what it has to say; 0: it lasts */
+    bool has_said;          /* a message went out, so such a stream may end */
     bool counts_frames;
     bool is_identified; /* by the upgrade; hello needs no token */
 };
@@ -69,14 +76,16 @@ extern const struct session_ops ws_session_ops;
 
 struct ws_open {
     const struct tenant *tenant;
-    uint8_t flags;                       /* of enum ws_flag */
-    uint8_t window_bits;                 /* 0: no compression */
+    uint8_t flags;       /* of enum ws_flag */
+    uint8_t window_bits; /* 0: no compression */
+    uint8_t transport;
+    uint32_t poll_ms;                    /* of an event stream; 0: it lasts */
     uint64_t ip_key;                     /* counted already */
     const struct credential *credential; /* NULL: hello must bring one */
 };
 
-/* Makes a session of a socket that was upgraded. NULL when memory is out: fd is then still the
- * caller's. */
+/* Makes a session of a socket that was taken out of HTTP. NULL when memory is out: fd is then still
+ * the caller's. */
 struct session *ws_session_open(struct worker *worker, int fd, const struct ws_open *open);
 
 /* Bytes that came with the upgrade. */
@@ -89,9 +98,14 @@ void ws_session_on_event(void *owner, uint64_t tag, unsigned events);
 void ws_session_send(struct worker *worker, struct session *session, enum ws_opcode opcode,
                      struct str payload);
 
-/* The 101 of a raw session, held back until it starts: what is pushed once the client has seen it
- * reaches the session. */
+/* The answer's head of a raw session, held back until it starts: what is pushed once the client has
+ * seen it reaches the session. */
 void ws_session_hold(struct worker *worker, struct session *session, struct str handshake);
+
+/* On an event stream the text may have a name and the positions of an id, NULL for none; a
+ * WebSocket sends the text. text "": there is only the id. */
+void ws_session_send_at(struct worker *worker, struct session *session, struct str name,
+                        struct str text, const struct hub_heads *heads);
 
 /* Sends what was held. */
 void ws_session_release(struct worker *worker, struct session *session);
@@ -136,6 +150,11 @@ static inline bool ws_is_deaf(const struct session *session)
 static inline unsigned ws_window_bits(const struct session *session)
 {
     return ws_is_deaf(session) ? 0 : session->pings >> 4;
+}
+
+static inline bool ws_is_sse(const struct session *session)
+{
+    return session->transport >= SSE_TRANSPORT;
 }
 
 static inline struct worker *ws_worker_of(const struct shard *shard)

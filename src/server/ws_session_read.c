@@ -166,10 +166,19 @@ void ws_session_feed(struct worker *worker, struct session *session, uint8_t *da
     }
 }
 
+/* Who is not listened to may not keep us busy either. */
+static void mind_idle_talk(struct worker *worker, struct session *session)
+{
+    if (ws_is_sse(session) && !(session->flags & (WS_IS_CLOSING | WS_IS_DOOMED))) {
+        ws_session_take_frame(worker, session);
+    }
+}
+
 static void on_readable(struct worker *worker, struct session *session)
 {
     ssize_t got = recv(session->fd, worker->receive_buffer, WORKER_RECEIVE_BYTES, MSG_DONTWAIT);
     if (got > 0 && ws_is_deaf(session)) {
+        mind_idle_talk(worker, session);
         return;
     }
     if (got > 0) {

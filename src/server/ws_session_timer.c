@@ -8,6 +8,7 @@ enum {
     PONG_WAIT_MAX_MS = 10000,
     WARN_BEFORE_MS = 30000, /* `expiring` before the token ends */
     QUEUE_CHECK_MS = 1000,
+    POLL_CHECK_MS = 50,
 };
 
 /* Spread by slot over ±10 %, so that pings of sessions that came together do not stay together. */
@@ -39,10 +40,27 @@ static uint64_t check_hello(struct worker *worker, struct session *session)
     return timeout - age;
 }
 
+/* Nobody answers on an event stream: a dead one shows by what it does not take (check_queue), or by
+ * the kernel's TCP_USER_TIMEOUT. heard_tick is when it was last said that the stream lives. */
+static uint64_t check_stream(struct worker *worker, struct session *session)
+{
+    uint64_t silent = ws_ms_since_tick(worker, session->heard_tick);
+    uint64_t interval = ping_interval(worker, session);
+    if (silent < interval) {
+        return interval - silent;
+    }
+    session->heard_tick = ws_now_tick(worker);
+    ws_session_send(worker, session, WS_PING, STR(""));
+    return interval;
+}
+
 static uint64_t check_heartbeat(struct worker *worker, struct session *session)
 {
     if (!(session->flags & WS_IS_GREETED) || worker->settings->heartbeat.interval_ms == 0) {
         return UINT64_MAX;
+    }
+    if (ws_is_sse(session)) {
+        return check_stream(worker, session);
     }
     uint64_t silent = ws_ms_since_tick(worker, session->heard_tick);
     uint64_t interval = ping_interval(worker, session);
@@ -111,6 +129,23 @@ static uint64_t check_drain(struct worker *worker, struct session *session)
     return end - worker_now_ms(worker);
 }
 
+/* A response that a proxy holds back reaches the client when it ends: as soon as a message is out,
+ * and at the latest when its time is up. */
+static uint64_t check_poll(struct worker *worker, struct session *session)
+{
+    const struct ws_extra *extra = ws_session_peek_extra(worker, session);
+    if (!extra || !extra->poll_until_ms || !(session->flags & WS_IS_GREETED)) {
+        return UINT64_MAX;
+    }
+    uint64_t now = worker_now_ms(worker);
+    bool has_said_all = extra->has_said && session->state == SESSION_LIVE && !session->out;
+    if (has_said_all || now >= extra->poll_until_ms) {
+        ws_session_doom(worker, session, SSE_END_OF_POLL);
+        return UINT64_MAX;
+    }
+    return extra->has_said ? POLL_CHECK_MS : extra->poll_until_ms - now;
+}
+
 void ws_session_touch(struct worker *worker, struct session *session)
 {
     if (session->flags & WS_IS_CLOSING) {
@@ -121,6 +156,7 @@ void ws_session_touch(struct worker *worker, struct session *session)
     wait = ws_earlier(wait, check_expiry(worker, session));
     wait = ws_earlier(wait, check_queue(worker, session));
     wait = ws_earlier(wait, check_drain(worker, session));
+    wait = ws_earlier(wait, check_poll(worker, session));
     if (wait != UINT64_MAX) {
         loop_timer_start(worker->loop, &ws_cold_of(worker, session)->timer, wait);
     }

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "server/sse_frame.h"
 #include "server/stats.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
@@ -36,8 +37,8 @@ static void set_blocked(struct worker *worker, struct session *session, bool blo
     session->flags ^= WS_IS_BLOCKED;
     loop_rewatch_tag(worker->loop, session->fd, ws_tag_of(worker, session),
                      LOOP_READABLE | (blocked ? LOOP_WRITABLE : 0));
-    if (blocked) {
-        ws_session_touch(worker, session); /* the queue's age counts from now */
+    if (blocked || ws_is_sse(session)) {
+        ws_session_touch(worker, session); /* the queue's age counts from now; a poll may end */
     }
 }
 
@@ -50,7 +51,7 @@ static void end_our_half(struct session *session)
     }
 }
 
-static void flush_now(struct worker *worker, struct session *session)
+static void send_queue(struct worker *worker, struct session *session)
 {
     struct out_queue *queue = session->out;
     uint32_t written;
@@ -67,14 +68,20 @@ static void flush_now(struct worker *worker, struct session *session)
         end_our_half(session);
     }
     set_blocked(worker, session, done == 0);
-    if (session->state == SESSION_REPLAYING && ws_session_ops.has_room(worker->shard, session)) {
+}
+
+static void flush_now(struct worker *worker, struct session *session)
+{
+    send_queue(worker, session);
+    if (session->state == SESSION_REPLAYING && !(session->flags & WS_IS_DOOMED) &&
+        ws_session_ops.has_room(worker->shard, session)) {
         shard_replay_continue(worker->shard, session);
         worker->ring_ready = true;
     }
 }
 
-/* A raw session has no welcome: its 101 says that it is in place. So nothing leaves before the
- * fence has come back. */
+/* A raw session has no welcome: the head of its answer says that it is in place. So nothing leaves
+ * before the fence has come back. */
 static bool is_held(const struct session *session)
 {
     return session->state == SESSION_STARTING && !(session->flags & (WS_IS_V1 | WS_IS_ECHO));
@@ -87,10 +94,11 @@ void ws_session_flush(struct worker *worker, struct session *session)
     }
 }
 
+/* Core is just starting the session: a replay is not to be asked for yet. */
 void ws_session_release(struct worker *worker, struct session *session)
 {
     if (session->out) {
-        flush_now(worker, session);
+        send_queue(worker, session);
     }
 }
 
@@ -148,13 +156,38 @@ static enum session_delivery send_frame(struct worker *worker, struct session *s
     return enqueue(worker, session, frame, sent > 0 ? (uint32_t)sent : 0);
 }
 
+static struct frame *make_frame(struct worker *worker, const struct session *session,
+                                enum ws_opcode opcode, struct str payload)
+{
+    if (!ws_is_sse(session)) {
+        return frame_create(opcode, false, payload);
+    }
+    return opcode == WS_TEXT ? sse_frame_of_text(worker, STR(""), payload, NULL)
+                             : sse_frame_of_ping(session->flags & WS_IS_V1);
+}
+
 void ws_session_send(struct worker *worker, struct session *session, enum ws_opcode opcode,
                      struct str payload)
 {
     if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
         return;
     }
-    struct frame *frame = frame_create(opcode, false, payload);
+    struct frame *frame = make_frame(worker, session, opcode, payload);
+    ws_session_send_frame(worker, session, frame);
+    frame_unref(frame);
+}
+
+void ws_session_send_at(struct worker *worker, struct session *session, struct str name,
+                        struct str text, const struct hub_heads *heads)
+{
+    if (!ws_is_sse(session)) {
+        ws_session_send(worker, session, WS_TEXT, text);
+        return;
+    }
+    if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
+        return;
+    }
+    struct frame *frame = sse_frame_of_text(worker, name, text, heads);
     ws_session_send_frame(worker, session, frame);
     frame_unref(frame);
 }
@@ -229,6 +262,25 @@ static enum session_delivery send_own_frame(struct worker *worker, struct sessio
     return result;
 }
 
+/* Its response ends when the message is out; that is looked at when the turn is. */
+static void note_said(struct worker *worker, struct session *session)
+{
+    struct ws_extra *extra = ws_session_peek_extra(worker, session);
+    if (extra && extra->poll_until_ms) {
+        extra->has_said = true;
+        mark_dirty(worker, session);
+    }
+}
+
+static void touch_poll(struct worker *worker, struct session *session)
+{
+    const struct ws_extra *extra = ws_is_sse(session) ? ws_session_peek_extra(worker, session)
+                                                      : NULL;
+    if (extra && extra->has_said) {
+        ws_session_touch(worker, session);
+    }
+}
+
 static enum session_delivery deliver(struct shard *shard, struct session *session,
                                      struct message *message)
 {
@@ -236,6 +288,11 @@ static enum session_delivery deliver(struct shard *shard, struct session *sessio
     if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
         stats_dropped(worker, session, STATS_DROP_CLOSED, 1);
         return SESSION_DROPPED;
+    }
+    if (ws_is_sse(session)) {
+        note_said(worker, session);
+        return send_own_frame(worker, session, message,
+                              sse_frame_of_message(worker, session, message));
     }
     enum frame_protocol protocol = session->flags & WS_IS_V1 ? FRAME_V1 : FRAME_RAW;
     if (session->state != SESSION_LIVE) {
@@ -284,6 +341,7 @@ void ws_session_flush_turn(struct worker *worker)
         if (session->state != SESSION_FREE && session->flags & WS_IS_DIRTY) {
             session->flags &= (uint8_t)~WS_IS_DIRTY;
             ws_session_flush(worker, session);
+            touch_poll(worker, session);
         }
     }
     worker->dirty_count = 0;
