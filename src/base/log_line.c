@@ -1,7 +1,8 @@
 #include "base/log_line.h"
 
 #include <stdio.h>
-#include <time.h>
+
+#include "base/time_text.h"
 
 static const char *const level_names[] = {
     [LOG_LEVEL_DEBUG] = "debug",
@@ -78,14 +79,8 @@ static char *add_escaped(char *at, struct str text, size_t max)
 
 static char *add_time(char *at, uint64_t wall_ms)
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    char text[32];
-    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    at = add(at, (struct str){text, len});
-    int millis_len = snprintf(text, sizeof(text), ".%03uZ", (unsigned)(wall_ms % 1000));
-    return add(at, (struct str){text, (size_t)millis_len});
+    char text[TIME_TEXT_MAX];
+    return add(at, time_text_write(text, wall_ms));
 }
 
 size_t log_line_build(char out[static LOG_LINE_MAX], const struct log_line *line)

@@ -70,12 +70,16 @@ static void fetch_finish(struct fetch *fetch, int err)
 {
     struct fetch_response response = {.detail = err ? fetch->detail : ""};
     char *content_type = NULL;
+    curl_off_t retry_after_s = 0;
     long status = 0;
     curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(fetch->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
     curl_easy_getinfo(fetch->easy, CURLINFO_CONTENT_TYPE, &content_type);
     response.status = (int)status;
     response.content_type = str_of(content_type);
     response.body = buf_str(&fetch->body);
+    response.retry_after_ms = retry_after_s > 0 ? (uint64_t)retry_after_s * 1000 : 0;
+    response.address_refused = fetch->refused == ERR_DENIED;
     fetch_unlink(fetch);
     fetch->on_done(fetch->owner, err, &response);
     fetch_free(fetch);

@@ -43,7 +43,9 @@ struct fetch_response {
     int status; /* 0 when there was none */
     struct str content_type;
     struct str body;
-    const char *detail; /* the reason of a failure in curl's words, for logs; "" when none */
+    uint64_t retry_after_ms; /* what the answer asks for; 0: nothing */
+    bool address_refused;    /* by may_connect */
+    const char *detail;      /* the reason of a failure in curl's words, for logs; "" when none */
 };
 
 /* err 0: an answer came, whatever its status. ERR_TIMEOUT, ERR_TOO_LARGE, ERR_CANCELED,
