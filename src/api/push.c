@@ -8,10 +8,10 @@
 #include "base/u64map.h"
 #include "server/stats.h"
 
-enum { ID_LEN = 26, NOT_COUNTED = STATS_TARGETS };
+enum { NOT_COUNTED = STATS_TARGETS };
 
 /* "m" and hex: boot 8, worker 2, counter 15: unique in the cluster without a look at it. */
-static void make_id(struct worker *worker, char out[ID_LEN])
+void push_make_id(struct worker *worker, char out[PUSH_ID_LEN])
 {
     static _Thread_local uint64_t counter;
     static const char digits[] = "0123456789abcdef";
@@ -340,7 +340,7 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
 
 static struct push_task *create_task(struct worker *worker, const struct push *push)
 {
-    size_t id_len = push->id.len ? push->id.len : ID_LEN;
+    size_t id_len = push->id.len ? push->id.len : PUSH_ID_LEN;
     struct push_task *task = mem_alloc(sizeof(*task) + id_len);
     if (!task) {
         return NULL;
@@ -350,7 +350,7 @@ static struct push_task *create_task(struct worker *worker, const struct push *p
     if (push->id.len) {
         memcpy(id, push->id.ptr, push->id.len);
     } else {
-        make_id(worker, id);
+        push_make_id(worker, id);
     }
     task->id = str_make(id, id_len);
     task->timer.on_fire = on_timer;

@@ -49,6 +49,11 @@ struct push_kind {
     struct str subject;
 };
 
+enum { PUSH_ID_LEN = 26 };
+
+/* An id that no other message has, for whatever this worker sends; no NUL. */
+void push_make_id(struct worker *worker, char out[PUSH_ID_LEN]);
+
 /* Starts a push (kind NULL: a message). 0: on_done follows, later. ERR_NO_MEMORY, or ERR_TOO_LARGE.
  */
 int push_start(struct worker *worker, const struct tenant *tenant, const struct push *push,

@@ -4,9 +4,10 @@
 
 #include "api/gather.h"
 #include "api/push.h"
+#include "api/session_json.h"
 #include "base/clock.h"
 #include "core/sid.h"
-#include "server/ws_session.h"
+#include "server/token.h"
 
 /* As they travel between nodes: never to be renumbered. */
 enum { QUERY_USER = 1, QUERY_USERS = 2, QUERY_SESSION = 3, QUERY_GROUP = 4 };
@@ -15,28 +16,10 @@ enum { USERS_MAX = 1000, SESSIONS_MAX = 1000, ACTION_WAIT_MS = 5000 };
 
 static void write_session(struct buf *out, struct worker *worker, struct session *session)
 {
-    const struct session_cold *cold = shard_session_cold(worker->shard, session);
-    const struct ws_extra *extra = ws_session_peek_extra(worker, session);
-    struct sid sid;
-    char text[SID_LEN + 1];
-    shard_session_sid(worker->shard, session, &sid);
-    sid_format(text, &worker->gateway->keys.sid_keys[0], &sid);
-    uint64_t age_ms = worker_now_ms(worker) - (uint64_t)cold->opened_s * 1000;
-    buf_append_char(out, '{');
-    json_write_string_field(out, STR("sid"), str_make(text, SID_LEN));
-    json_write_string_field(out, STR("transport"),
-                            ws_is_sse(session) ? STR("sse") : STR("websocket"));
-    json_write_string_field(out, STR("protocol"),
-                            session->flags & WS_IS_V1 ? STR("tidegate.v1.json") : STR("raw"));
-    json_write_u64_field(out, STR("since_ms"), clock_wall_ms() - age_ms);
+    session_json_begin(out, worker, session);
     json_write_u64_field(out, STR("queued_bytes"),
                          session->out ? ((struct out_queue *)session->out)->bytes : 0);
-    if (extra && extra->device) {
-        json_write_string_field(out, STR("device"), str_of(extra->device));
-    }
-    if (extra && extra->attrs) {
-        json_write_raw_field(out, STR("attrs"), str_of(extra->attrs));
-    }
+    session_json_about(out, worker, session);
 }
 
 static void write_group(void *arg, struct str group)
@@ -287,9 +270,7 @@ static void ask_session(struct gather_part *part)
     }
     part->counts[0] = 1;
     write_session(&part->text, part->worker, session);
-    if (session->user) {
-        json_write_string_field(&part->text, STR("user"), shard_session_user(shard, session));
-    }
+    session_json_user(&part->text, part->worker, session);
     json_write_key(&part->text, STR("groups"));
     buf_append_char(&part->text, '[');
     shard_visit_session_groups(shard, session, write_group, &part->text);

@@ -83,7 +83,10 @@ static void check_kids(struct config_reader *reader, const struct config_node *n
 
 void config_app_finish(struct config_reader *reader, const struct config_node *node, void *object)
 {
-    const struct settings_app *app = object;
+    struct settings_app *app = object;
+    for (size_t i = 0; i < app->webhook_count; i++) {
+        app->webhook_events |= app->webhooks[i].events;
+    }
     check_cookie_origins(reader, node, app);
     check_key_names(reader, node, app);
     check_kids(reader, node, &app->auth.jwt);

@@ -37,23 +37,33 @@ void config_hash_read(struct config_reader *reader, const struct config_key *key
                         "expected \"sha256:\" and 64 hex digits, as `tidegate key` prints them");
 }
 
+void config_bits_read(struct config_reader *reader, const struct config_node *node,
+                      uint32_t (*parse)(struct str name), const char *expected, uint32_t *out_bits)
+{
+    char text[256];
+    if (node->kind != CONFIG_NODE_LIST || !node->first) {
+        snprintf(text, sizeof(text), "a list of %s", expected);
+        config_read_expected(reader, node, text);
+        return;
+    }
+    snprintf(text, sizeof(text), "one of %s", expected);
+    for (const struct config_node *child = node->first; child; child = child->next) {
+        uint32_t bit = child->kind == CONFIG_NODE_SCALAR ? parse(child->text) : 0;
+        if (bit == 0) {
+            config_read_expected(reader, child, text);
+        } else if (*out_bits & bit) {
+            config_read_mistake(reader, child->place, "\"%s\" is there twice", child->text.ptr);
+        }
+        *out_bits |= bit;
+    }
+}
+
 void config_scopes_read(struct config_reader *reader, const struct config_key *key,
                         const struct config_node *node, void *object)
 {
     struct settings_api_key *api_key = object;
-    if (node->kind != CONFIG_NODE_LIST || !node->first) {
-        config_read_expected(reader, node, "a list of push, read, kick, ticket, admin");
-        return;
-    }
-    for (const struct config_node *child = node->first; child; child = child->next) {
-        uint32_t bit = child->kind == CONFIG_NODE_SCALAR ? settings_scope_parse(child->text) : 0;
-        if (bit == 0) {
-            config_read_expected(reader, child, "one of push, read, kick, ticket, admin");
-        } else if (api_key->scopes & bit) {
-            config_read_mistake(reader, child->place, "\"%s\" is there twice", child->text.ptr);
-        }
-        api_key->scopes |= bit;
-    }
+    config_bits_read(reader, node, settings_scope_parse, "push, read, kick, ticket, admin",
+                     &api_key->scopes);
 }
 
 /* --- Contents of keys and secrets --- */

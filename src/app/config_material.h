@@ -5,6 +5,8 @@
 #ifndef TIDEGATE_APP_CONFIG_MATERIAL_H
 #define TIDEGATE_APP_CONFIG_MATERIAL_H
 
+#include <stdint.h>
+
 #include "base/str.h"
 
 struct config_reader;
@@ -19,6 +21,10 @@ typedef void config_finish_fn(struct config_reader *reader, const struct config_
 /* object: struct settings_api_key */
 config_read_fn config_hash_read;
 config_read_fn config_scopes_read;
+
+/* A list of names that parse knows, as bits; expected completes "a list of …". */
+void config_bits_read(struct config_reader *reader, const struct config_node *node,
+                      uint32_t (*parse)(struct str name), const char *expected, uint32_t *out_bits);
 
 /* object: struct settings_jwt_key. Files are read at once; a mistake never quotes what is in them.
  */
@@ -41,6 +47,11 @@ void config_secret_file_take(struct config_reader *reader, const struct config_n
 config_read_fn config_cluster_file_read;
 config_read_fn config_cluster_secret_read;
 config_finish_fn config_cluster_secret_finish;
+
+/* config_webhook.c; object: struct settings_webhook, and struct settings_secret for a secret */
+config_read_fn config_events_read;
+config_finish_fn config_webhook_secret_finish;
+config_finish_fn config_webhook_finish;
 
 /* config_app_rules.c */
 config_finish_fn config_trusted_header_finish;

@@ -124,6 +124,10 @@ static const struct config_key limits_keys[] = {
      .help = "The longest wait_ms that a push may ask for."},
     {"api_connections", CONFIG_COUNT, FIELD(settings_limits, api_connections), .max = 1 * MILLION,
      .zero = "no limit", .help = "Connections to the API listener. Over it: status 503."},
+    {"webhook_queue", CONFIG_BYTES, FIELD(settings_limits, webhook_queue_bytes), .min = 64 * KIB,
+     .max = 4 * GIB,
+     .help = "Events of an app that wait for its webhooks. Over it: a dead letter, and `err` for a "
+             "client's send."},
     {"accept_rate", CONFIG_COUNT, FIELD(settings_limits, accept_rate), .max = 1 * MILLION,
      .zero = "no limit", .help = "New client connections a second; the others wait their turn."},
     {"memory", CONFIG_BYTES, FIELD(settings_limits, memory_bytes), .min = 32 * MIB, .max = TIB,

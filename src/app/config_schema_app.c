@@ -114,6 +114,44 @@ static const struct config_key groups_keys[] = {
 static const struct config_map groups_map = {
     .keys = groups_keys, .key_count = LENGTH(groups_keys), .size = sizeof(struct settings_app)};
 
+static const struct config_key webhook_secret_keys[] = {
+    {"file", CONFIG_CUSTOM, .read = config_cluster_file_read,
+     .help = "A file with the secret, 32 bytes or more; one line end at its end doesn't count.",
+     .example = "secrets/webhook"},
+    {"secret", CONFIG_CUSTOM, .read = config_cluster_secret_read,
+     .help = "The secret itself. For tests; file is safer.", .example = "…"},
+};
+static const struct config_map webhook_secret_map = {.keys = webhook_secret_keys,
+                                                     .key_count = LENGTH(webhook_secret_keys),
+                                                     .size = sizeof(struct settings_secret),
+                                                     .finish = config_webhook_secret_finish};
+
+static const struct config_key webhook_keys[] = {
+    {"url", CONFIG_TEXT, FIELD(settings_webhook, url), .required = true, .text = &config_text_web,
+     .help = "Where events are posted to.", .example = "https://app.example.com/hooks/tidegate"},
+    {"events", CONFIG_CUSTOM, FIELD(settings_webhook, events), .required = true,
+     .read = config_events_read,
+     .help = "What it is told: a list of session.opened, session.closed, client.message.",
+     .example = "[session.opened, session.closed]"},
+    {"secrets", CONFIG_MAPS, FIELD(settings_webhook, secrets),
+     COUNT(settings_webhook, secret_count), .required = true, .max = 2, .map = &webhook_secret_map,
+     .help = "Sign what is sent; two at once for a rotation. One that begins with whsec_ is Base64 "
+             "behind that."},
+    {"allow", CONFIG_TEXTS, FIELD(settings_webhook, allow), COUNT(settings_webhook, allow_count),
+     .max = 64, .text = &config_text_prefix,
+     .help = "Addresses that the URL may lead to beside those of the public Internet.",
+     .example = "[10.1.0.0/16]"},
+    {"timeout", CONFIG_TIME, FIELD(settings_webhook, timeout_ms), .min = 100, .max = 5 * MINUTE,
+     .help = "For one request, name look-up included (10s).", .example = "10s"},
+    {"give_up", CONFIG_TIME, FIELD(settings_webhook, give_up_ms), .min = 1000, .max = 7 * DAY,
+     .help = "An event that is older is not tried again, and is a dead letter (1h).",
+     .example = "1h"},
+};
+static const struct config_map webhook_map = {.keys = webhook_keys,
+                                              .key_count = LENGTH(webhook_keys),
+                                              .size = sizeof(struct settings_webhook),
+                                              .finish = config_webhook_finish};
+
 static const struct config_key app_keys[] = {
     {"name", CONFIG_TEXT, FIELD(settings_app, name), .required = true, .text = &config_text_name,
      .help = "Appears in metrics and logs.", .example = "demo"},
@@ -127,6 +165,8 @@ static const struct config_key app_keys[] = {
      .help = "Pages that may connect; \"*\" for all. Clients that are no browsers have no origin.",
      .example = "[\"https://www.example.com\"]"},
     {"groups", CONFIG_MAP, .offset = 0, .map = &groups_map, .help = "Rules for groups."},
+    {"webhooks", CONFIG_MAPS, FIELD(settings_app, webhooks), COUNT(settings_app, webhook_count),
+     .max = 8, .map = &webhook_map, .help = "Where the app is told what happens, by HTTP."},
 };
 const struct config_map config_schema_app = {.keys = app_keys,
                                              .key_count = LENGTH(app_keys),

@@ -142,19 +142,29 @@ static bool is_loopback_host(struct str host)
     return addr_is_loopback(&addr);
 }
 
+static bool cut_url(struct str text, struct str *out_scheme, struct str *out_host)
+{
+    if (!is_any(text) || memchr(text.ptr, ' ', text.len) || !cut_scheme(&text, out_scheme)) {
+        return false;
+    }
+    const char *path = memchr(text.ptr, '/', text.len);
+    return cut_host(str_make(text.ptr, path ? (size_t)(path - text.ptr) : text.len), out_host);
+}
+
 /* Keys fetched in clear could be replaced on the way. */
 static bool is_url(struct str text)
 {
     struct str scheme, host;
-    if (!is_any(text) || memchr(text.ptr, ' ', text.len) || !cut_scheme(&text, &scheme)) {
-        return false;
-    }
-    const char *path = memchr(text.ptr, '/', text.len);
-    if (!cut_host(str_make(text.ptr, path ? (size_t)(path - text.ptr) : text.len), &host)) {
-        return false;
-    }
-    return str_equal(scheme, STR("https")) ||
-           (str_equal(scheme, STR("http")) && is_loopback_host(host));
+    return cut_url(text, &scheme, &host) &&
+           (str_equal(scheme, STR("https")) ||
+            (str_equal(scheme, STR("http")) && is_loopback_host(host)));
+}
+
+static bool is_web(struct str text)
+{
+    struct str scheme, host;
+    return cut_url(text, &scheme, &host) &&
+           (str_equal(scheme, STR("https")) || str_equal(scheme, STR("http")));
 }
 
 static bool is_engine(struct str text)
@@ -190,5 +200,7 @@ const struct config_text config_text_pattern = {
     NULL};
 const struct config_text config_text_url = {
     "a URL with https, or with http on this machine (127.0.0.1, [::1], localhost)", is_url, NULL};
+const struct config_text config_text_web = {"a URL with https or http, without a user", is_web,
+                                            NULL};
 const struct config_text config_text_engine = {"an engine that is built in: ", is_engine,
                                                bus_engine_names};

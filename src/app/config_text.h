@@ -25,6 +25,7 @@ extern const struct config_text config_text_token;   /* RFC 9110 5.6.2: names of
 extern const struct config_text config_text_origin;  /* "https://www.example.com", "*" */
 extern const struct config_text config_text_pattern; /* "room:*" */
 extern const struct config_text config_text_url;     /* https, or http on loopback */
+extern const struct config_text config_text_web;     /* https or http, anywhere */
 extern const struct config_text config_text_engine;  /* the bus engines that are built in */
 
 /* An address of this machine alone, or none. text is a valid address or empty. */

@@ -13,6 +13,8 @@
 #include "api/demo.h"
 #include "api/push.h"
 #include "api/query.h"
+#include "api/webhook.h"
+#include "api/webhook_emit.h"
 #include "app/config.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -30,6 +32,7 @@ enum {
     RELOAD_KEYS_MS = 5000, /* a reload waits so long for key sets that must be fetched */
     HURRY_MS = 1000,       /* what a second SIGTERM leaves of the drain window */
     DRAIN_EXTRA_MS = 3500, /* beyond the window, for closing handshakes */
+    WEBHOOKS_MS = 3000,    /* and for what webhooks have not taken yet, once all else is done */
 };
 
 struct server {
@@ -39,6 +42,7 @@ struct server {
     struct fetcher *fetcher;
     struct settings *settings;
     struct tenants *tenants;
+    struct webhooks *webhooks;
     struct gateway *gateway;
     struct admin *admin;
     struct loop_watch signals;
@@ -51,6 +55,7 @@ struct server {
     bool is_draining;
     bool callers_told; /* no session is left; HTTP connections are being closed */
     bool nodes_told;   /* none is left; the other nodes are being told */
+    bool has_left;     /* they were; webhooks are waited for */
 };
 
 /* ---- reload ---- */
@@ -73,9 +78,12 @@ static void on_reloaded(void *owner)
 
 static void apply_reload(struct server *server)
 {
-    int err = gateway_reload(server->gateway, server->next_settings, server->next_tenants,
-                             on_reloaded, server);
+    int err = webhooks_apply(server->webhooks, server->next_tenants);
+    err = err ? err
+              : gateway_reload(server->gateway, server->next_settings, server->next_tenants,
+                               on_reloaded, server);
     if (err) {
+        webhooks_apply(server->webhooks, server->tenants);
         log_error("reload.failed", "nothing was changed: %s", err_str(err));
         end_reload(server);
         return;
@@ -191,7 +199,11 @@ static void continue_drain(struct server *server)
         server->nodes_told = true;
         gateway_leave(server->gateway);
     }
-    bool is_done = server->nodes_told && gateway_has_left(server->gateway);
+    if (server->nodes_told && !server->has_left && gateway_has_left(server->gateway)) {
+        server->has_left = true;
+        server->drain_ends_ms = loop_now_ms(server->loop) + WEBHOOKS_MS;
+    }
+    bool is_done = server->has_left && webhooks_are_idle(server->webhooks);
     if (is_done || loop_now_ms(server->loop) >= server->drain_ends_ms) {
         loop_stop(server->loop);
     } else {
@@ -273,8 +285,12 @@ static int create_gateway(struct server *server, const char **out_problem)
                   .on_api_request = api_on_request,
                   .on_client_request = on_client_request,
                   .on_node_ask = query_on_node_ask,
+                  .on_session_opened = webhook_on_session_opened,
+                  .on_session_closed = webhook_on_session_closed,
+                  .on_client_message = webhook_on_client_message,
                   .on_worker_end = push_free_scratch},
         .main_mailbox = &server->mailbox,
+        .webhooks = server->webhooks,
     };
     options.has_client = parse_listen(&options.client, settings->listen.client);
     options.has_api = parse_listen(&options.api, settings->listen.api);
@@ -334,6 +350,10 @@ static int start(struct server *server, const char **out_problem)
         *out_problem = "a token key of the configuration can't be used";
         err = make_tenants(server, &server->tenants, server->settings);
     }
+    if (!err) {
+        *out_problem = "webhooks can't be made";
+        err = webhooks_create(&server->webhooks, server->tenants);
+    }
     err = err ? err : create_gateway(server, out_problem);
     err = err ? err : create_admin(server, out_problem);
     if (!err) {
@@ -347,6 +367,7 @@ static void stop(struct server *server)
 {
     admin_destroy(server->admin);
     gateway_destroy(server->gateway);
+    webhooks_destroy(server->webhooks);
     tenants_destroy(server->tenants);
     tenants_destroy(server->next_tenants);
     fetcher_destroy(server->fetcher);

@@ -53,6 +53,7 @@ static const struct settings defaults = {
             .batch = 1000,
             .targets = 1000,
             .wait_ms = 10 * SECOND,
+            .webhook_queue_bytes = 8 * MIB,
         },
     .compression = {.enabled = true, .min_bytes = 256, .level = 6},
     .cluster = {.name = STR("tidegate")},
@@ -178,4 +179,36 @@ uint32_t settings_scope_parse(struct str name)
         }
     }
     return 0;
+}
+
+static const struct {
+    struct str name;
+    enum settings_event bit;
+} events[] = {
+    {STR("session.opened"), SETTINGS_EVENT_SESSION_OPENED},
+    {STR("session.closed"), SETTINGS_EVENT_SESSION_CLOSED},
+    {STR("user.online"), SETTINGS_EVENT_USER_ONLINE},
+    {STR("user.offline"), SETTINGS_EVENT_USER_OFFLINE},
+    {STR("message.undelivered"), SETTINGS_EVENT_MESSAGE_UNDELIVERED},
+    {STR("client.message"), SETTINGS_EVENT_CLIENT_MESSAGE},
+};
+
+uint32_t settings_event_parse(struct str name)
+{
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (str_equal(events[i].name, name)) {
+            return events[i].bit;
+        }
+    }
+    return 0;
+}
+
+struct str settings_event_name(enum settings_event event)
+{
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (events[i].bit == event) {
+            return events[i].name;
+        }
+    }
+    return STR("");
 }

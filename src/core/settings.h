@@ -84,6 +84,38 @@ struct settings_auth {
     bool anonymous;
 };
 
+/* What an app's webhooks may be told; bits. */
+enum settings_event {
+    SETTINGS_EVENT_SESSION_OPENED = 1,
+    SETTINGS_EVENT_SESSION_CLOSED = 2,
+    SETTINGS_EVENT_USER_ONLINE = 4,
+    SETTINGS_EVENT_USER_OFFLINE = 8,
+    SETTINGS_EVENT_MESSAGE_UNDELIVERED = 16,
+    SETTINGS_EVENT_CLIENT_MESSAGE = 32,
+};
+
+struct settings_secret {
+    struct str id; /* "" where it needs none */
+    struct str material;
+};
+
+/* One endpoint of an app that is told what happens. */
+struct settings_webhook {
+    struct str url;
+    struct settings_secret *secrets; /* each signs */
+    size_t secret_count;
+    uint32_t events;   /* of enum settings_event */
+    struct str *allow; /* prefixes as text: addresses beside those of the public Internet */
+    size_t allow_count;
+    uint64_t timeout_ms; /* of one try */
+    uint64_t give_up_ms; /* an event that is older is not tried again */
+};
+
+struct settings_presence {
+    bool enabled; /* also where a webhook asks for user.online or user.offline */
+    uint64_t grace_ms;
+};
+
 /* One tenant. */
 struct settings_app {
     struct str name;
@@ -94,6 +126,10 @@ struct settings_app {
     size_t origin_count;
     struct str *join_patterns; /* groups that a client may join by itself: "room:*" */
     size_t join_pattern_count;
+    struct settings_webhook *webhooks;
+    size_t webhook_count;
+    uint32_t webhook_events; /* of enum settings_event: some webhook asks for it */
+    struct settings_presence presence;
 };
 
 struct settings_listen {
@@ -149,6 +185,8 @@ struct settings_limits {
     uint64_t wait_ms;           /* the longest wait_ms of a push */
     uint64_t api_connections;   /* 0: no limit */
 
+    uint64_t webhook_queue_bytes; /* events of an app that wait for its webhooks */
+
     uint64_t accept_rate;  /* new client connections a second; 0: no limit */
     uint64_t memory_bytes; /* at 85 % new sessions are refused; 0: no limit */
 };
@@ -162,11 +200,6 @@ struct settings_compression {
 struct settings_debug {
     bool echo; /* /v1/echo, only on loopback */
     bool demo; /* /demo/, only on loopback */
-};
-
-struct settings_secret {
-    struct str id;
-    struct str material;
 };
 
 struct settings_cluster {
@@ -236,5 +269,9 @@ const struct settings_app *settings_find_app(const struct settings *settings, st
 
 /* "push" → SETTINGS_SCOPE_PUSH; 0 for no scope. */
 uint32_t settings_scope_parse(struct str name);
+
+/* "session.opened" → SETTINGS_EVENT_SESSION_OPENED, and back; 0 for no event. */
+uint32_t settings_event_parse(struct str name);
+struct str settings_event_name(enum settings_event event);
 
 #endif

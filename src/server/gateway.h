@@ -22,6 +22,8 @@
 struct bus_engine;
 struct gateway;
 struct http_exchange;
+struct session;
+struct webhooks;
 struct worker;
 
 /* What the layers above plug in; all run on workers. */
@@ -34,6 +36,13 @@ struct gateway_hooks {
     /* The bus thread: another node asks something; for cluster_answer, or cluster_ask_destroy once
      * gateway->cluster is NULL. NULL: nobody answers. */
     void (*on_node_ask)(struct gateway *gateway, struct cluster_ask *ask);
+    /* What an app's webhooks may want to know (settings_app.webhook_events says what they do); NULL
+     * is fine. A session has started; such a one ends (reason: a literal); a client's `send`, with
+     * data as JSON: returns NULL when that is taken, else the code for `err`. */
+    void (*on_session_opened)(struct worker *worker, struct session *session);
+    void (*on_session_closed)(struct worker *worker, struct session *session, const char *reason);
+    const char *(*on_client_message)(struct worker *worker, struct session *session,
+                                     struct str type, struct str data);
     /* The thread ends: what it kept for itself is freed. */
     void (*on_worker_end)(void);
 };
@@ -45,6 +54,7 @@ struct gateway_options {
     struct addr client; /* where to listen; port 0 picks one */
     struct addr api;
     struct mailbox *main_mailbox; /* borrowed; NULL: nothing is reloaded */
+    struct webhooks *webhooks;    /* borrowed, for the hooks; NULL: there are none */
     bool has_client;
     bool has_api;
 };

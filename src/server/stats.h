@@ -17,6 +17,9 @@ void stats_init(void);
 void stats_attach(struct gateway *gateway);
 void stats_detach(void);
 
+/* A close code as metrics and webhooks name it; a literal. */
+const char *stats_close_reason(uint16_t code);
+
 void stats_session_opened(struct worker *worker, const struct session *session,
                           const struct tenant *tenant);
 void stats_session_closed(struct worker *worker, const struct session *session,

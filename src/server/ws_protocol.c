@@ -9,6 +9,7 @@ static const char *const field_names[FIELDS] = {
     [F_T] = "t",           [F_RE] = "re",         [F_V] = "v",           [F_TOKEN] = "token",
     [F_DEVICE] = "device", [F_ATTRS] = "attrs",   [F_ORIGIN] = "origin", [F_GROUPS] = "groups",
     [F_GRANTS] = "grants", [F_RESUME] = "resume", [F_G] = "g",           [F_IDS] = "ids",
+    [F_TYPE] = "type",     [F_DATA] = "data",
 };
 
 void ws_protocol_bad_frame(struct frame_reading *reading)
@@ -159,9 +160,36 @@ static void on_refresh(struct frame_reading *reading)
     credential_fini(&credential);
 }
 
+/* NULL: it is on its way to the app. */
+static const char *send_to_app(struct frame_reading *reading)
+{
+    const struct gateway_hooks *hooks = &reading->worker->gateway->options.hooks;
+    const struct settings_app *app = ws_protocol_tenant(reading->worker, reading->session)
+                                         ->settings;
+    struct json_value data = reading->fields[F_DATA].value;
+    char scratch[1024];
+    struct str type;
+    if (!app || !(app->webhook_events & SETTINGS_EVENT_CLIENT_MESSAGE) ||
+        !hooks->on_client_message) {
+        return "unsupported";
+    }
+    if (!ws_protocol_text_field(reading, F_TYPE, scratch, sizeof(scratch), &type) ||
+        !token_name_is_clean(type, ws_protocol_limits(reading->worker)->name_bytes)) {
+        return "invalid_type";
+    }
+    return data.type == JSON_TYPE_NONE
+               ? "invalid_frame"
+               : hooks->on_client_message(reading->worker, reading->session, type, data.raw);
+}
+
 static void on_send(struct frame_reading *reading)
 {
-    ws_protocol_refuse(reading->worker, reading->session, reading->tag, STR(""), "unsupported");
+    const char *code = send_to_app(reading);
+    if (code) {
+        ws_protocol_refuse(reading->worker, reading->session, reading->tag, STR(""), code);
+    } else {
+        ws_protocol_send_ok(reading->worker, reading->session, reading->tag);
+    }
 }
 
 static const struct {

@@ -70,9 +70,10 @@ static const char *title_of(const char *code)
         {"invalid_group", "The group's name is empty, too long, or has control characters."},
         {"forbidden", "This session may not join the group."},
         {"group_limit", "The session is in as many groups as it may be."},
-        {"overloaded", "The gateway is short of memory."},
+        {"overloaded", "The gateway is short of memory or of room for what waits."},
         {"not_found", "The session is not in the group."},
         {"unsupported", "The gateway does not take this frame."},
+        {"invalid_type", "The type is missing, too long, or has control characters."},
         {"invalid_frame", "A key of the frame is missing or of the wrong type."},
     };
     for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++) {

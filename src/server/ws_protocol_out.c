@@ -138,10 +138,20 @@ static void start_raw(struct worker *worker, struct session *session, enum sessi
     }
 }
 
+static void tell_opened(struct worker *worker, struct session *session)
+{
+    const struct settings_app *app = ws_protocol_tenant(worker, session)->settings;
+    bool is_told = app && app->webhook_events & SETTINGS_EVENT_SESSION_OPENED;
+    if (is_told && worker->gateway->options.hooks.on_session_opened) {
+        worker->gateway->options.hooks.on_session_opened(worker, session);
+    }
+}
+
 void ws_protocol_on_start(struct shard *shard, struct session *session,
                           enum session_resumed resumed, const struct hub_heads *pos)
 {
     struct worker *worker = ws_worker_of(shard);
+    tell_opened(worker, session);
     if (!(session->flags & WS_IS_V1)) {
         start_raw(worker, session, resumed, pos);
         return;

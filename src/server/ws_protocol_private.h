@@ -37,6 +37,8 @@ enum field {
     F_RESUME,
     F_G,
     F_IDS,
+    F_TYPE,
+    F_DATA,
     FIELDS,
 };
 

@@ -68,6 +68,16 @@ static void destroy_extra(struct worker *worker, struct ws_extra *extra)
 
 /* ---- ending ---- */
 
+void ws_session_tell_closed(struct worker *worker, struct session *session, const char *reason)
+{
+    const struct settings_app *app = ws_tenant_of(worker, session)->settings;
+    bool is_told = app && app->webhook_events & SETTINGS_EVENT_SESSION_CLOSED &&
+                   session->state >= SESSION_REPLAYING && session->state != SESSION_ENDED;
+    if (is_told && worker->gateway->options.hooks.on_session_closed) {
+        worker->gateway->options.hooks.on_session_closed(worker, session, reason);
+    }
+}
+
 /* No room in the list: nothing is sent or read any more, and its timer tries again. */
 static void doom_later(struct worker *worker, struct session *session)
 {
@@ -179,6 +189,7 @@ void ws_session_end_doomed(struct worker *worker, const struct doomed *doomed)
     bool was_closing = session->flags & WS_IS_CLOSING;
     if (!was_closing) {
         stats_session_closed(worker, session, doomed->close_code);
+        ws_session_tell_closed(worker, session, stats_close_reason(doomed->close_code));
     }
     if (was_closing || doomed->close_code == WS_CLOSE_ABORT) {
         ws_session_destroy(worker, session);

@@ -73,6 +73,7 @@ static int on_close(void *owner, uint16_t code, struct str reason)
         return 1;
     }
     stats_closed_by_peer(reading->worker, session);
+    ws_session_tell_closed(reading->worker, session, "client");
     session->flags |= WS_IS_DOOMED; /* nobody else ends it */
     ws_session_begin_close(reading->worker, session,
                            code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NORMAL : code);
