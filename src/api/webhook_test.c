@@ -11,7 +11,6 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "net/addr.h"
 #include "net/resolve_test_help.h"
 
 /* An endpoint that answers 204, on a thread of its own; requests are counted. */
