@@ -29,6 +29,7 @@ enum mem_owner {
     MEM_WINDOW,
     MEM_QUEUES, /* what slow sessions have not taken yet */
     MEM_HTTP,
+    MEM_TLS,
     MEM_BUS,
     MEM_OWNERS,
 };

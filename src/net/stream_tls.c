@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/stream.h"
+#include "net/tls_library.h"
 
 enum { DETAIL_MAX = 192, NAME_MAX_LEN = 256 };
 
@@ -27,12 +28,6 @@ struct stream_tls_session {
 };
 
 /* ---- what sessions share ---- */
-
-/* A key that is encrypted would have the library ask at the terminal. */
-static int give_no_password(char *out, int size, int is_writing, void *owner)
-{
-    return -1;
-}
 
 static const char *load_authorities(SSL_CTX *context, const char *ca_file)
 {
@@ -65,19 +60,6 @@ static const char *load_own(SSL_CTX *context, const char *cert_file, const char 
     return NULL;
 }
 
-static void set_up(SSL_CTX *context, bool verify)
-{
-    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-    /* A server that is killed says no good-bye; the protocols above know when something is cut. */
-    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_IGNORE_UNEXPECTED_EOF);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                  SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_default_passwd_cb(context, give_no_password);
-    SSL_CTX_set_verify(context, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
-}
-
 int stream_tls_create(struct stream_tls **out_tls, struct str ca_file, bool verify,
                       struct str cert_file, struct str key_file, const char **out_problem)
 {
@@ -91,7 +73,8 @@ int stream_tls_create(struct stream_tls **out_tls, struct str ca_file, bool veri
         stream_tls_unref(tls);
         return ERR_NO_MEMORY;
     }
-    set_up(tls->context, verify);
+    tls_library_set_up(tls->context);
+    SSL_CTX_set_verify(tls->context, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
     const char *problem = verify ? load_authorities(tls->context, ca_file.ptr) : NULL;
     if (!problem) {
         problem = load_own(tls->context, cert_file.ptr, key_file.ptr);
@@ -170,13 +153,6 @@ void stream_tls_session_destroy(struct stream_tls_session *session)
     mem_free(session);
 }
 
-static bool is_about_certificates(int alert)
-{
-    return (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN) ||
-           alert == SSL_AD_UNKNOWN_CA || alert == SSL_AD_ACCESS_DENIED ||
-           alert == TLS13_AD_CERTIFICATE_REQUIRED;
-}
-
 static int tell_library_error(struct stream_tls_session *session)
 {
     unsigned long error = ERR_peek_error();
@@ -192,7 +168,7 @@ static int tell_library_error(struct stream_tls_session *session)
     if (reason == ERR_R_MALLOC_FAILURE) {
         return ERR_NO_MEMORY;
     }
-    return is_about_certificates(reason - SSL_AD_REASON_OFFSET) ? ERR_DENIED : ERR_PROTOCOL;
+    return tls_library_is_about_certificates(reason) ? ERR_DENIED : ERR_PROTOCOL;
 }
 
 static int tell_system_error(struct stream_tls_session *session, int err)

@@ -1,21 +1,12 @@
 #include <limits.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "net/stream_test_help.h"
+#include "net/tls_test_help.h"
 
 /* ---- certificates, made once, in a directory that goes when the tests end ---- */
-
-struct identity {
-    EVP_PKEY *key;
-    X509 *cert;
-    char cert_file[PATH_MAX];
-    char key_file[PATH_MAX];
-};
 
 static struct {
     char dir[64];
@@ -26,59 +17,11 @@ static struct {
     struct identity client;
 } made;
 
-static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
+static void make_filed(struct identity *identity, const char *name, struct identity *issuer,
+                       const char *alt_names, long valid_s)
 {
-    X509V3_CTX context;
-    X509V3_set_ctx(&context, issuer, cert, NULL, NULL, 0);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
-    assert_non_null(extension);
-    X509_add_ext(cert, extension, -1);
-    X509_EXTENSION_free(extension);
-}
-
-static void identity_write(struct identity *identity, const char *name)
-{
-    snprintf(identity->cert_file, PATH_MAX, "%s/%s.pem", made.dir, name);
-    snprintf(identity->key_file, PATH_MAX, "%s/%s.key", made.dir, name);
-    FILE *file = fopen(identity->cert_file, "w");
-    PEM_write_X509(file, identity->cert);
-    fclose(file);
-    file = fopen(identity->key_file, "w");
-    PEM_write_PrivateKey(file, identity->key, NULL, NULL, 0, NULL, NULL);
-    fclose(file);
-}
-
-/* issuer NULL: an authority, which signs itself. */
-static void identity_make(struct identity *identity, const char *name, struct identity *issuer,
-                          const char *alt_names, long valid_s)
-{
-    static long serial;
-    struct identity *by = issuer ? issuer : identity;
-    X509 *cert = X509_new();
-    identity->cert = cert;
-    identity->key = EVP_EC_gen("P-256");
-    X509_set_version(cert, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -86400);
-    X509_gmtime_adj(X509_getm_notAfter(cert), valid_s);
-    X509_set_pubkey(cert, identity->key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
-                               (const unsigned char *)name, -1, -1, 0);
-    X509_set_issuer_name(cert, X509_get_subject_name(by->cert));
-    if (alt_names) {
-        add_extension(cert, by->cert, NID_subject_alt_name, alt_names);
-    }
-    add_extension(cert, by->cert, NID_basic_constraints, issuer ? "CA:FALSE" : "critical,CA:TRUE");
-    assert_true(X509_sign(cert, by->key, EVP_sha256()) > 0);
-    identity_write(identity, name);
-}
-
-static void identity_fini(struct identity *identity)
-{
-    unlink(identity->cert_file);
-    unlink(identity->key_file);
-    X509_free(identity->cert);
-    EVP_PKEY_free(identity->key);
+    identity_make(identity, name, issuer, alt_names, valid_s);
+    identity_write(identity, made.dir, name);
 }
 
 static int make_all(void **state)
@@ -86,11 +29,11 @@ static int make_all(void **state)
     const char *alt_names = "DNS:server.test,IP:127.0.0.1";
     snprintf(made.dir, sizeof(made.dir), "/tmp/tidegate-tls-XXXXXX");
     assert_non_null(mkdtemp(made.dir));
-    identity_make(&made.authority, "authority", NULL, NULL, 86400);
-    identity_make(&made.stranger, "stranger", NULL, NULL, 86400);
-    identity_make(&made.server, "server", &made.authority, alt_names, 86400);
-    identity_make(&made.expired, "expired", &made.authority, alt_names, -3600);
-    identity_make(&made.client, "client", &made.authority, NULL, 86400);
+    make_filed(&made.authority, "authority", NULL, NULL, 86400);
+    make_filed(&made.stranger, "stranger", NULL, NULL, 86400);
+    make_filed(&made.server, "server", &made.authority, alt_names, 86400);
+    make_filed(&made.expired, "expired", &made.authority, alt_names, -3600);
+    make_filed(&made.client, "client", &made.authority, NULL, 86400);
     return 0;
 }
 

@@ -1,13 +1,13 @@
 #include "server/connect.h"
 
 #include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "core/cluster.h"
+#include "net/link.h"
 #include "proto/uri.h"
 #include "proto/ws_handshake.h"
 #include "server/connect_private.h"
@@ -266,8 +266,14 @@ static void start_raw(struct worker *worker, struct session *session, struct str
     }
 }
 
-static void begin_session(struct connecting *connecting, int fd, struct str handshake,
-                          struct str rest, struct str query)
+void connect_end_link(const struct http_taken *link)
+{
+    tls_conn_destroy(link->tls);
+    close(link->fd);
+}
+
+static void begin_session(struct connecting *connecting, const struct http_taken *link,
+                          struct str handshake, struct str query)
 {
     struct worker *worker = connecting->worker;
     struct ws_open open = {
@@ -278,17 +284,17 @@ static void begin_session(struct connecting *connecting, int fd, struct str hand
         .window_bits = connecting->deflate.accepted ? connecting->deflate.window_bits : 0,
         .ip_key = connecting->ip_key,
         .credential = connecting->has_credential ? &connecting->credential : NULL};
-    struct session *session = ws_session_open(worker, fd, &open);
+    struct session *session = ws_session_open(worker, link->fd, link->tls, &open);
     if (!session) {
-        close(fd);
+        connect_end_link(link);
         connect_give_back(connecting);
         return;
     }
     if (is_raw(connecting)) {
         start_raw(worker, session, handshake, query);
     }
-    if (rest.len > 0) {
-        ws_session_feed(worker, session, (uint8_t *)(uintptr_t)rest.ptr, rest.len);
+    if (link->rest.len > 0) {
+        ws_session_feed(worker, session, (uint8_t *)(uintptr_t)link->rest.ptr, link->rest.len);
     }
 }
 
@@ -297,22 +303,20 @@ static void upgrade(struct connecting *connecting)
     char answer[WS_HANDSHAKE_RESPONSE_MAX];
     ssize_t len = write_answer(answer, sizeof(answer), connecting);
     struct str query = connecting->request->query;
-    struct str rest;
-    int fd = len > 0 ? http_take_socket(connecting->exchange, &rest) : -1;
-    if (fd < 0) {
+    struct http_taken link;
+    if (len <= 0 || !http_take_socket(connecting->exchange, &link)) {
         connect_give_back(connecting);
         connect_refuse(connecting, 400, "upgrade_pipelined",
                        "An upgrade can't follow requests that are not answered yet.");
         return;
     }
-    bool is_sent = is_raw(connecting) ||
-                   send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
-    if (!is_sent) {
-        close(fd);
+    struct iovec part = {answer, (size_t)len};
+    if (!is_raw(connecting) && link_write(link.fd, link.tls, &part, 1) != len) {
+        connect_end_link(&link);
         connect_give_back(connecting);
         return;
     }
-    begin_session(connecting, fd, str_make(answer, (size_t)len), rest, query);
+    begin_session(connecting, &link, str_make(answer, (size_t)len), query);
 }
 
 static void on_echo(struct connecting *connecting)

@@ -43,6 +43,9 @@ bool connect_check_credential(struct connecting *connecting);
 /* What connect_take_place took. */
 void connect_give_back(struct connecting *connecting);
 
+/* Closes a socket that became no session. */
+void connect_end_link(const struct http_taken *link);
+
 /* connect_sse.c: GET /v1/sse. */
 void connect_on_sse(struct connecting *connecting);
 

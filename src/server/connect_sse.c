@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -213,9 +212,8 @@ static void begin(struct stream *stream)
     struct connecting *connecting = stream->connecting;
     struct worker *worker = connecting->worker;
     struct str query = connecting->request->query;
-    struct str rest; /* nothing is read behind the request: the answer says that it is the last */
-    int fd = http_take_socket(connecting->exchange, &rest);
-    if (fd < 0) {
+    struct http_taken link; /* nothing of its rest is read: the answer says that it is the last */
+    if (!http_take_socket(connecting->exchange, &link)) {
         connect_give_back(connecting);
         connect_refuse(connecting, 400, "stream_pipelined",
                        "An event stream can't follow requests that are not answered yet.");
@@ -228,12 +226,12 @@ static void begin(struct stream *stream)
                            .ip_key = connecting->ip_key,
                            .credential = connecting->has_credential ? &connecting->credential
                                                                     : NULL};
-    watch_for_death(worker, fd);
-    struct session *session = ws_session_open(worker, fd, &open);
+    watch_for_death(worker, link.fd);
+    struct session *session = ws_session_open(worker, link.fd, link.tls, &open);
     if (session) {
         start(stream, session, query);
     } else {
-        close(fd);
+        connect_end_link(&link);
         connect_give_back(connecting);
     }
 }

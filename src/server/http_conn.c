@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/link.h"
 #include "server/http_conn_private.h"
 
 enum { KEEP_BUFFER = 4096, DROP_SENT = 65536 };
@@ -77,6 +78,7 @@ void http_conn_destroy(struct http_conn *conn)
     if (!conn->taken) {
         int fd = conn->watch.fd;
         loop_unwatch(loop, &conn->watch);
+        tls_conn_destroy(conn->tls);
         close(fd);
     }
     http_conn_abandon_exchanges(conn);
@@ -97,6 +99,10 @@ static void watch_events(struct http_conn *conn, unsigned events)
 
 static void update_watch(struct http_conn *conn)
 {
+    if (conn->phase == PHASE_OPENING && conn->tls && tls_conn_wants_write(conn->tls)) {
+        watch_events(conn, LOOP_WRITABLE);
+        return;
+    }
     bool reads = conn->phase == PHASE_LINGER ||
                  (!conn->closing && !conn->peer_done && !http_conn_is_paused(conn));
     watch_events(conn, (reads ? LOOP_READABLE : 0) | (http_conn_unsent(conn) ? LOOP_WRITABLE : 0));
@@ -110,7 +116,7 @@ static void begin_linger(struct http_conn *conn)
         conn->dead = true;
         return;
     }
-    shutdown(conn->watch.fd, SHUT_WR);
+    link_end_output(conn->watch.fd, conn->tls);
     http_conn_set_phase(conn, PHASE_LINGER);
 }
 
@@ -135,13 +141,13 @@ static void drop_sent(struct http_conn *conn)
 static void send_out(struct http_conn *conn)
 {
     while (http_conn_unsent(conn) > 0) {
-        ssize_t sent = send(conn->watch.fd, conn->out.data + conn->out_sent, http_conn_unsent(conn),
-                            MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = http_conn_transmit(conn, conn->out.data + conn->out_sent,
+                                          http_conn_unsent(conn));
+        if (sent == -EINTR) {
+            continue;
+        }
         if (sent < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            conn->dead = conn->dead || (errno != EAGAIN && errno != EWOULDBLOCK);
+            conn->dead = conn->dead || sent != -EAGAIN;
             break;
         }
         conn->out_sent += (size_t)sent;
@@ -200,13 +206,14 @@ static void on_ready(struct loop_watch *watch, unsigned events)
                                                   offsetof(struct http_conn, watch));
     if (events & LOOP_HANGUP) {
         conn->dead = true;
-    } else if (events & LOOP_READABLE) {
+    } else if (events & LOOP_READABLE || conn->phase == PHASE_OPENING) {
         http_conn_on_readable(conn);
     }
     http_conn_mark_dirty(conn);
 }
 
-/* A fresh socket has room for so little. */
+/* A fresh socket has room for so little. Over TLS nothing can be said before the handshake, which
+ * is what the limit is to spare us. */
 static void turn_away(struct http_service *service, int fd, const struct addr *peer)
 {
     struct buf out = {0};
@@ -215,7 +222,7 @@ static void turn_away(struct http_service *service, int fd, const struct addr *p
     if (service->options.on_refused) {
         service->options.on_refused(service->options.owner, peer, 503, "connection_limit");
     }
-    if (http_problem_write(&out, &problem, &response) == 0) {
+    if (!service->tls && http_problem_write(&out, &problem, &response) == 0) {
         (void)!send(fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     buf_fini(&out);
@@ -232,6 +239,7 @@ static struct http_conn *create_conn(struct http_service *service, int fd, const
     conn->peer = *peer;
     conn->last = &conn->first;
     conn->phase_ms = loop_now_ms(service->options.loop);
+    conn->phase = service->tls ? PHASE_OPENING : PHASE_FIRST;
     conn->watch.on_ready = on_ready;
     conn->timer.on_fire = http_conn_on_timer;
     conn->events = LOOP_READABLE;

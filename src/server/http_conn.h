@@ -17,6 +17,8 @@
 
 struct http_conn; /* http_conn.c */
 struct http_service;
+struct tls_conn;
+struct tls_context;
 
 /* One request and its answer. The request's strings are good only inside on_head and on_request;
  * the exchange itself until it is answered. */
@@ -34,12 +36,14 @@ struct http_exchange {
     uint16_t status;   /* of the answer; 0: not answered */
     bool keep_alive;
     bool head_only;
+    bool is_secure; /* over TLS */
 };
 
 struct http_service_options {
     struct loop *loop;
     const char *name; /* of the listener: "client", "api", "admin"; for metrics and logs */
     const struct settings *settings; /* a reference is taken */
+    struct tls_context *tls;         /* NULL: plain; a reference is taken */
     uint8_t *receive_buffer;         /* borrowed: shared by all connections of the loop */
     size_t receive_buffer_len;
     void *owner;
@@ -67,6 +71,10 @@ void http_service_destroy(struct http_service *service);
 
 /* Takes effect for what is read from now on. */
 void http_service_set_settings(struct http_service *service, const struct settings *settings);
+
+/* For connections that have sent nothing yet; a reference is taken. NULL: plain. */
+void http_service_set_tls(struct http_service *service, struct tls_context *tls);
+
 const struct settings *http_service_settings(const struct http_service *service);
 
 /* A connection that a listener accepted; fd is the service's from here on. Over the limit of
@@ -101,11 +109,17 @@ void http_answer_retry(struct http_exchange *exchange, int status, const char *c
  * closed behind it. */
 void http_answer_refusal(struct http_exchange *exchange, enum http_refusal refusal);
 
+/* A socket that left its connection. */
+struct http_taken {
+    int fd;
+    struct tls_conn *tls; /* NULL: plain */
+    struct str rest;      /* came behind the request; borrowed until the handler returns */
+};
+
 /* Inside on_request of a request without earlier ones unanswered: takes the socket out of the
  * connection, which is gone after the handler returns, and ends the exchange without an answer.
- * *out_rest: bytes that came behind the request, borrowed until the handler returns. -1 when it
- * can't be done (answers are owed before it, or unsent bytes); the exchange then still wants its
- * answer. */
-int http_take_socket(struct http_exchange *exchange, struct str *out_rest);
+ * False when it can't be done (answers are owed before it, or unsent bytes); the exchange then
+ * still wants its answer. */
+bool http_take_socket(struct http_exchange *exchange, struct http_taken *out_taken);
 
 #endif

@@ -182,15 +182,14 @@ void http_answer_refusal(struct http_exchange *exchange, enum http_refusal refus
     }
 }
 
-int http_take_socket(struct http_exchange *exchange, struct str *out_rest)
+bool http_take_socket(struct http_exchange *exchange, struct http_taken *out_taken)
 {
     struct http_conn *conn = exchange->conn;
     if (!conn || conn->first != exchange || exchange->next || http_conn_unsent(conn) > 0 ||
         conn->dead) {
-        return -1;
+        return false;
     }
-    *out_rest = conn->service->rest;
-    int fd = conn->watch.fd;
+    *out_taken = (struct http_taken){conn->watch.fd, conn->tls, conn->service->rest};
     loop_unwatch(conn->service->options.loop, &conn->watch);
     conn->taken = true;
     conn->dead = true;
@@ -200,7 +199,7 @@ int http_take_socket(struct http_exchange *exchange, struct str *out_rest)
     exchange->conn = NULL;
     count_answer(exchange, 101);
     http_exchange_free(exchange);
-    return fd;
+    return true;
 }
 
 /* An exchange of no request: behind answers that are still owed it waits in line like them. */

@@ -1,6 +1,7 @@
 /* What the sources of http_conn share; nobody else includes it.
  *   http_conn.c         connections: their life, what is watched, what is sent
  *   http_conn_service.c all of a listener together
+ *   http_conn_link.c    the socket, plain or TLS: opening it, bytes in and out
  *   http_conn_read.c    bytes in, requests out
  *   http_conn_answer.c  exchanges and their answers
  *   http_conn_timer.c   deadlines */
@@ -9,14 +10,16 @@
 
 #include <stdatomic.h>
 
+#include "net/tls_conn.h"
 #include "proto/http_chunked.h"
 #include "server/http_conn.h"
 
 enum { HTTP_CONN_MAX_PIPELINED = 1024 };
 
 enum phase {
-    PHASE_FIRST, /* accepted, nothing read yet */
-    PHASE_IDLE,  /* between two requests */
+    PHASE_OPENING, /* what comes before HTTP: the TLS handshake */
+    PHASE_FIRST,   /* accepted, nothing read yet */
+    PHASE_IDLE,    /* between two requests */
     PHASE_HEAD,
     PHASE_BODY,
     PHASE_ANSWER, /* answers are owed or unsent; nothing is read beyond the limit */
@@ -29,6 +32,7 @@ struct http_conn {
     struct http_service *service;
     struct http_conn *next, **link; /* of the service */
     struct http_conn *next_dirty;
+    struct tls_conn *tls; /* NULL: plain, or nothing has come yet */
     struct addr peer;
     enum phase phase;
     uint64_t phase_ms;   /* when it began */
@@ -63,6 +67,7 @@ struct http_conn {
 
 struct http_service {
     struct http_service_options options;
+    struct tls_context *tls; /* a reference; NULL: plain */
     struct settings *settings;
     struct http_conn *conns;
     struct http_conn *dirty;
@@ -75,6 +80,7 @@ struct http_service {
     atomic_uint conn_count; /* both written by the loop's thread alone; others may read */
     atomic_uint exchange_count;
     uint32_t free_count;
+    uint32_t handshakes; /* steps of them in this turn */
     bool draining;
     bool flushing;  /* the turn's end */
     bool came_late; /* a request was handled there: what it left needs another turn */
@@ -129,6 +135,19 @@ static inline void http_conn_begin_output(struct http_conn *conn)
 /* Tells what its buffers hold by now. */
 void http_conn_account(struct http_conn *conn);
 
+/* http_conn_link.c */
+
+/* What comes before HTTP, as far as it has come. True when requests may be read. */
+bool http_conn_open_link(struct http_conn *conn);
+
+/* As recv and send, but for a negative error as the result. What comes after the last request is
+ * only thrown away, so it is not decrypted. */
+ssize_t http_conn_receive(struct http_conn *conn, void *data, size_t len);
+ssize_t http_conn_transmit(struct http_conn *conn, const void *data, size_t len);
+
+/* Why http_conn_receive failed with err, a slug; NULL: the network's doing. */
+const char *http_conn_link_reason(const struct http_conn *conn, ssize_t err);
+
 /* http_conn_read.c */
 void http_conn_on_readable(struct http_conn *conn);
 
@@ -147,6 +166,9 @@ void http_conn_refuse(struct http_conn *conn, enum http_refusal refusal);
 void http_conn_refuse_slow(struct http_conn *conn, const char *reason);
 
 /* http_conn_timer.c */
+
+/* Closes it without an answer, and tells why: there is nobody to answer. */
+void http_conn_give_up(struct http_conn *conn, const char *reason);
 void http_conn_on_timer(struct timer *timer);
 
 #endif

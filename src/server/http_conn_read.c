@@ -1,7 +1,6 @@
 /* Requests are handled where they lie, in the receive buffer, when they are whole; what is not is
  * kept in `in`. */
 #include <errno.h>
-#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "server/http_conn_private.h"
@@ -27,6 +26,7 @@ static struct http_exchange *begin_exchange(struct http_conn *conn)
     exchange->conn = conn;
     exchange->request = request;
     exchange->peer = conn->peer;
+    exchange->is_secure = conn->tls != NULL;
     exchange->started_us = loop_now_us(conn->service->options.loop);
     exchange->keep_alive = request->keep_alive;
     exchange->head_only = request->method == HTTP_METHOD_HEAD;
@@ -337,16 +337,27 @@ static void on_bytes(struct http_conn *conn, uint8_t *data, size_t len)
     }
 }
 
+static void tell_link_failure(struct http_conn *conn, ssize_t err)
+{
+    const char *reason = http_conn_link_reason(conn, err);
+    if (reason) {
+        http_conn_give_up(conn, reason);
+    }
+}
+
 void http_conn_on_readable(struct http_conn *conn)
 {
     const struct http_service_options *options = &conn->service->options;
-    ssize_t got = recv(conn->watch.fd, options->receive_buffer, options->receive_buffer_len,
-                       MSG_DONTWAIT);
+    if (conn->phase == PHASE_OPENING && !http_conn_open_link(conn)) {
+        return;
+    }
+    ssize_t got = http_conn_receive(conn, options->receive_buffer, options->receive_buffer_len);
     if (got > 0) {
         on_bytes(conn, options->receive_buffer, (size_t)got);
     } else if (got == 0) {
         on_end_of_input(conn);
-    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    } else if (got != -EAGAIN && got != -EINTR) {
         conn->dead = true;
+        tell_link_failure(conn, got);
     }
 }

@@ -12,6 +12,7 @@ static bool flush_dirty(void *owner)
     service->dirty = NULL;
     service->flushing = true;
     service->came_late = false;
+    service->handshakes = 0;
     while (conn) {
         struct http_conn *next = conn->next_dirty;
         if (!conn->dead) {
@@ -38,9 +39,11 @@ int http_service_create(struct http_service **out_service,
     }
     service->options = *options;
     http_service_set_settings(service, options->settings);
+    http_service_set_tls(service, options->tls);
     int err = loop_add_turn_end(options->loop, flush_dirty, service);
     if (err) {
         settings_unref(service->settings);
+        tls_context_unref(service->tls);
         mem_free(service);
         return err;
     }
@@ -65,6 +68,13 @@ void http_service_set_settings(struct http_service *service, const struct settin
     service->settings = settings_ref((struct settings *)settings);
     service->check_ms = check_interval(&settings->limits);
     settings_unref(old);
+}
+
+void http_service_set_tls(struct http_service *service, struct tls_context *tls)
+{
+    struct tls_context *old = service->tls;
+    service->tls = tls ? tls_context_ref(tls) : NULL;
+    tls_context_unref(old);
 }
 
 const struct settings *http_service_settings(const struct http_service *service)
@@ -95,12 +105,13 @@ void http_service_free(struct http_service *service)
         mem_free(exchange);
     }
     settings_unref(service->settings);
+    tls_context_unref(service->tls);
     mem_free(service);
 }
 
 static bool is_idle(const struct http_conn *conn)
 {
-    return conn->phase == PHASE_IDLE || conn->phase == PHASE_FIRST;
+    return conn->phase == PHASE_IDLE || conn->phase <= PHASE_FIRST;
 }
 
 /* What has arrived is still read and answered; who has nothing under way is let go. */

@@ -29,7 +29,6 @@ static struct {
     char body[64 * 1024 + 1]; /* of the last request */
     size_t body_len;
     int taken_fd;
-    int take_result;
     char rest[256];
     int peer;
     char *text; /* what the peer has read */
@@ -64,12 +63,12 @@ static void keep_body(struct str body)
 
 static void take(struct http_exchange *exchange)
 {
-    struct str rest;
-    t.taken_fd = http_take_socket(exchange, &rest);
-    if (t.taken_fd < 0) {
-        answer_text(exchange, "not taken");
+    struct http_taken taken;
+    if (http_take_socket(exchange, &taken)) {
+        t.taken_fd = taken.fd;
+        snprintf(t.rest, sizeof(t.rest), "%.*s", STR_ARG(taken.rest));
     } else {
-        snprintf(t.rest, sizeof(t.rest), "%.*s", STR_ARG(rest));
+        answer_text(exchange, "not taken");
     }
 }
 

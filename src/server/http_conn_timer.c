@@ -34,8 +34,7 @@ static void restart_clock(struct http_conn *conn, uint64_t now)
     conn->rate_bytes = 0;
 }
 
-/* There is nobody to answer: no request has begun, or nothing of an answer is taken. */
-static void give_up(struct http_conn *conn, const char *reason)
+void http_conn_give_up(struct http_conn *conn, const char *reason)
 {
     const struct http_service_options *options = &conn->service->options;
     conn->dead = true;
@@ -52,9 +51,14 @@ static void check_deadlines(struct http_conn *conn, uint64_t now)
     }
     uint64_t age = now - conn->phase_ms;
     switch (conn->phase) {
+    case PHASE_OPENING:
+        if (age >= limits->header_timeout_ms) {
+            http_conn_give_up(conn, conn->tls ? "tls_timeout" : "no_request");
+        }
+        break;
     case PHASE_FIRST:
         if (age >= limits->header_timeout_ms) {
-            give_up(conn, "no_request");
+            http_conn_give_up(conn, "no_request");
         }
         break;
     case PHASE_IDLE: conn->dead |= age >= limits->idle_timeout_ms; break;
@@ -72,7 +76,7 @@ static void check_deadlines(struct http_conn *conn, uint64_t now)
     case PHASE_LINGER: conn->dead |= age >= LINGER_MS; break;
     }
     if (is_stalled(conn, now)) {
-        give_up(conn, "write_stall");
+        http_conn_give_up(conn, "write_stall");
     }
 }
 

@@ -1,12 +1,8 @@
 #include "server/out_queue.h"
 
-#include <errno.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/link.h"
 
 enum { SEND_FRAMES = 64, POOL_NODES = 65536, POOL_QUEUES = 16384 };
 
@@ -117,12 +113,31 @@ static uint32_t drop_from(struct out_pool *pool, struct out_node **link, enum re
     return count;
 }
 
-uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, enum receipt_drop why)
+static uint32_t unsent_of(const struct out_node *node)
 {
-    struct out_node *half = queue->first && queue->first->sent ? queue->first : NULL;
-    queue->last = half ? &half->next : &queue->first;
+    return node->frame->len - node->sent;
+}
+
+/* Behind the frames that are on their way: held bytes of them the TLS library has, and will take
+ * nothing else in their place. */
+static struct out_node **link_behind(struct out_queue *queue, size_t held, uint32_t *out_bytes)
+{
+    struct out_node **at = &queue->first;
+    *out_bytes = 0;
+    while (*at && (held > 0 || (*at)->sent > 0)) {
+        uint32_t unsent = unsent_of(*at);
+        held -= held < unsent ? held : unsent;
+        *out_bytes += unsent;
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, size_t held,
+                        enum receipt_drop why)
+{
+    queue->last = link_behind(queue, held, &queue->bytes);
     uint32_t count = drop_from(pool, queue->last, why);
-    queue->bytes = half ? half->frame->len - half->sent : 0;
     queue->frames -= count;
     frame_unref(queue->pong);
     queue->pong = NULL;
@@ -161,7 +176,7 @@ int out_queue_add(struct out_pool *pool, struct out_queue *queue, struct frame *
 }
 
 /* The pong goes between two frames, never into one. */
-static void place_pong(struct out_pool *pool, struct out_queue *queue)
+static void place_pong(struct out_pool *pool, struct out_queue *queue, size_t held)
 {
     if (!queue->pong) {
         return;
@@ -171,8 +186,8 @@ static void place_pong(struct out_pool *pool, struct out_queue *queue)
         return;
     }
     *node = (struct out_node){.frame = queue->pong};
-    bool under_way = queue->first && queue->first->sent > 0;
-    struct out_node **at = under_way ? &queue->first->next : &queue->first;
+    uint32_t bytes;
+    struct out_node **at = link_behind(queue, held, &bytes);
     node->tick = queue->first ? queue->first->tick : 0;
     node->next = *at;
     *at = node;
@@ -184,17 +199,15 @@ static void place_pong(struct out_pool *pool, struct out_queue *queue)
     queue->pong = NULL;
 }
 
-static ssize_t send_frames(const struct out_queue *queue, int fd)
+static ssize_t send_frames(const struct out_queue *queue, int fd, struct tls_conn *tls)
 {
     struct iovec parts[SEND_FRAMES];
     size_t count = 0;
     for (const struct out_node *node = queue->first; node && count < SEND_FRAMES;
          node = node->next) {
-        parts[count++] = (struct iovec){node->frame->bytes + node->sent,
-                                        node->frame->len - node->sent};
+        parts[count++] = (struct iovec){node->frame->bytes + node->sent, unsent_of(node)};
     }
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-    return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return link_write(fd, tls, parts, count);
 }
 
 static void take_sent(struct out_pool *pool, struct out_queue *queue, size_t sent,
@@ -203,7 +216,7 @@ static void take_sent(struct out_pool *pool, struct out_queue *queue, size_t sen
     queue->bytes -= (uint32_t)sent;
     while (sent > 0) {
         struct out_node *node = queue->first;
-        uint32_t left = node->frame->len - node->sent;
+        uint32_t left = unsent_of(node);
         if (sent < left) {
             node->sent += (uint32_t)sent;
             return;
@@ -221,23 +234,23 @@ static void take_sent(struct out_pool *pool, struct out_queue *queue, size_t sen
     }
 }
 
-int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, uint32_t *out_written,
-                   uint64_t *out_bytes)
+int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, struct tls_conn *tls,
+                   uint32_t *out_written, uint64_t *out_bytes)
 {
     *out_written = 0;
     *out_bytes = 0;
-    place_pong(pool, queue);
+    place_pong(pool, queue, link_held(tls));
     while (queue->first) {
-        ssize_t sent = send_frames(queue, fd);
+        ssize_t sent = send_frames(queue, fd, tls);
+        if (sent == -EINTR) {
+            continue;
+        }
         if (sent < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+            return sent == -EAGAIN ? 0 : (int)sent;
         }
         take_sent(pool, queue, (size_t)sent, out_written);
         *out_bytes += (uint64_t)sent;
-        if (queue->first && queue->first->sent > 0) {
+        if (!tls && queue->first && queue->first->sent > 0) {
             return 0; /* cut in the middle of a frame: the socket is full */
         }
     }

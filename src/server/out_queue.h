@@ -9,6 +9,8 @@
 #include "core/receipt.h"
 #include "server/frame.h"
 
+struct tls_conn;
+
 struct out_node {
     struct out_node *next;
     struct frame *frame;
@@ -44,18 +46,20 @@ struct out_queue *out_queue_create(struct out_pool *pool);
  */
 void out_queue_destroy(struct out_pool *pool, struct out_queue *queue);
 
-/* Drops what is not yet on its way: all but a frame that is half out, behind which others may be
- * added. Returns how many frames that were. */
-uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, enum receipt_drop why);
+/* Drops what is not yet on its way: all but the frames of the first held bytes (link_held) and one
+ * that is half out, behind which others may be added. Returns how many frames that were. */
+uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, size_t held,
+                        enum receipt_drop why);
 
 /* Takes a reference of its own; sent: bytes of the frame that are already on the wire. 0 or
  * ERR_NO_MEMORY. */
 int out_queue_add(struct out_pool *pool, struct out_queue *queue, struct frame *frame,
                   uint32_t sent, uint32_t tick);
 
-/* Sends as much as the socket takes, up to 64 frames a call. Returns 1 when all is out, 0 when the
- * socket is full, or -errno. *out_written counts frames finished, *out_bytes bytes. */
-int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, uint32_t *out_written,
-                   uint64_t *out_bytes);
+/* Sends as much as the socket takes, up to 64 frames a call. tls NULL: plain. Returns 1 when all is
+ * out, 0 when the socket is full, or a negative error. *out_written counts frames finished,
+ * *out_bytes bytes. */
+int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, struct tls_conn *tls,
+                   uint32_t *out_written, uint64_t *out_bytes);
 
 #endif

@@ -55,7 +55,7 @@ static void add(const char *text, uint32_t sent, struct receipt *receipt)
 
 static int send_out(void)
 {
-    return out_queue_send(&t.pool, t.queue, t.ends[0], &t.written, &t.bytes);
+    return out_queue_send(&t.pool, t.queue, t.ends[0], NULL, &t.written, &t.bytes);
 }
 
 static const char *heard(void)
@@ -204,7 +204,7 @@ static void a_trim_leaves_the_frame_that_is_half_out(void **state)
     add("two", 0, receipt);
     add("three", 0, NULL);
     t.queue->pong = frame_of_bytes("PONG", 4);
-    assert_int_equal(out_queue_trim(&t.pool, t.queue, RECEIPT_SLOW), 2);
+    assert_int_equal(out_queue_trim(&t.pool, t.queue, 0, RECEIPT_SLOW), 2);
     assert_int_equal(t.queue->bytes, 2);
     assert_int_equal(t.queue->frames, 1);
     add("close", 0, NULL);
@@ -213,7 +213,7 @@ static void a_trim_leaves_the_frame_that_is_half_out(void **state)
     assert_int_equal(atomic_load(&receipt->written), 1);
     assert_int_equal(atomic_load(&receipt->dropped), 1);
     add("whole", 0, NULL);
-    assert_int_equal(out_queue_trim(&t.pool, t.queue, RECEIPT_SLOW), 1);
+    assert_int_equal(out_queue_trim(&t.pool, t.queue, 0, RECEIPT_SLOW), 1);
     assert_int_equal(t.queue->bytes, 0);
     add("close", 0, NULL);
     assert_int_equal(send_out(), 1);

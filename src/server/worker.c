@@ -112,7 +112,9 @@ static int create_shard(struct worker *worker)
     int err = shard_create(&worker->shard, &options, &worker_shard_callbacks, worker);
     if (!err) {
         shard_set_transport(worker->shard, WS_TRANSPORT, &ws_session_ops);
+        shard_set_transport(worker->shard, WS_TRANSPORT | WS_OVER_TLS, &ws_session_ops);
         shard_set_transport(worker->shard, SSE_TRANSPORT, &ws_session_ops);
+        shard_set_transport(worker->shard, SSE_TRANSPORT | WS_OVER_TLS, &ws_session_ops);
         shard_set_max_groups(worker->shard, (uint32_t)worker->settings->limits.groups_per_session);
         loop_set_tag_handler(worker->loop, ws_session_on_event, worker);
     }

@@ -1,11 +1,11 @@
 #include "server/ws_session.h"
 
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/link.h"
 #include "proto/ws_message.h"
 #include "server/sse_frame.h"
 #include "server/stats.h"
@@ -59,6 +59,7 @@ static void destroy_extra(struct worker *worker, struct ws_extra *extra)
     if (extra->ip_key) {
         admission_give(&worker->gateway->admission, extra->ip_key);
     }
+    tls_conn_destroy(extra->tls);
     mem_free(extra->groups);
     mem_free(extra->device);
     mem_free(extra->attrs);
@@ -111,13 +112,13 @@ void ws_session_destroy(struct worker *worker, struct session *session)
     struct session_cold *cold = ws_cold_of(worker, session);
     loop_timer_stop(worker->loop, &cold->timer);
     loop_unwatch_tag(worker->loop, session->fd);
+    destroy_extra(worker, cold->extra);
+    cold->extra = NULL;
     close(session->fd);
     out_queue_destroy(&worker->pool, session->out);
     session->out = NULL;
     ws_partial_destroy(session->in);
     session->in = NULL;
-    destroy_extra(worker, cold->extra);
-    cold->extra = NULL;
     stats_session_gone(worker, session);
     admission_give_session(&worker->gateway->admission);
     shard_session_free(worker->shard, session);
@@ -136,7 +137,8 @@ static enum receipt_drop why_dropped(uint16_t close_code)
 static void trim_queue(struct worker *worker, struct session *session, enum receipt_drop why)
 {
     if (session->out) {
-        uint32_t lost = out_queue_trim(&worker->pool, session->out, why);
+        size_t held = link_held(ws_tls_of(worker, session));
+        uint32_t lost = out_queue_trim(&worker->pool, session->out, held, why);
         stats_dropped(worker, session, STATS_DROP_CLOSED, lost);
     } else {
         session->out = out_queue_create(&worker->pool);
@@ -200,9 +202,10 @@ void ws_session_end_doomed(struct worker *worker, const struct doomed *doomed)
 
 /* ---- opening ---- */
 
-static int keep_counts(struct worker *worker, struct session *session, const struct ws_open *open)
+static int keep_extras(struct worker *worker, struct session *session, struct tls_conn *tls,
+                       const struct ws_open *open)
 {
-    if (!open->ip_key && !open->poll_ms) {
+    if (!open->ip_key && !open->poll_ms && !tls) {
         return 0;
     }
     struct ws_extra *extra = ws_session_extra(worker, session);
@@ -211,6 +214,7 @@ static int keep_counts(struct worker *worker, struct session *session, const str
     }
     extra->ip_key = open->ip_key;
     extra->poll_until_ms = open->poll_ms ? worker_now_ms(worker) + open->poll_ms : 0;
+    extra->tls = tls;
     return 0;
 }
 
@@ -219,10 +223,11 @@ static int identify(struct worker *worker, struct session *session, const struct
     return open->credential ? ws_protocol_identify(worker, session, open->credential) : 0;
 }
 
-struct session *ws_session_open(struct worker *worker, int fd, const struct ws_open *open)
+struct session *ws_session_open(struct worker *worker, int fd, struct tls_conn *tls,
+                                const struct ws_open *open)
 {
     struct session *session = shard_session_create(worker->shard, open->tenant->id,
-                                                   open->transport);
+                                                   open->transport | (tls ? WS_OVER_TLS : 0));
     if (!session) {
         return NULL;
     }
@@ -238,7 +243,7 @@ struct session *ws_session_open(struct worker *worker, int fd, const struct ws_o
         shard_session_free(worker->shard, session);
         return NULL;
     }
-    if (keep_counts(worker, session, open)) {
+    if (keep_extras(worker, session, tls, open)) {
         loop_unwatch_tag(worker->loop, fd);
         shard_session_free(worker->shard, session);
         return NULL;

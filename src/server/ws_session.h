@@ -32,7 +32,8 @@ enum ws_close_code {
     WS_CLOSE_REVOKED = 4301,
 };
 
-enum { WS_TRANSPORT = 0, SSE_TRANSPORT = 2 }; /* index in the shard */
+/* Indices in the shard. What goes over TLS has the next one, and its tls_conn in the extra part. */
+enum { WS_TRANSPORT = 0, SSE_TRANSPORT = 2, WS_OVER_TLS = 1 };
 
 /* What a client is told about coming back. */
 enum { WS_RETRY_BASE_MS = 500, WS_RETRY_MAX_MS = 30000 };
@@ -53,7 +54,8 @@ enum { WS_GROUPS_KEPT = 64 }; /* patterns of a token that a session remembers; m
 
 /* What only some sessions have. */
 struct ws_extra {
-    uint64_t user_key; /* counted in admission; 0: not */
+    struct tls_conn *tls; /* owned; NULL: plain */
+    uint64_t user_key;    /* counted in admission; 0: not */
     uint64_t ip_key;
     struct str *groups; /* patterns of the token, their texts behind them; owned */
     uint32_t group_count;
@@ -84,9 +86,10 @@ struct ws_open {
     const struct credential *credential; /* NULL: hello must bring one */
 };
 
-/* Makes a session of a socket that was taken out of HTTP. NULL when memory is out: fd is then still
- * the caller's. */
-struct session *ws_session_open(struct worker *worker, int fd, const struct ws_open *open);
+/* Makes a session of a socket that was taken out of HTTP, plain (tls NULL) or TLS. NULL when memory
+ * is out: both are then still the caller's. */
+struct session *ws_session_open(struct worker *worker, int fd, struct tls_conn *tls,
+                                const struct ws_open *open);
 
 /* Bytes that came with the upgrade. */
 void ws_session_feed(struct worker *worker, struct session *session, uint8_t *data, size_t len);
@@ -155,6 +158,12 @@ static inline unsigned ws_window_bits(const struct session *session)
 static inline bool ws_is_sse(const struct session *session)
 {
     return session->transport >= SSE_TRANSPORT;
+}
+
+/* The session's bytes go over it; NULL: plain. */
+static inline struct tls_conn *ws_tls_of(const struct worker *worker, const struct session *session)
+{
+    return session->transport & WS_OVER_TLS ? ws_session_peek_extra(worker, session)->tls : NULL;
 }
 
 static inline struct worker *ws_worker_of(const struct shard *shard)

@@ -1,8 +1,6 @@
 /* What comes in: frames are read by proto/ws_message.h, controls answered here, messages handed on.
  */
-#include <errno.h>
-#include <sys/socket.h>
-
+#include "net/link.h"
 #include "proto/ws_deflate.h"
 #include "proto/ws_message.h"
 #include "server/stats.h"
@@ -177,15 +175,17 @@ static void mind_idle_talk(struct worker *worker, struct session *session)
 
 static void on_readable(struct worker *worker, struct session *session)
 {
-    ssize_t got = recv(session->fd, worker->receive_buffer, WORKER_RECEIVE_BYTES, MSG_DONTWAIT);
-    if (got > 0 && ws_is_deaf(session)) {
+    bool is_deaf = ws_is_deaf(session);
+    struct tls_conn *tls = is_deaf ? NULL : ws_tls_of(worker, session);
+    ssize_t got = link_read(session->fd, tls, worker->receive_buffer, WORKER_RECEIVE_BYTES);
+    if (got > 0 && is_deaf) {
         mind_idle_talk(worker, session);
         return;
     }
     if (got > 0) {
         stats_received(worker, session, (uint64_t)got);
         ws_session_feed(worker, session, worker->receive_buffer, (size_t)got);
-    } else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
+    } else if (got != -EAGAIN && got != -EINTR) {
         ws_session_doom(worker, session, WS_CLOSE_ABORT);
     }
 }

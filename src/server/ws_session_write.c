@@ -1,9 +1,7 @@
 /* What goes out: straight to the kernel when nothing waits, else by the session's queue. */
-#include <errno.h>
-#include <sys/socket.h>
-
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/link.h"
 #include "server/sse_frame.h"
 #include "server/stats.h"
 #include "server/ws_protocol.h"
@@ -44,10 +42,10 @@ static void set_blocked(struct worker *worker, struct session *session, bool blo
 
 /* RFC 6455 7.1.1 and 7.1.7: the server ends the connection first, above all when it fails it. Only
  * our half: what the peer still sends is read away until it has seen our close frame. */
-static void end_our_half(struct session *session)
+static void end_our_half(struct worker *worker, struct session *session)
 {
     if (session->flags & WS_IS_CLOSING && ws_is_deaf(session)) {
-        shutdown(session->fd, SHUT_WR);
+        link_end_output(session->fd, ws_tls_of(worker, session));
     }
 }
 
@@ -56,7 +54,8 @@ static void send_queue(struct worker *worker, struct session *session)
     struct out_queue *queue = session->out;
     uint32_t written;
     uint64_t bytes;
-    int done = out_queue_send(&worker->pool, queue, session->fd, &written, &bytes);
+    struct tls_conn *tls = ws_tls_of(worker, session);
+    int done = out_queue_send(&worker->pool, queue, session->fd, tls, &written, &bytes);
     stats_written(worker, session, written, bytes);
     if (done < 0) {
         ws_session_doom(worker, session, WS_CLOSE_ABORT);
@@ -65,7 +64,7 @@ static void send_queue(struct worker *worker, struct session *session)
     if (done == 1) {
         out_queue_destroy(&worker->pool, queue);
         session->out = NULL;
-        end_our_half(session);
+        end_our_half(worker, session);
     }
     set_blocked(worker, session, done == 0);
 }
@@ -137,6 +136,16 @@ static enum session_delivery enqueue(struct worker *worker, struct session *sess
     return SESSION_QUEUED;
 }
 
+static ssize_t send_at_once(struct worker *worker, struct session *session,
+                            const struct frame *frame)
+{
+    if (session->transport & WS_OVER_TLS) {
+        struct iovec part = {(void *)(uintptr_t)frame->bytes, frame->len};
+        return tls_conn_write(ws_tls_of(worker, session), &part, 1);
+    }
+    return link_result(send(session->fd, frame->bytes, frame->len, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
 /* Nothing queued and nothing to wait for: straight to the kernel. */
 static enum session_delivery send_frame(struct worker *worker, struct session *session,
                                         struct frame *frame)
@@ -144,12 +153,12 @@ static enum session_delivery send_frame(struct worker *worker, struct session *s
     if (session->out || worker->corking) {
         return enqueue(worker, session, frame, 0);
     }
-    ssize_t sent = send(session->fd, frame->bytes, frame->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = send_at_once(worker, session, frame);
     if (sent == (ssize_t)frame->len) {
         stats_written(worker, session, 1, frame->len);
         return SESSION_WRITTEN;
     }
-    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    if (sent < 0 && sent != -EAGAIN && sent != -EINTR) {
         ws_session_doom(worker, session, WS_CLOSE_ABORT);
         return SESSION_DROPPED;
     }

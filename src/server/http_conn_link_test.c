@@ -1,0 +1,321 @@
+/* HTTP over TLS: the handshake and its deadline, requests, ends. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/tls_conn.h"
+#include "net/tls_test_help.h"
+#include "server/http_conn.h"
+
+enum { RECEIVE_BYTES = 64 * 1024, SHORT_MS = 80, LARGE = 200000 };
+
+static struct {
+    struct identity identity;
+    struct tls_context *context;
+    struct loop *loop;
+    struct settings *settings;
+    struct http_service *service;
+    struct tls_peer peer;
+    struct http_taken taken;
+    char refused[64];
+    unsigned requests;
+    bool was_secure;
+    uint8_t receive_buffer[RECEIVE_BYTES];
+    char large[LARGE + 1];
+} t;
+
+static void answer(struct http_exchange *exchange, struct str body)
+{
+    struct http_response response = {.status = 200, .body = body};
+    http_answer(exchange, &response);
+}
+
+static void on_request(void *owner, struct http_exchange *exchange)
+{
+    struct str path = exchange->request->path;
+    t.requests++;
+    t.was_secure = exchange->is_secure;
+    if (str_equal(path, STR("/take"))) {
+        assert_true(http_take_socket(exchange, &t.taken));
+    } else if (str_equal(path, STR("/large"))) {
+        answer(exchange, str_make(t.large, LARGE));
+    } else {
+        answer(exchange, path);
+    }
+}
+
+static void on_refused(void *owner, const struct addr *peer, int status, const char *reason)
+{
+    snprintf(t.refused, sizeof(t.refused), "%s", reason);
+}
+
+static int start(void **state)
+{
+    memset(&t, 0, sizeof(t));
+    memset(t.large, 'x', LARGE);
+    identity_make(&t.identity, "server", NULL, "DNS:server.test", 86400);
+    t.context = identity_context(&t.identity);
+    assert_int_equal(loop_create(&t.loop), 0);
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    assert_int_equal(settings_create_default(&t.settings), 0);
+    struct http_service_options options = {.loop = t.loop,
+                                           .name = "test",
+                                           .settings = t.settings,
+                                           .tls = t.context,
+                                           .receive_buffer = t.receive_buffer,
+                                           .receive_buffer_len = RECEIVE_BYTES,
+                                           .on_request = on_request,
+                                           .on_refused = on_refused};
+    assert_int_equal(http_service_create(&t.service, &options), 0);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    http_service_destroy(t.service);
+    loop_destroy(t.loop);
+    settings_unref(t.settings);
+    if (t.peer.fd) {
+        close(t.peer.fd);
+        tls_peer_fini(&t.peer);
+    }
+    tls_context_unref(t.context);
+    identity_fini(&t.identity);
+    assert_int_equal(mem_accounted(MEM_HTTP), 0);
+    assert_int_equal(mem_accounted(MEM_TLS), 0);
+    return 0;
+}
+
+static void accept_peer(void)
+{
+    int pair[2];
+    struct addr addr = {0};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    if (t.peer.fd) {
+        close(t.peer.fd);
+        tls_peer_fini(&t.peer);
+    }
+    tls_peer_init(&t.peer, pair[0], 0);
+    http_service_accept(t.service, pair[1], &addr);
+}
+
+static void turn(int times)
+{
+    for (int i = 0; i < times; i++) {
+        tls_peer_step(&t.peer);
+        assert_int_equal(loop_turn(t.loop, 0), 0);
+    }
+    tls_peer_take_in(&t.peer);
+}
+
+static void say(const char *text)
+{
+    for (int i = 0; i < 20 && !SSL_is_init_finished(t.peer.ssl); i++) {
+        turn(1);
+    }
+    tls_peer_write(&t.peer, text, strlen(text));
+    turn(5);
+}
+
+static bool heard(const char *word)
+{
+    return t.peer.got.len && memmem(t.peer.got.data, t.peer.got.len, word, strlen(word));
+}
+
+static bool is_closed(void)
+{
+    char byte;
+    return recv(t.peer.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 || errno == ECONNRESET;
+}
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static void requests_are_answered_over_tls(void **state)
+{
+    accept_peer();
+    say(GET("/first"));
+    assert_true(heard("/first"));
+    assert_true(t.was_secure);
+    say(GET("/second") GET("/third"));
+    assert_true(heard("/second"));
+    assert_true(heard("/third"));
+    assert_int_equal(mem_accounted(MEM_TLS), TLS_CONN_BYTES);
+}
+
+static void it_may_come_byte_by_byte(void **state)
+{
+    accept_peer();
+    t.peer.slice = 1;
+    for (int i = 0; i < 3000 && !SSL_is_init_finished(t.peer.ssl); i++) {
+        turn(1);
+    }
+    tls_peer_write(&t.peer, GET("/slow"), strlen(GET("/slow")));
+    turn(500);
+    assert_true(heard("/slow"));
+}
+
+static void a_large_answer_arrives_whole(void **state)
+{
+    int small = 1;
+    accept_peer();
+    setsockopt(t.peer.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    say(GET("/large"));
+    turn(500);
+    assert_true(t.peer.got.len > LARGE);
+    assert_int_equal(t.peer.got.data[t.peer.got.len - 1], 'x');
+    assert_false(t.peer.failed);
+}
+
+static void the_end_begins_with_a_good_bye(void **state)
+{
+    accept_peer();
+    say("GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_true(heard("/last"));
+    assert_true(t.peer.is_ended);
+    assert_true(is_closed()); /* our half; theirs is still read */
+    assert_int_equal(http_service_connections(t.service), 1);
+    shutdown(t.peer.fd, SHUT_WR);
+    turn(3);
+    assert_int_equal(http_service_connections(t.service), 0);
+}
+
+static void a_peer_that_ends_its_side_gets_its_answer(void **state)
+{
+    accept_peer();
+    say("");
+    tls_peer_write(&t.peer, GET("/half"), strlen(GET("/half")));
+    SSL_shutdown(t.peer.ssl);
+    tls_peer_give_out(&t.peer);
+    shutdown(t.peer.fd, SHUT_WR);
+    turn(5);
+    assert_true(heard("/half"));
+    assert_int_equal(http_service_connections(t.service), 0);
+}
+
+static void half_a_handshake_has_its_time(void **state)
+{
+    t.settings->limits.header_timeout_ms = SHORT_MS;
+    http_service_set_settings(t.service, t.settings);
+    accept_peer();
+    t.peer.slice = 1;
+    turn(20);
+    assert_int_equal(http_service_connections(t.service), 1);
+    uint64_t end = clock_monotonic_ms() + 20 * SHORT_MS;
+    while (http_service_connections(t.service) && clock_monotonic_ms() < end) {
+        assert_int_equal(loop_turn(t.loop, 5), 0);
+    }
+    assert_int_equal(http_service_connections(t.service), 0);
+    assert_string_equal(t.refused, "tls_timeout");
+}
+
+static void who_sends_nothing_has_the_same_time_and_costs_no_session(void **state)
+{
+    t.settings->limits.header_timeout_ms = SHORT_MS;
+    http_service_set_settings(t.service, t.settings);
+    accept_peer();
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    assert_int_equal(mem_accounted(MEM_TLS), 0);
+    uint64_t end = clock_monotonic_ms() + 20 * SHORT_MS;
+    while (http_service_connections(t.service) && clock_monotonic_ms() < end) {
+        assert_int_equal(loop_turn(t.loop, 5), 0);
+    }
+    assert_string_equal(t.refused, "no_request");
+}
+
+static void plain_http_gets_an_answer_that_it_can_read(void **state)
+{
+    char text[1024] = "";
+    accept_peer();
+    assert_int_equal(send(t.peer.fd, GET("/"), strlen(GET("/")), 0), strlen(GET("/")));
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    assert_true(recv(t.peer.fd, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+    assert_non_null(strstr(text, "HTTP/1.1 400"));
+    assert_non_null(strstr(text, "tls_required"));
+    assert_string_equal(t.refused, "tls_required");
+    assert_int_equal(http_service_connections(t.service), 0);
+}
+
+static void many_handshakes_share_a_loop_with_others(void **state)
+{
+    enum { MANY = 40 };
+    int fds[MANY];
+    struct addr addr = {0};
+    for (int i = 0; i < MANY; i++) {
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+        assert_int_equal(send(pair[0], "\x16", 1, 0), 1);
+        http_service_accept(t.service, pair[1], &addr);
+        fds[i] = pair[0];
+    }
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    int64_t first = mem_accounted(MEM_TLS) / TLS_CONN_BYTES;
+    assert_in_range(first, 1, MANY - 1);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(loop_turn(t.loop, 0), 0);
+    }
+    assert_int_equal(mem_accounted(MEM_TLS) / TLS_CONN_BYTES, MANY);
+    for (int i = 0; i < MANY; i++) {
+        close(fds[i]);
+    }
+}
+
+static void a_taken_socket_takes_its_session_along(void **state)
+{
+    struct iovec part = {"hello", 5};
+    accept_peer();
+    say(GET("/take") "rest");
+    assert_non_null(t.taken.tls);
+    assert_int_equal(http_service_connections(t.service), 0);
+    assert_int_equal(tls_conn_write(t.taken.tls, &part, 1), 5);
+    tls_peer_step(&t.peer);
+    assert_true(heard("hello"));
+    tls_conn_destroy(t.taken.tls);
+    close(t.taken.fd);
+}
+
+static void new_connections_are_what_the_service_is_told(void **state)
+{
+    accept_peer();
+    say(GET("/old"));
+    http_service_set_tls(t.service, NULL);
+    say(GET("/still"));
+    assert_true(heard("/still"));
+    accept_peer();
+    assert_int_equal(send(t.peer.fd, GET("/"), strlen(GET("/")), 0), strlen(GET("/")));
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    assert_false(t.was_secure);
+}
+
+static void a_drain_lets_go_of_handshakes(void **state)
+{
+    accept_peer();
+    t.peer.slice = 1;
+    turn(5);
+    http_service_drain(t.service);
+    turn(3);
+    shutdown(t.peer.fd, SHUT_WR);
+    turn(3);
+    assert_int_equal(http_service_connections(t.service), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(requests_are_answered_over_tls),
+        TEST(it_may_come_byte_by_byte),
+        TEST(a_large_answer_arrives_whole),
+        TEST(the_end_begins_with_a_good_bye),
+        TEST(a_peer_that_ends_its_side_gets_its_answer),
+        TEST(half_a_handshake_has_its_time),
+        TEST(who_sends_nothing_has_the_same_time_and_costs_no_session),
+        TEST(plain_http_gets_an_answer_that_it_can_read),
+        TEST(many_handshakes_share_a_loop_with_others),
+        TEST(a_taken_socket_takes_its_session_along),
+        TEST(new_connections_are_what_the_service_is_told),
+        TEST(a_drain_lets_go_of_handshakes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
