@@ -37,7 +37,7 @@ def gateway(shared_gateway):
 def make_gateway(request, tmp_path):
     """A function that starts a gateway with changes to the configuration; all are checked at the end."""
     preset = request.config.getoption("preset")
-    if request.node.get_closest_marker("release"):
+    if request.node.get_closest_marker("release") or request.node.get_closest_marker("heavy"):
         preset = "release"
     with contextlib.ExitStack() as ends:
 

@@ -16,7 +16,7 @@ from scenarios import QUICK, one_node  # noqa: E402
 ONE_NODE = [scenario.name for scenario in one_node(QUICK)]
 
 
-@pytest.mark.release
+@pytest.mark.heavy
 def test_every_scenario_of_the_bench_runs_and_loses_nothing(tmp_path):
     lines = tmp_path / "bench.jsonl"
     command = [sys.executable, ROOT / "tools/bench/bench.py", *ONE_NODE, "--quick", "--json", lines]
@@ -27,7 +27,7 @@ def test_every_scenario_of_the_bench_runs_and_loses_nothing(tmp_path):
     check(results)
 
 
-@pytest.mark.release
+@pytest.mark.heavy
 def test_three_nodes_on_a_real_broker_are_measured(tmp_path):
     """On Redis alone: the other brokers take long to start, and differ in nothing here."""
     lines = tmp_path / "bench.jsonl"
@@ -50,7 +50,7 @@ def check(results):
             assert row["floor"] is not None, row
 
 
-@pytest.mark.release
+@pytest.mark.heavy
 def test_the_bench_refuses_a_scenario_that_does_not_exist():
     command = [sys.executable, ROOT / "tools/bench/bench.py", "fanuot"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

@@ -22,7 +22,7 @@ from harness.clients import V1Client
 from harness.gateway import Gateway, wait_for
 from websockets.exceptions import WebSocketException
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(150)]
 
 LOSSLESS = ["rocketmq", "redis", "zookeeper"]
 EVERY = pytest.mark.parametrize("name", LOSSLESS)

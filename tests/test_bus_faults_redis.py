@@ -9,7 +9,7 @@ from harness.brokers import running
 from harness.clients import V1Client
 from harness.gateway import wait_for
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(100)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(100)]
 
 FOUR_MIB = 4 << 20
 

@@ -6,7 +6,7 @@ from harness.clients import V1Client
 from harness.gateway import wait_for
 from harness.remoting import Remoting
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(100)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(100)]
 
 TOPIC, QUEUES = "tidegate", 4
 FOUR_MIB = 4 << 20  # what a broker takes at most

@@ -16,7 +16,7 @@ from harness.clients import V1Client
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError, NotEmptyError
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(100)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(100)]
 
 SESSION_SECONDS = 4  # of a node at the server, as chaos/engines.py configures it
 HALF_MIB = 1 << 19

@@ -3,7 +3,7 @@
 import pytest
 from harness.gateway import wait_for
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(100)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(100)]
 
 SECRETS = {"secrets": [{"id": "a", "secret": "0123456789abcdef0123456789abcdef"}]}
 WAIT_S = 30

@@ -356,7 +356,7 @@ def test_without_keys_only_this_machine_may_call(make_gateway):
         assert (status, answer["code"]) == (403, "foreign_origin")
 
 
-@pytest.mark.release
+@pytest.mark.heavy
 def test_schemathesis_finds_no_answer_that_is_not_described(make_gateway, tmp_path):
     gateway = make_gateway({"limits": {"header_timeout": "5s"}})
     config = tmp_path / "schemathesis.toml"

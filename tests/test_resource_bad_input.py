@@ -87,7 +87,7 @@ def connects(gateway):
 # R3
 
 
-@pytest.mark.release
+@pytest.mark.heavy
 @pytest.mark.timeout(300)
 def test_r3_each_allocation_may_fail(make_gateway, tmp_path):
     """From the connect to the close, on a fresh gateway each time, so that the cold paths are in it."""
@@ -252,7 +252,7 @@ def lost_lines(gateway, before):
     )
 
 
-@pytest.mark.release
+@pytest.mark.heavy
 def test_r5_a_write_that_fails_once_or_is_short_garbles_no_line(make_gateway, tmp_path):
     orders = faults.Faults(tmp_path)
     gateway = make_gateway(env=orders.env)
