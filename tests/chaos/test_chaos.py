@@ -9,7 +9,7 @@ from chaos.run import Scenario, run, told
 
 RUN_SECONDS = 150
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(RUN_SECONDS)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(RUN_SECONDS)]
 
 
 def must_be_good(scenario, capsys):
