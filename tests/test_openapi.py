@@ -63,6 +63,8 @@ RIGHT = {
     "joinUser": ("/v1/groups/room:1/users/42", b""),
     "partUser": ("/v1/groups/room:1/users/42", b""),
     "listNodes": ("/v1/nodes", b""),
+    "drainNode": ("/v1/nodes/NODE:drain", b"{}"),
+    "resumeNode": ("/v1/nodes/NODE:resume", b""),
     "getDescription": ("/v1/openapi.json", b""),
 }
 
@@ -85,7 +87,13 @@ def request_bytes(
 
 def spoilt_path(name):
     """A path with a name in it that no name may be."""
-    for wrong, right in (("%01", "42"), ("%01", "room:1"), ("%01", "somebody"), ("x" * 257, "SID")):
+    for wrong, right in (
+        ("%01", "42"),
+        ("%01", "room:1"),
+        ("%01", "somebody"),
+        ("x" * 257, "SID"),
+        ("%01", "NODE"),
+    ):
         if f"/{right}" in RIGHT[name][0]:
             return RIGHT[name][0].replace(f"/{right}", f"/{wrong}", 1)
     return None
@@ -108,6 +116,16 @@ def counted(name, gateway):
     return request_bytes(name, gateway, path=RIGHT[name][0] + "?wait=written&wait_ms=5000")
 
 
+def gone_path(name):
+    return RIGHT[name][0].replace("SID", "s_gone").replace("NODE", "gw-gone")
+
+
+def fill_in(request, client, gateway):
+    """The living session, and the node, of which a right request speaks."""
+    _, _, answer = gateway.api("GET", "/v1/nodes")
+    return request.replace(b"SID", client.sid.encode()).replace(b"NODE", answer["nodes"][0]["boot"].encode())
+
+
 # How each documented status comes about, whatever the operation; 503 has a test of its own.
 PROVOKED = {
     200: lambda name, gateway: (counted if 202 in statuses(name) else request_bytes)(name, gateway),
@@ -115,7 +133,7 @@ PROVOKED = {
     400: lambda name, gateway: request_bytes(name, gateway, lines=["Host: another.test"]),
     401: lambda name, gateway: request_bytes(name, gateway, key="wrong"),
     403: lambda name, gateway: request_bytes(name, gateway, key=OTHER_KEY),
-    404: lambda name, gateway: request_bytes(name, gateway, path=RIGHT[name][0].replace("SID", "s_gone")),
+    404: lambda name, gateway: request_bytes(name, gateway, path=gone_path(name)),
     408: lambda name, gateway: request_bytes(name, gateway)[:20],
     413: lambda name, gateway: request_bytes(name, gateway, length=5 << 20, body=b""),
     414: lambda name, gateway: request_bytes(name, gateway, path=RIGHT[name][0] + "?" + "x" * 9000),
@@ -128,8 +146,9 @@ PROVOKED = {
 }
 
 
+# 409 is about two nodes of one name, and one that stops: tests/test_drain.py.
 # Their 503 needs a node that is silent: tests/test_cluster.py.
-NEEDS_NODES = {"getSession"}
+NEEDS_NODES = {"getSession", "drainNode", "resumeNode"}
 
 # Statuses of the HTTP layer, which have many codes.
 UNNAMED = (400, 408, 431, 501)
@@ -214,7 +233,7 @@ def filler():
 def test_what_the_bus_has_no_room_for_is_503(api, name):
     with V1Client(api, user="42") as client, Wire(api.api_port, timeout=10 * api.slowness) as wire:
         requests = request_bytes("pushBatch", api, body=filler()) + request_bytes(name, api)
-        wire.send(requests.replace(b"SID", client.sid.encode()))
+        wire.send(fill_in(requests, client, api))
         results = json.loads(wire.read_response().body)["results"]
         assert (results[0]["status"], results[-1]["status"]) == (202, 503)
         response = wire.read_response()
@@ -223,13 +242,16 @@ def test_what_the_bus_has_no_room_for_is_503(api, name):
         check_against_description(name, wire.request(request_bytes(name, api, key="wrong")))
 
 
-@pytest.mark.parametrize(("name", "status"), [row for row in DOCUMENTED if row[1] != 503])
+@pytest.mark.parametrize(
+    ("name", "status"), [(name, status) for name, status in DOCUMENTED if status not in (409, 503)]
+)
 def test_every_documented_response_is_given(api, name, status):
     with V1Client(api, user="42") as client, Wire(api.api_port, timeout=10 * api.slowness) as wire:
-        request = PROVOKED[status](name, api).replace(b"SID", client.sid.encode())
-        response = wire.request(request)
+        response = wire.request(fill_in(PROVOKED[status](name, api), client, api))
         assert response.status == status, response
         check_against_description(name, response)
+    if name == "drainNode":
+        assert api.api("POST", fill_in(b"/v1/nodes/NODE:resume", client, api).decode())[0] == 200
 
 
 # Every code that the description names, with a request that gets it: (operation, changes, status, code).

@@ -55,7 +55,7 @@ static void a_node_is_ready_once_the_bus_is_up_and_until_it_drains(void **state)
         assert_true(clock_monotonic_ms() < ends_ms);
     }
     assert_string_equal(test->base.body, "ready\n");
-    gateway_drain(test->base.gateway, 1000);
+    gateway_drain(test->base.gateway, &test->base.settings->drain, 1000, false);
     assert_int_equal(ask(test, NULL, "GET /readyz"), 503);
     assert_string_equal(test->base.body, "not ready: draining\n");
     assert_int_equal(ask(test, NULL, "GET /livez"), 200);

@@ -24,7 +24,7 @@ static void handle_openapi(struct api_call *call)
 
 struct endpoint {
     enum http_method method;
-    const char *path; /* {} stands for a name */
+    const char *path; /* {} stands for a name; what is behind it (":drain") for itself */
     uint32_t scope;   /* 0: open to everybody */
     void (*handle)(struct api_call *call);
 };
@@ -46,6 +46,8 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_PUT, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_join},
     {HTTP_METHOD_DELETE, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_part},
     {HTTP_METHOD_GET, "/v1/nodes", SETTINGS_SCOPE_ADMIN, nodes_handle_list},
+    {HTTP_METHOD_POST, "/v1/nodes/{}:drain", SETTINGS_SCOPE_ADMIN, nodes_handle_drain},
+    {HTTP_METHOD_POST, "/v1/nodes/{}:resume", SETTINGS_SCOPE_ADMIN, nodes_handle_resume},
     {HTTP_METHOD_GET, "/v1/openapi.json", 0, handle_openapi},
 };
 
@@ -58,6 +60,20 @@ void api_refuse(struct api_call *call, int status, const char *code, const char 
 
 /* ---- which endpoint ---- */
 
+/* wanted: {} and maybe an end. */
+static bool takes_name(struct str wanted, struct str segment, struct str *out_name)
+{
+    if (!str_starts_with(wanted, STR("{}"))) {
+        return false;
+    }
+    struct str end = str_make(wanted.ptr + 2, wanted.len - 2);
+    if (!str_ends_with(segment, end)) {
+        return false;
+    }
+    *out_name = str_make(segment.ptr, segment.len - end.len);
+    return true;
+}
+
 static bool path_matches(struct str path, const char *pattern, struct str names[API_NAMES_MAX])
 {
     struct str left = path;
@@ -69,8 +85,8 @@ static bool path_matches(struct str path, const char *pattern, struct str names[
         if (!uri_path_next(&left, &segment)) {
             return false;
         }
-        if (str_equal(wanted, STR("{}"))) {
-            names[count++] = segment;
+        if (takes_name(wanted, segment, &names[count])) {
+            count++;
         } else if (!str_equal(wanted, segment)) {
             return false;
         }

@@ -177,7 +177,15 @@ static const struct config_key heartbeat_keys[] = {
 static const struct config_key drain_keys[] = {
     {"window", CONFIG_TIME, FIELD(settings_drain, window_ms), .max = 1 * HOUR,
      .zero = "all at once",
-     .help = "Over which sessions are sent away when the gateway stops (SIGTERM)."},
+     .help =
+         "Over which sessions are sent away when the gateway stops (SIGTERM) or is drained; longer "
+         "where drain.rate asks for it."},
+    {"rate", CONFIG_COUNT, FIELD(settings_drain, rate), .max = 1 * MILLION, .zero = "no limit",
+     .help = "Sessions a second that are sent away, and so come to other nodes."},
+    {"max_window", CONFIG_TIME, FIELD(settings_drain, max_window_ms), .min = 1, .max = 1 * HOUR,
+     .help =
+         "The longest that the window becomes for the rate; leave the process this time, and 5 s, "
+         "between SIGTERM and SIGKILL."},
 };
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};

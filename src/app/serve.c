@@ -175,7 +175,7 @@ static void continue_reload(struct server *server)
 static void begin_drain(struct server *server)
 {
     uint64_t now = loop_now_ms(server->loop);
-    uint64_t window = server->settings->drain.window_ms;
+    const struct settings_drain *drain = &server->settings->drain;
     if (server->is_draining) {
         uint64_t soon = now + HURRY_MS;
         server->drain_ends_ms = server->drain_ends_ms < soon ? server->drain_ends_ms : soon;
@@ -183,9 +183,8 @@ static void begin_drain(struct server *server)
         return;
     }
     server->is_draining = true;
-    server->drain_ends_ms = now + window + DRAIN_EXTRA_MS;
-    log_info("drain.started", "sessions are told to go within %llu ms", (unsigned long long)window);
-    gateway_drain(server->gateway, window);
+    uint64_t left = gateway_drain(server->gateway, drain, drain->window_ms, true);
+    server->drain_ends_ms = now + left + DRAIN_EXTRA_MS;
     loop_timer_start(server->loop, &server->timer, CHECK_EMPTY_MS);
 }
 

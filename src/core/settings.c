@@ -58,7 +58,7 @@ static const struct settings defaults = {
     .compression = {.enabled = true, .min_bytes = 256, .level = 6},
     .cluster = {.name = STR("tidegate")},
     .heartbeat = {.interval_ms = 25 * SECOND, .missed = 2},
-    .drain = {.window_ms = 20 * SECOND},
+    .drain = {.window_ms = 20 * SECOND, .rate = 2000, .max_window_ms = 60 * SECOND},
     .log = {LOG_LEVEL_INFO},
 };
 

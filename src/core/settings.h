@@ -215,7 +215,9 @@ struct settings_heartbeat {
 };
 
 struct settings_drain {
-    uint64_t window_ms;
+    uint64_t window_ms;     /* 0: all at once */
+    uint64_t rate;          /* sessions a second that go, at most; 0: no limit */
+    uint64_t max_window_ms; /* what the window may grow to for the rate */
 };
 
 struct settings_log {

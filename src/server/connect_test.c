@@ -141,7 +141,7 @@ static void short_memory_refuses_connects(void **state)
 
 static void a_node_that_goes_away_takes_nobody(void **state)
 {
-    gateway_drain(t.gateway, 50);
+    gateway_drain(t.gateway, &t.settings->drain, 50, false);
     test_gateway_turn(&t, 2);
     expect("/v1/ws", "", 503, "draining");
 }

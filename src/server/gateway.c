@@ -263,6 +263,7 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
         return ERR_NO_MEMORY;
     }
     gateway->options = *options;
+    pthread_mutex_init(&gateway->drain_lock, NULL);
     settings_ref(options->settings);
     settings_node_name(options->settings, gateway->node);
     bus_health_init(&gateway->bus_health, options->engine->name);
@@ -385,6 +386,7 @@ void gateway_destroy(struct gateway *gateway)
     loop_destroy(gateway->hub_loop);
     admission_fini(&gateway->admission);
     bus_health_fini(&gateway->bus_health);
+    pthread_mutex_destroy(&gateway->drain_lock);
     mem_free(thread);
     mem_free(gateway->workers);
     settings_unref(gateway->options.settings);

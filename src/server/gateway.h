@@ -3,6 +3,7 @@
 #ifndef TIDEGATE_SERVER_GATEWAY_H
 #define TIDEGATE_SERVER_GATEWAY_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@
 #include "server/admission.h"
 #include "server/bus_health.h"
 #include "server/cluster_keys.h"
+#include "server/drain.h"
 #include "server/hub_gate.h"
 #include "server/tenants.h"
 
@@ -59,6 +61,14 @@ struct gateway_options {
     bool has_api;
 };
 
+/* What the workers were told last. */
+struct drain_order {
+    struct drain_plan plan;
+    uint64_t ends_ms; /* monotonic */
+    bool is_on;
+    bool is_final; /* the process ends */
+};
+
 struct gateway {
     struct gateway_options options;
     struct worker *workers; /* worker_count of them */
@@ -77,9 +87,10 @@ struct gateway {
     struct bus_health bus_health;
     struct bus_callbacks bus_callbacks; /* the hub's, with the time */
     struct admission admission;
-    atomic_bool draining;
-    uint64_t drain_window_ms;
-    struct addr client_addr; /* bound */
+    pthread_mutex_t drain_lock;
+    struct drain_order drain; /* under the lock */
+    atomic_bool draining;     /* drain.is_on */
+    struct addr client_addr;  /* bound */
     struct addr api_addr;
     uint64_t started_ms;
     atomic_uint reloading; /* workers that have not taken the new settings yet */
@@ -105,9 +116,19 @@ void gateway_destroy(struct gateway *gateway);
 int gateway_reload(struct gateway *gateway, struct settings *settings,
                    const struct tenants *tenants, void (*on_done)(void *owner), void *owner);
 
-/* Main thread: sessions are told to go, spread over window_ms; see gateway_is_empty. Once: a second
- * call changes nothing. */
-void gateway_drain(struct gateway *gateway, uint64_t window_ms);
+/* Any thread: nobody is let in any more, and sessions are told to go within window_ms, or longer
+ * for the rate; see gateway_is_empty. While this lasts, a call that would be over sooner takes its
+ * place, and another changes nothing. is_final: there is no way back. Returns the ms until all are
+ * gone. */
+uint64_t gateway_drain(struct gateway *gateway, const struct settings_drain *settings,
+                       uint64_t window_ms, bool is_final);
+
+/* Any thread: who comes is let in again, and who was not closed yet is not. False after a final
+ * drain. Without a drain it is true and changes nothing. */
+bool gateway_resume(struct gateway *gateway);
+
+/* Any thread: a copy of gateway->drain. */
+struct drain_order gateway_drain_order(struct gateway *gateway);
 
 /* No session is left. */
 bool gateway_is_empty(const struct gateway *gateway);

@@ -1,5 +1,7 @@
-/* What the main thread asks of a running gateway. */
+/* What the main thread, and the API, ask of a running gateway. */
+#include "base/clock.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "server/gateway.h"
 #include "server/worker.h"
 
@@ -43,15 +45,69 @@ int gateway_reload(struct gateway *gateway, struct settings *settings,
     return 0;
 }
 
-void gateway_drain(struct gateway *gateway, uint64_t window_ms)
+/* ---- drain ---- */
+
+static void tell_workers(struct gateway *gateway)
 {
-    if (atomic_exchange_explicit(&gateway->draining, true, memory_order_acq_rel)) {
-        return; /* workers read the window of the first call */
-    }
-    gateway->drain_window_ms = window_ms;
     for (uint32_t i = 0; i < gateway->worker_count; i++) {
         worker_drain(&gateway->workers[i]);
     }
+}
+
+/* Under the lock, as all of these. */
+static void begin_drain(struct gateway *gateway, const struct drain_plan *plan, uint64_t now_ms)
+{
+    uint64_t sessions = admission_sessions(&gateway->admission);
+    gateway->drain.plan = *plan;
+    gateway->drain.ends_ms = now_ms + plan->window_ms;
+    gateway->drain.is_on = true;
+    atomic_store_explicit(&gateway->draining, true, memory_order_release);
+    log_info("drain.started", "%llu sessions are told to go within %llu ms",
+             (unsigned long long)sessions, (unsigned long long)plan->window_ms);
+    if (plan->is_crowded) {
+        log_warn("drain.crowded", "%llu sessions can't go within drain.max_window at drain.rate",
+                 (unsigned long long)sessions);
+    }
+    tell_workers(gateway);
+}
+
+uint64_t gateway_drain(struct gateway *gateway, const struct settings_drain *settings,
+                       uint64_t window_ms, bool is_final)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    struct drain_plan plan;
+    drain_plan_make(&plan, settings, window_ms, admission_sessions(&gateway->admission));
+    pthread_mutex_lock(&gateway->drain_lock);
+    struct drain_order *drain = &gateway->drain;
+    if (!drain->is_on || now_ms + plan.window_ms < drain->ends_ms) {
+        begin_drain(gateway, &plan, now_ms);
+    }
+    drain->is_final |= is_final;
+    uint64_t left = drain->ends_ms > now_ms ? drain->ends_ms - now_ms : 0;
+    pthread_mutex_unlock(&gateway->drain_lock);
+    return left;
+}
+
+bool gateway_resume(struct gateway *gateway)
+{
+    pthread_mutex_lock(&gateway->drain_lock);
+    bool may = !gateway->drain.is_final;
+    if (may && gateway->drain.is_on) {
+        gateway->drain.is_on = false;
+        atomic_store_explicit(&gateway->draining, false, memory_order_release);
+        log_info("drain.resumed", "the node takes sessions again");
+        tell_workers(gateway);
+    }
+    pthread_mutex_unlock(&gateway->drain_lock);
+    return may;
+}
+
+struct drain_order gateway_drain_order(struct gateway *gateway)
+{
+    pthread_mutex_lock(&gateway->drain_lock);
+    struct drain_order order = gateway->drain;
+    pthread_mutex_unlock(&gateway->drain_lock);
+    return order;
 }
 
 bool gateway_is_empty(const struct gateway *gateway)

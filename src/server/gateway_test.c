@@ -237,8 +237,8 @@ static void threads_start_and_end(void **state)
     }
     assert_int_equal(reloads, 1);
     swap(settings, tenants);
-    gateway_drain(t.gateway, 10);
-    gateway_drain(t.gateway, 10);
+    gateway_drain(t.gateway, &settings->drain, 10, false);
+    gateway_drain(t.gateway, &settings->drain, 10, false);
     char why[GATEWAY_WHY_BYTES];
     assert_string_equal(gateway_not_ready(t.gateway, why), "draining");
     assert_true(gateway_is_empty(t.gateway));

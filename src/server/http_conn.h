@@ -83,6 +83,7 @@ void http_service_accept(struct http_service *service, int fd, const struct addr
 
 /* From now on answers close their connection, and idle connections are closed. */
 void http_service_drain(struct http_service *service);
+void http_service_resume(struct http_service *service); /* new ones are kept again */
 
 /* Any thread. */
 struct loop *http_service_loop(const struct http_service *service);

@@ -134,6 +134,11 @@ void http_service_drain(struct http_service *service)
     }
 }
 
+void http_service_resume(struct http_service *service)
+{
+    service->draining = false;
+}
+
 void http_service_destroy(struct http_service *service)
 {
     if (!service) {

@@ -63,8 +63,9 @@ struct worker {
     bool has_mailbox;
     struct mail catch_up_mail, stop_mail, drain_mail, callers_mail;
     atomic_bool callers_told; /* HTTP connections are being closed */
+    atomic_bool drain_posted;
     uint64_t drain_started_ms;
-    uint64_t drain_window_ms;
+    struct drain_plan drain;
     uint32_t drain_cursor; /* next slot to be told to go; 0: nobody */
 };
 
@@ -108,11 +109,13 @@ void worker_remove_pending(struct worker_pending *pending); /* fine when it is n
  * that brought it, and still is. */
 bool worker_takes_app(struct worker *worker, const struct tenant *tenant);
 
+/* Any thread: it reads gateway_drain_order anew. */
+void worker_drain(struct worker *worker);
+
 /* Main thread. */
 struct worker_reload *worker_reload_create(struct worker *worker, struct settings *settings,
                                            const struct tenants *tenants);
 void worker_reload_destroy(struct worker_reload *reload); /* one that was not posted */
-void worker_drain(struct worker *worker);
 void worker_drain_callers(struct worker *worker);
 
 /* Any thread: runs on the worker. */

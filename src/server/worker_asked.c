@@ -44,17 +44,25 @@ void worker_reload_destroy(struct worker_reload *reload)
 static void run_drain(struct mail *mail)
 {
     struct worker *worker = MAIL_OWNER(mail, struct worker, drain_mail);
-    worker->draining = true;
+    atomic_store_explicit(&worker->drain_posted, false, memory_order_release);
+    struct drain_order order = gateway_drain_order(worker->gateway);
+    worker->draining = order.is_on;
     worker->drain_started_ms = worker_now_ms(worker);
-    worker->drain_window_ms = worker->gateway->drain_window_ms;
-    worker->drain_cursor = 1;
-    http_service_drain(worker->client_http);
+    worker->drain = order.plan;
+    worker->drain_cursor = order.is_on ? 1 : 0;
+    if (order.is_on) {
+        http_service_drain(worker->client_http);
+    } else {
+        http_service_resume(worker->client_http);
+    }
 }
 
 void worker_drain(struct worker *worker)
 {
-    worker->drain_mail.run = run_drain;
-    worker_post(worker, &worker->drain_mail);
+    if (!atomic_exchange_explicit(&worker->drain_posted, true, memory_order_acq_rel)) {
+        worker->drain_mail.run = run_drain;
+        worker_post(worker, &worker->drain_mail);
+    }
 }
 
 /* Nobody new is let in; who is in gets the answers that are owed. */

@@ -147,6 +147,13 @@ static void tell_opened(struct worker *worker, struct session *session)
     }
 }
 
+/* By those who tell everybody: it said hello too late for them. */
+static bool has_been_passed(const struct worker *worker, const struct session *session)
+{
+    return worker->drain_cursor == 0 ||
+           shard_session_slot(worker->shard, session) < worker->drain_cursor;
+}
+
 void ws_protocol_on_start(struct shard *shard, struct session *session,
                           enum session_resumed resumed, const struct hub_heads *pos)
 {
@@ -176,6 +183,9 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
     stats_resumed(worker, session, resumed);
     buf_append_char(&out, '}');
     send_text_at(worker, session, &out, pos);
+    if (worker->draining && has_been_passed(worker, session)) {
+        ws_protocol_send_goaway(worker, session);
+    }
 }
 
 static int write_grant(struct buf *out, const struct worker *worker, const struct session *session,
@@ -319,26 +329,36 @@ void ws_protocol_send_expiring(struct worker *worker, struct session *session, u
     }
 }
 
+static bool listens(const struct session *session)
+{
+    return (session->flags & WS_IS_V1) && (session->flags & WS_IS_GREETED);
+}
+
 static uint64_t drain_slot(const struct worker *worker, const struct session *session)
 {
-    uint32_t slot = shard_session_slot(worker->shard, session);
-    uint64_t part = (slot * 2654435761u) & UINT32_MAX;
-    return part * worker->drain_window_ms >> 32;
+    return drain_slot_ms(&worker->drain, shard_session_slot(worker->shard, session));
 }
 
 uint64_t ws_protocol_drain_due(const struct worker *worker, const struct session *session)
 {
-    bool listens = (session->flags & WS_IS_V1) && (session->flags & WS_IS_GREETED);
-    return listens ? worker->drain_window_ms : drain_slot(worker, session);
+    return drain_slot(worker, session) + (listens(session) ? worker->drain.grace_ms : 0);
+}
+
+/* Who is told late has the less time. */
+static uint64_t ms_until_slot(const struct worker *worker, const struct session *session)
+{
+    uint64_t gone = worker_now_ms(worker) - worker->drain_started_ms;
+    uint64_t slot = drain_slot(worker, session);
+    return slot > gone ? slot - gone : 0;
 }
 
 void ws_protocol_send_goaway(struct worker *worker, struct session *session)
 {
-    if (session->flags & WS_IS_V1 && session->flags & WS_IS_GREETED) {
+    if (listens(session)) {
         struct buf out = {0};
         begin_frame(&out, "goaway");
-        json_write_u64_field(&out, STR("slot_ms"), drain_slot(worker, session));
-        json_write_u64_field(&out, STR("window_ms"), worker->drain_window_ms);
+        json_write_u64_field(&out, STR("slot_ms"), ms_until_slot(worker, session));
+        json_write_u64_field(&out, STR("window_ms"), worker->drain.window_ms);
         json_write_string_field(&out, STR("why"), STR("drain"));
         end_frame(worker, session, &out);
     }

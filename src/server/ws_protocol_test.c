@@ -450,7 +450,7 @@ static void a_drain_tells_who_listens_and_closes_them_within_the_window(void **s
 {
     struct test_client *v1 = connect_v1();
     struct test_client *raw = test_connect(&t, "/v1/ws", "");
-    gateway_drain(t.gateway, 100);
+    gateway_drain(t.gateway, &t.settings->drain, 100, false);
     test_gateway_turn(&t, 4);
     test_client_expect(v1, "\"t\":\"goaway\"");
     assert_non_null(strstr(v1->text, "\"window_ms\":100"));
