@@ -50,6 +50,7 @@ IS_JSON = {"pushMessage", "pushBatch", "queryUsers"}
 RIGHT = {
     "pushMessage": ("/v1/messages", b'{"to":{"users":["42"]},"data":1}'),
     "pushBatch": ("/v1/messages:batch", b'[{"to":{"users":["42"]},"data":1},{"to":{},"data":2}]'),
+    "getMessage": ("/v1/messages/known-1", b""),
     "pushToUser": ("/v1/users/42/messages", b'{"n":1}'),
     "pushToGroup": ("/v1/groups/room:1/messages", b'{"n":1}'),
     "pushToSession": ("/v1/sessions/SID/messages", b'{"n":1}'),
@@ -93,6 +94,7 @@ def spoilt_path(name):
         ("%01", "somebody"),
         ("x" * 257, "SID"),
         ("%01", "NODE"),
+        ("%01", "known-1"),
     ):
         if f"/{right}" in RIGHT[name][0]:
             return RIGHT[name][0].replace(f"/{right}", f"/{wrong}", 1)
@@ -117,7 +119,7 @@ def counted(name, gateway):
 
 
 def gone_path(name):
-    return RIGHT[name][0].replace("SID", "s_gone").replace("NODE", "gw-gone")
+    return RIGHT[name][0].replace("SID", "s_gone").replace("NODE", "gw-gone").replace("known-1", "gone")
 
 
 def fill_in(request, client, gateway):
@@ -148,7 +150,7 @@ PROVOKED = {
 
 # 409 is about two nodes of one name, and one that stops: tests/test_drain.py.
 # Their 503 needs a node that is silent: tests/test_cluster.py.
-NEEDS_NODES = {"getSession", "drainNode", "resumeNode"}
+NEEDS_NODES = {"getSession", "getMessage", "drainNode", "resumeNode"}
 
 # Statuses of the HTTP layer, which have many codes.
 UNNAMED = (400, 408, 431, 501)
@@ -189,6 +191,7 @@ def api(request, tmp_path_factory):
     other["hash"] = "sha256:" + hashlib.sha256(OTHER_KEY.encode()).hexdigest()
     gateway.config["apps"][0]["api_keys"].append(other)
     gateway.start()
+    gateway.push({"users": ["42"]}, 1, id="known-1")
     yield gateway
     gateway.stop()
 

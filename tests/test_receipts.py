@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from harness.clients import V1Client, connect_raw
 from harness.cluster import clusters
+from harness.gateway import wait_for
 
 pytestmark = pytest.mark.smoke
 
@@ -136,3 +137,81 @@ def test_who_confirmed_on_another_node_is_known_before_all_have(cluster, pool):
         status, answer = pushed.result(10)
     assert (status, answer["receipt"]["complete"]) == (202, False)
     assert sessions_of(answer) == {"matched": 3, "written": 3, "acked": 2, "dropped": 0}
+
+
+def ask_about(gateway, message_id):
+    status, _, answer = gateway.api("GET", f"/v1/messages/{message_id}")
+    return status, answer
+
+
+def test_a_message_with_an_id_can_be_asked_about(gateway):
+    with V1Client(gateway, "asked") as client, connect_raw(gateway, "asked"):
+        pushed = push(gateway, "asked", id="asked-1")[1]
+        client.read("msg")
+        status, answer = ask_about(gateway, "asked-1")
+    assert status == 200
+    assert (answer["id"], answer["pos"], answer["state"]) == ("asked-1", pushed["pos"], "accepted")
+    assert answer["receipt"] == {
+        "complete": True,
+        "nodes": {"expected": 1, "reported": 1},
+        "sessions": {"matched": 2, "written": 2, "acked": 0, "replayed": 0, "dropped": 0, "dropped_by": {}},
+    }
+
+
+def test_so_can_one_that_was_waited_for_by_the_id_made_for_it(gateway):
+    made = push(gateway, "nobody", wait="routed")[1]["id"]
+    assert ask_about(gateway, made)[1]["receipt"]["sessions"]["matched"] == 0
+
+
+def test_of_a_message_without_id_or_wait_nothing_is_kept(gateway):
+    for message_id in (push(gateway, "nobody")[1]["id"], "never-pushed", "%2F", "x" * 256):
+        status, answer = ask_about(gateway, message_id)
+        assert (status, answer["code"]) == (404, "message_unknown")
+
+
+def test_what_was_replayed_and_confirmed_later_is_counted(gateway):
+    with V1Client(gateway, "later") as client:
+        back = client.resume()
+    status, answer = push(gateway, "later", wait="acked", id="later-1")
+    assert (status, sessions_of(answer)["matched"]) == (200, 0)
+    with V1Client(gateway, "later", hello=back) as client:
+        ack_next(client)
+        client.ask({"t": "leave", "g": "room:none"})  # it has read that
+        sessions = sessions_of(ask_about(gateway, "later-1")[1])
+    assert (sessions["matched"], sessions["replayed"], sessions["acked"]) == (0, 1, 1)
+
+
+def test_an_expired_message_says_so(gateway):
+    push(gateway, "expires", id="expires-1", ttl_ms=1)
+    wait_for(lambda: ask_about(gateway, "expires-1")[1]["state"] == "expired", 5, "its end")
+
+
+def test_an_id_is_known_as_long_as_the_window_has_its_message(make_gateway):
+    gateway = make_gateway({"window": {"max_bytes": "1MiB"}})
+    push(gateway, "evicted", id="evicted-1")
+    assert ask_about(gateway, "evicted-1")[0] == 200
+    assert gateway.metrics().get("tidegate_receipts") == 1
+    for _ in range(40):
+        push(gateway, "evicted", data="x" * 60_000)
+    assert ask_about(gateway, "evicted-1")[0] == 404
+    assert gateway.metrics().get("tidegate_receipts") == 0
+
+
+def test_a_node_adds_up_what_all_have_counted(cluster):
+    to = {"users": ["all-1", "all-2", "all-3"], "groups": ["room:none"]}
+    with contextlib.ExitStack() as ends:
+        clients = [ends.enter_context(V1Client(node, f"all-{i}")) for i in (1, 2) for node in cluster.nodes]
+        status, _, pushed = cluster.nodes[0].api(
+            "POST",
+            "/v1/messages",
+            {"to": to, "data": 1, "id": "all-nodes", "wait": "written", "wait_ms": 5000},
+        )
+        assert status == 200
+        for client in clients:
+            client.read("msg")
+        for node in cluster.nodes:
+            status, answer = ask_about(node, "all-nodes")
+            assert (status, answer["pos"]) == (200, pushed["pos"])
+            assert answer["receipt"]["complete"] is True
+            assert answer["receipt"]["nodes"] == {"expected": 3, "reported": 3}
+            assert (sessions_of(answer)["matched"], sessions_of(answer)["written"]) == (6, 6)

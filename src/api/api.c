@@ -5,6 +5,7 @@
 #include "api/nodes.h"
 #include "api/push.h"
 #include "api/query.h"
+#include "api/receipts.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "proto/uri.h"
@@ -33,6 +34,7 @@ struct endpoint {
 static const struct endpoint endpoints[] = {
     {HTTP_METHOD_POST, "/v1/messages", SETTINGS_SCOPE_PUSH, push_handle_message},
     {HTTP_METHOD_POST, "/v1/messages:batch", SETTINGS_SCOPE_PUSH, push_handle_batch},
+    {HTTP_METHOD_GET, "/v1/messages/{}", SETTINGS_SCOPE_READ, receipts_handle_get},
     {HTTP_METHOD_POST, "/v1/users/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_user},
     {HTTP_METHOD_POST, "/v1/groups/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_group},
     {HTTP_METHOD_POST, "/v1/sessions/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_session},

@@ -269,6 +269,11 @@ void gather_answer(struct gateway *gateway, const struct gather_kind *kind, stru
     ask_workers(gather, only);
 }
 
+uint32_t gather_nodes(const struct gather *gather)
+{
+    return 1 + gather->of_nodes->question.expected;
+}
+
 uint64_t gather_sum(struct gather *gather, int count)
 {
     uint64_t sum = 0;

@@ -70,6 +70,9 @@ static inline struct gather_part *gather_part_at(struct gather *gather, uint32_t
 
 uint64_t gather_sum(struct gather *gather, int count);
 
+/* Nodes that were asked, this one included; in finish. */
+uint32_t gather_nodes(const struct gather *gather);
+
 /* A fold: sums of the counts, texts one behind the other. */
 void gather_fold(struct gather *gather, struct gather_part *out);
 

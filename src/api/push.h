@@ -64,6 +64,9 @@ int push_start(struct worker *worker, const struct tenant *tenant, const struct 
 void push_write_answer(struct buf *out, const struct push_task *task,
                        const struct push_outcome *outcome);
 
+/* A position as answers and frames have it: "2:81723.0", quoted. */
+void push_write_pos(struct buf *out, uint32_t queue, struct bus_pos at);
+
 /* The status and code that stand for an outcome: 200, 202, 422, 503. */
 int push_status(const struct push_outcome *outcome, const char **out_code, const char **out_detail);
 

@@ -3,12 +3,12 @@
 
 #include "base/err.h"
 
-static void write_pos(struct buf *out, const struct publish_part *part)
+void push_write_pos(struct buf *out, uint32_t queue, struct bus_pos at)
 {
     char pos[MESSAGE_POS_MAX];
-    size_t len = message_format_pos(pos, part->pos);
+    size_t len = message_format_pos(pos, at);
     buf_append_char(out, '"');
-    buf_append_u64(out, part->queue);
+    buf_append_u64(out, queue);
     buf_append_char(out, ':');
     buf_append(out, pos, len);
     buf_append_char(out, '"');
@@ -18,13 +18,13 @@ static void write_positions(struct buf *out, const struct publish *publish)
 {
     json_write_key(out, STR("pos"));
     if (publish->part_count == 1) {
-        write_pos(out, &publish->parts[0]);
+        push_write_pos(out, publish->parts[0].queue, publish->parts[0].pos);
         return;
     }
     buf_append_char(out, '[');
     for (uint32_t i = 0; i < publish->part_count; i++) {
         json_write_comma(out);
-        write_pos(out, &publish->parts[i]);
+        push_write_pos(out, publish->parts[i].queue, publish->parts[i].pos);
     }
     buf_append_char(out, ']');
 }

@@ -168,7 +168,7 @@ static void expect_nodes(struct expectation *expectation, const struct node_set 
 
 static void fall_short(struct receipt *receipt)
 {
-    atomic_store_explicit(&receipt->is_short, true, memory_order_release);
+    atomic_store_explicit(&receipt->others_short, true, memory_order_release);
 }
 
 void cluster_on_packed(struct cluster *cluster, struct publish_part *part)
@@ -280,20 +280,20 @@ static struct count_so_far *add_so_far(struct expectation *expectation, uint32_t
 
 static void add_to(atomic_uint *sum, uint32_t count)
 {
-    atomic_fetch_add_explicit(sum, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(sum, count, memory_order_release);
 }
 
-/* What is new since the node spoke last. */
+/* What is new since the node spoke last: to the sum first, see receipt_add_counts. */
 static void add_counts(struct receipt *receipt, const struct cluster_count_body *count,
                        const struct count_so_far *said)
 {
-    add_to(&receipt->others_matched, count->matched - said->matched);
-    add_to(&receipt->others_written, count->written - said->written);
-    add_to(&receipt->others_acked, count->acked - said->acked);
     add_to(&receipt->matched, count->matched - said->matched);
     add_to(&receipt->written, count->written - said->written);
     add_to(&receipt->acked, count->acked - said->acked);
     add_to(&receipt->dropped, count->dropped - said->dropped);
+    add_to(&receipt->others_matched, count->matched - said->matched);
+    add_to(&receipt->others_written, count->written - said->written);
+    add_to(&receipt->others_acked, count->acked - said->acked);
 }
 
 /* Without memory the node's last word alone counts. */
@@ -592,7 +592,7 @@ struct receipt *cluster_count(struct cluster *cluster, uint32_t queue, const str
 void cluster_close_count(struct cluster *cluster, struct receipt *receipt, bool is_lost)
 {
     if (is_lost) {
-        fall_short(receipt);
+        atomic_store_explicit(&receipt->is_short, true, memory_order_release);
     }
     if (atomic_fetch_sub_explicit(&receipt->open, 1, memory_order_acq_rel) == 1) {
         run_count(&receipt_ref(receipt)->mail);

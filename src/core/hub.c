@@ -30,6 +30,10 @@ int hub_create(struct hub **out_hub, const struct hub_options *options,
     }
     struct hub *hub = memory;
     memset(hub, 0, sizeof(*hub));
+    if (pthread_mutex_init(&hub->ids_lock, NULL)) {
+        free(hub);
+        return ERR_NO_MEMORY;
+    }
     hub->options = *options;
     interest_table_init(&hub->interest, options->workers);
     hub->callbacks = callbacks;
@@ -93,6 +97,7 @@ void hub_destroy(struct hub *hub)
     }
     window_destroy(hub->window);
     hub_forget_ids(hub);
+    pthread_mutex_destroy(&hub->ids_lock);
     buf_fini(&hub->rekeyed);
     u64map_fini(&hub->marks);
     u64map_fini(&hub->pins);

@@ -228,6 +228,11 @@ struct hub_stats *hub_get_stats(struct hub *hub);
 bool hub_bus_is_up(struct hub *hub);
 bool hub_bus_was_up(struct hub *hub); /* at least once: the window has been read back */
 
+/* Any thread: the parts of the message of that id (its caller's, or made for a push that waits)
+ * that are in the window, each with a reference. Returns how many. */
+size_t hub_find_messages(struct hub *hub, uint32_t app_hash, struct str id,
+                         struct message *out[EVENT_MAX_PARTS]);
+
 /* Frees what a ring still holds; when its worker is gone. */
 void hub_link_drain(struct hub_link *link);
 

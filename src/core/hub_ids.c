@@ -132,7 +132,7 @@ static struct hub_id *find_or_add(struct hub *hub, const struct event *event)
 
 /* The first push of an id in queue order wins: same body, a repeat; another body, a conflict. The
  * first one's position goes into the repeat's answer. */
-enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, uint32_t queue,
+static enum publish_verdict judge(struct hub *hub, const struct event *event, uint32_t queue,
                                   struct bus_pos pos, struct publish_part *own)
 {
     struct hub_id *id = find_or_add(hub, event);
@@ -154,6 +154,15 @@ enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, ui
     return PUBLISH_REPLAYED;
 }
 
+enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, uint32_t queue,
+                                  struct bus_pos pos, struct publish_part *own)
+{
+    pthread_mutex_lock(&hub->ids_lock);
+    enum publish_verdict verdict = judge(hub, event, queue, pos, own);
+    pthread_mutex_unlock(&hub->ids_lock);
+    return verdict;
+}
+
 /* The event may be another than the one whose part is known: then memory was out at its time. */
 static void id_remove_part(struct hub_id *id, uint32_t queue, struct bus_pos pos)
 {
@@ -165,12 +174,16 @@ static void id_remove_part(struct hub_id *id, uint32_t queue, struct bus_pos pos
     }
 }
 
-/* The event at pos is gone; the id is known as long as one of its parts is here. */
-void hub_forget_id(struct hub *hub, const struct event *event, uint32_t queue, struct bus_pos pos)
+static struct hub_id *find_id(const struct hub *hub, uint64_t id_hash)
 {
-    uint64_t *place = event->header.flags & EVENT_HAS_ID ? u64map_find(&hub->ids, event->id_hash)
-                                                         : NULL;
-    struct hub_id *id = place ? (struct hub_id *)(uintptr_t)*place : NULL;
+    uint64_t *place = u64map_find(&hub->ids, id_hash);
+    return place ? (struct hub_id *)(uintptr_t)*place : NULL;
+}
+
+static void forget_part(struct hub *hub, const struct event *event, uint32_t queue,
+                        struct bus_pos pos)
+{
+    struct hub_id *id = find_id(hub, event->id_hash);
     if (!id) {
         return;
     }
@@ -180,6 +193,59 @@ void hub_forget_id(struct hub *hub, const struct event *event, uint32_t queue, s
         u64map_remove(&hub->ids, event->id_hash);
         u64map_shrink(&hub->ids);
     }
+}
+
+/* The event at pos is gone; the id is known as long as one of its parts is here. */
+void hub_forget_id(struct hub *hub, const struct event *event, uint32_t queue, struct bus_pos pos)
+{
+    if (event->header.flags & EVENT_HAS_ID) {
+        pthread_mutex_lock(&hub->ids_lock);
+        forget_part(hub, event, queue, pos);
+        pthread_mutex_unlock(&hub->ids_lock);
+    }
+}
+
+static size_t copy_parts(struct hub *hub, uint64_t id_hash, struct hub_id_part out[EVENT_MAX_PARTS])
+{
+    pthread_mutex_lock(&hub->ids_lock);
+    const struct hub_id *id = find_id(hub, id_hash);
+    size_t count = id ? id->part_count : 0;
+    if (count > 0) {
+        memcpy(out, id->parts, sizeof(out[0]) * count);
+    }
+    pthread_mutex_unlock(&hub->ids_lock);
+    return count;
+}
+
+/* A reference to the message at that position of the queue; NULL: it is not in the window. */
+static struct message *find_message(struct hub *hub, uint32_t queue, struct bus_pos pos)
+{
+    struct bus_pos before = {pos.lo ? pos.hi : pos.hi - 1, pos.lo - 1};
+    bool ignored;
+    uint64_t seq = window_seq_after(hub->window, queue, before, &ignored);
+    struct message *message = window_get(hub->window, queue, seq);
+    if (message && bus_pos_compare(message->pos, pos) != 0) {
+        message_unref(message);
+        return NULL;
+    }
+    return message;
+}
+
+size_t hub_find_messages(struct hub *hub, uint32_t app_hash, struct str id,
+                         struct message *out[EVENT_MAX_PARTS])
+{
+    struct hub_id_part parts[EVENT_MAX_PARTS];
+    size_t count = copy_parts(hub, event_id_hash(&hub->options.space, app_hash, id), parts);
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct message *message = find_message(hub, parts[i].queue, parts[i].pos);
+        if (message && message->event.header.app == app_hash && str_equal(message->event.id, id)) {
+            out[found++] = message;
+        } else {
+            message_unref(message);
+        }
+    }
+    return found;
 }
 
 void hub_forget_ids(struct hub *hub)

@@ -10,6 +10,8 @@
 #ifndef TIDEGATE_CORE_HUB_PRIVATE_H
 #define TIDEGATE_CORE_HUB_PRIVATE_H
 
+#include <pthread.h>
+
 #include "base/u64map.h"
 #include "core/cluster.h"
 #include "core/hub.h"
@@ -74,8 +76,9 @@ struct hub {
     struct hub_heads heads;
     uint64_t renewed; /* bit q: the bus has another epoch, and queue q has not started in it */
     struct interest_table interest;
-    struct u64map pins;  /* (group key, worker) → join events that the worker has not answered */
-    struct u64map ids;   /* id hash → struct hub_id */
+    struct u64map pins; /* (group key, worker) → join events that the worker has not answered */
+    struct u64map ids;  /* id hash → struct hub_id */
+    pthread_mutex_t ids_lock; /* of ids and what they hold, which others look up */
     struct u64map marks; /* (origin, queue, its history) → when (s) << 32 | counter of its last */
     uint64_t marks_swept_ms;
     struct hub_mark_name {

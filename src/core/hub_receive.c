@@ -64,7 +64,8 @@ static uint64_t workers_of_targets(const struct hub *hub, struct message *messag
         uint64_t mask = target.kind == TARGET_SESSION
                             ? workers_of_sid(hub, target.name)
                             : hub_workers_of_key(hub, event_key(event, i));
-        if (mask && target.kind == TARGET_USER && message->receipt) {
+        if (mask && target.kind == TARGET_USER && message->receipt &&
+            !message->receipt->is_for_later) {
             note_online(hub, message, i);
         }
         all |= mask;
@@ -163,17 +164,33 @@ static void finish_return(struct hub *hub, uint32_t queue, struct publish_part *
     hub_part_return(hub, own, verdict);
 }
 
-/* Of an event whose publisher counts who got it. */
+/* Of an event whose publisher counts who got it; of a message that has an id, in any case. */
 static struct receipt *receipt_of(struct hub *hub, uint32_t queue, const struct event *event,
                                   const struct publish_part *own)
 {
-    if (own) {
-        return own->publish->receipt ? receipt_ref(own->publish->receipt) : NULL;
+    if (own && own->publish->receipt) {
+        return receipt_ref(own->publish->receipt);
     }
     bool is_foreign = event->header.origin != hub->options.boot;
-    return is_foreign && hub->cluster && (event->header.flags & EVENT_WANTS_RECEIPT)
-               ? cluster_count(hub->cluster, queue, event)
-               : NULL;
+    struct receipt *counted = is_foreign && hub->cluster &&
+                                      (event->header.flags & EVENT_WANTS_RECEIPT)
+                                  ? cluster_count(hub->cluster, queue, event)
+                                  : NULL;
+    bool has_id = event->kind == EVENT_MESSAGE && (event->header.flags & EVENT_HAS_ID);
+    return counted || !has_id ? counted : receipt_create_for_later();
+}
+
+/* All workers were offered it. That of one's own push is closed with its part. */
+static void close_receipt(struct hub *hub, struct receipt *receipt, bool is_lost)
+{
+    if (!receipt->is_for_later) {
+        cluster_close_count(hub->cluster, receipt, is_lost);
+        return;
+    }
+    if (is_lost) {
+        atomic_store_explicit(&receipt->is_short, true, memory_order_release);
+    }
+    receipt_close(receipt);
 }
 
 /* An event in hand. */
@@ -203,8 +220,9 @@ static void take_new(struct hub *hub, const struct arrival *arrival, struct publ
     if (is_lost && own && own->publish->receipt) {
         atomic_store_explicit(&own->publish->receipt->is_short, true, memory_order_release);
     }
-    if (message && message->receipt && !own) {
-        cluster_close_count(hub->cluster, message->receipt, is_lost);
+    bool is_of_push = own && own->publish->receipt;
+    if (message && message->receipt && !is_of_push) {
+        close_receipt(hub, message->receipt, is_lost);
     }
     message_unref(message);
 }

@@ -311,6 +311,30 @@ static void all_parts_of_an_id_pass_and_its_repeat_on_none(void **state)
     publish_destroy(again);
 }
 
+static void a_message_is_found_by_its_id_with_all_its_parts(void **state)
+{
+    uint64_t id = event_id_hash(&event_test_space, EVENT_TEST_APP, STR("cmt-7"));
+    struct message *found[EVENT_MAX_PARTS];
+    struct publish *publish = make_push_with_id(2, id, 22);
+    hub_test_push(publish);
+    hub_test_flush(1);
+    hub_test_accept(0);
+    hub_test_accept(1);
+    hub_test_flush(2);
+    assert_int_equal(hub_find_messages(hub_test.hub, EVENT_TEST_APP, STR("cmt-8"), found), 0);
+    assert_int_equal(hub_find_messages(hub_test.hub, EVENT_TEST_APP + 1, STR("cmt-7"), found), 0);
+    assert_int_equal(hub_find_messages(hub_test.hub, EVENT_TEST_APP, STR("cmt-7"), found), 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct receipt_counts counts = {.is_settled = true};
+        assert_int_equal(found[i]->queue, i);
+        receipt_add_counts(found[i]->receipt, &counts); /* though nobody waits */
+        assert_int_equal(counts.matched, 0);
+        assert_true(counts.is_settled);
+        message_unref(found[i]);
+    }
+    publish_destroy(publish);
+}
+
 static void an_id_is_forgotten_with_the_window(void **state)
 {
     struct publish *first = make_push_with_id(1, 1, 1);
@@ -721,6 +745,7 @@ int main(void)
         WITH_HUB(the_same_id_and_body_again_gets_the_first_ones_position),
         WITH_HUB(the_same_id_with_another_body_is_a_conflict),
         WITH_HUB(all_parts_of_an_id_pass_and_its_repeat_on_none),
+        WITH_HUB(a_message_is_found_by_its_id_with_all_its_parts),
         WITH_HUB(an_id_is_forgotten_with_the_window),
         WITH_HUB(an_id_is_known_as_long_as_one_of_its_parts_is_here),
         WITH_HUB(the_worst_verdict_of_the_parts_is_the_pushs),

@@ -32,6 +32,7 @@ struct receipt {
     void *owner;                              /* the publisher's: lives as long as the threads */
     void *request;                            /* the publisher's: touched on its own thread only */
     bool counts_writes; /* stays open until each session's frame is written or dropped */
+    bool is_for_later;  /* nobody waits: it is kept with its message, for who asks */
     atomic_uint refs;
     atomic_uint open; /* parts to arrive, workers to report, sessions that still hold it unsent or
                          have not confirmed it */
@@ -51,7 +52,8 @@ struct receipt {
     atomic_uint nodes;        /* that were to report */
     atomic_uint nodes_silent; /* of these: some part is not reported, yet or for good */
     atomic_uint awaited;      /* of open: parts that some other node has not reported */
-    atomic_bool is_short;     /* some node or worker could not be counted */
+    atomic_bool is_short;     /* some worker could not be counted */
+    atomic_bool others_short; /* some node could not */
     uint64_t nodes_asked[RECEIPT_NODE_WORDS]; /* the bus thread's, like the next two */
     uint64_t nodes_failed[RECEIPT_NODE_WORDS];
     struct expectation *expectations;
@@ -65,8 +67,24 @@ struct receipt *receipt_create(unsigned parts, void (*deliver)(struct receipt *)
 void receipt_init(struct receipt *receipt, unsigned parts, void (*deliver)(struct receipt *),
                   void *owner);
 
+/* For a message that has an id and nobody who waits; one open, for the hub. NULL: no memory. */
+struct receipt *receipt_create_for_later(void);
+
 /* Nothing is open, and every node has reported. */
 bool receipt_is_complete(struct receipt *receipt);
+
+/* What this node alone counted. */
+struct receipt_counts {
+    uint32_t matched, written, acked, replayed;
+    uint32_t dropped_by[RECEIPT_DROPS];
+    bool is_settled; /* nothing is open here, and nothing was missed */
+};
+
+/* Adds to out_counts, which begins as {.is_settled = true}. */
+void receipt_add_counts(struct receipt *receipt, struct receipt_counts *out_counts);
+
+/* How many there are. */
+uint64_t receipt_held(void);
 
 static inline struct receipt *receipt_ref(struct receipt *receipt)
 {

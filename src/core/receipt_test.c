@@ -50,6 +50,47 @@ static void it_is_complete_when_nothing_is_open_and_no_node_is_silent(void **sta
     receipt_unref(receipt);
 }
 
+static void what_this_node_counted_is_told_apart_from_the_others(void **state)
+{
+    struct receipt_counts counts = {.is_settled = true};
+    struct receipt *receipt = make(1);
+    receipt->matched = 5;
+    receipt->others_matched = 3;
+    receipt->written = 4;
+    receipt->others_written = 3;
+    receipt_ack(receipt);
+    receipt_drop(receipt, RECEIPT_SLOW, 1);
+    receipt->dropped += 2; /* the others' */
+    receipt_add_counts(receipt, &counts);
+    assert_int_equal(counts.matched, 2);
+    assert_int_equal(counts.written, 1);
+    assert_int_equal(counts.acked, 1);
+    assert_int_equal(counts.dropped_by[RECEIPT_SLOW], 1);
+    assert_false(counts.is_settled);
+    receipt->awaited = 1; /* what is open is a report of another node */
+    counts = (struct receipt_counts){.is_settled = true};
+    receipt_add_counts(receipt, &counts);
+    assert_true(counts.is_settled);
+    receipt->is_short = true;
+    receipt_add_counts(receipt, &counts);
+    assert_false(counts.is_settled);
+    receipt_close(receipt);
+    receipt_unref(receipt);
+}
+
+static void one_for_later_ends_with_its_last_reference(void **state)
+{
+    uint64_t before = receipt_held();
+    struct receipt *receipt = receipt_create_for_later();
+    assert_int_equal(receipt_held(), before + 1);
+    receipt_open(receipt_ref(receipt)); /* a frame in a queue */
+    receipt_close(receipt);
+    receipt_unref(receipt); /* the message */
+    receipt_close(receipt);
+    receipt_unref(receipt);
+    assert_int_equal(receipt_held(), before);
+}
+
 static void several_reports_may_come_at_once(void **state)
 {
     struct receipt *receipt = make(5);
@@ -113,6 +154,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_report_delivers),
         cmocka_unit_test(it_is_complete_when_nothing_is_open_and_no_node_is_silent),
+        cmocka_unit_test(what_this_node_counted_is_told_apart_from_the_others),
+        cmocka_unit_test(one_for_later_ends_with_its_last_reference),
         cmocka_unit_test(several_reports_may_come_at_once),
         cmocka_unit_test(the_delivered_receipt_outlives_the_others_references),
         cmocka_unit_test(reports_of_several_threads_add_up),

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/u64map.h"
+#include "core/receipt.h"
 
 /* A ring of the queue's messages: seq s is at items[s & (cap - 1)]. */
 struct lane {
@@ -74,7 +75,9 @@ static uint64_t lane_count(const struct lane *lane)
 static uint64_t cost_of(const struct message *message)
 {
     uint64_t ids = message->event.header.flags & EVENT_HAS_ID ? 2 * INDEX_COST : 0;
-    return message->size + ids + INDEX_COST * (uint64_t)message->event.header.target_count;
+    bool has_receipt = message->receipt && message->receipt->is_for_later;
+    return message->size + ids + (has_receipt ? sizeof(struct receipt) : 0) +
+           INDEX_COST * (uint64_t)message->event.header.target_count;
 }
 
 static void account(struct window *window, int64_t bytes, int64_t messages)

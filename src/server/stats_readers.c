@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "core/hub.h"
+#include "core/receipt.h"
 #include "server/stats.h"
 #include "server/stats_private.h"
 
@@ -52,6 +53,11 @@ static double read_window_messages(void *arg)
 static double read_window_age(void *arg)
 {
     return (double)window_age_ms(hub_window(attached->hub), clock_monotonic_ms()) / 1000;
+}
+
+static double read_receipts(void *arg)
+{
+    return (double)receipt_held();
 }
 
 static double read_busy(void *arg)
@@ -128,6 +134,7 @@ static const struct stats_reader readers[] = {
     {false, "tidegate_window_bytes", "Bytes in the window, its index included.", read_window_bytes,
      0},
     {false, "tidegate_window_messages", "Messages in the window.", read_window_messages, 0},
+    {false, "tidegate_receipts", "Messages whose deliveries are being counted.", read_receipts, 0},
     {false, "tidegate_window_age_seconds", "Age of the oldest message in the window.",
      read_window_age, 0},
     {true, "tidegate_log_lines_lost_total", "Log lines that never reached the stream.",
