@@ -278,11 +278,16 @@ static inline void sim_check_order(struct sim_client *client, const struct shard
     }
 }
 
+static inline bool sim_is_waited_for(const struct message *message)
+{
+    return message->receipt && !message->receipt->is_for_later;
+}
+
 static inline enum session_delivery sim_answer(struct sim_client *client, struct session *session,
                                                struct message *message, struct sim_push *push)
 {
     struct sim *sim = client->sim;
-    bool counted = session->state == SESSION_LIVE && message->receipt;
+    bool counted = session->state == SESSION_LIVE && sim_is_waited_for(message);
     push->live_deliveries += counted;
     if (!sim_chance(sim, 20) || sim->unsent_count == 256) {
         return SESSION_WRITTEN;
@@ -351,14 +356,14 @@ static inline enum session_delivery sim_deliver(struct shard *shard, struct sess
     bool is_live = session->state == SESSION_LIVE;
     struct sim_push *push = &sim->pushes[atoi(message->event.collapse.ptr)];
     if (client->state == SIM_CONDEMNED) {
-        push->live_deliveries += is_live && message->receipt;
+        push->live_deliveries += is_live && sim_is_waited_for(message);
         return SESSION_DROPPED;
     }
     SIM_CHECK(sim, client->state == SIM_HERE && !client->starts_anew, "a message before the start");
     SIM_CHECK(sim, push->kind == EVENT_MESSAGE, "a control event was delivered");
     if (sim->out_of_memory && push->target_count > 1 &&
         bus_pos_compare(message->pos, client->pos[queue]) == 0) {
-        push->live_deliveries += is_live && message->receipt;
+        push->live_deliveries += is_live && sim_is_waited_for(message);
         return SESSION_DROPPED; /* twice under one id: nobody could remember that it was served */
     }
     SIM_CHECK(sim, sim_pos_compare(message->pos, client->floor[queue]) > 0,
