@@ -1,0 +1,61 @@
+#include "api/receipts.h"
+
+#include "api/gateway_test_help.h"
+
+static void push(struct gateway_test *test, const char *user, const char *options)
+{
+    char body[200];
+    snprintf(body, sizeof(body), "{\"to\":{\"users\":[\"%s\"]},\"data\":1%s}", user, options);
+    assert_in_range(gateway_test_ask(test, KEY_ALL, "POST /v1/messages", body), 200, 202);
+}
+
+static void the_counts_of_all_workers_are_told(void **state)
+{
+    struct gateway_test *test = *state;
+    struct gateway_test_client a;
+    struct gateway_test_client b;
+    gateway_test_open_on(test, &a, 0, "42", "[]");
+    gateway_test_open_on(test, &b, 1, "42", "[]");
+    push(test, "42", ",\"id\":\"m-1\",\"wait\":\"written\"");
+    assert_int_equal(gateway_test_ask(test, KEY_READ, "GET /v1/messages/m-1", NULL), 200);
+    gateway_test_says(test, "{\"id\":\"m-1\",\"pos\":\"");
+    gateway_test_says(test, "\"state\":\"accepted\",\"receipt\":{\"complete\":true,"
+                            "\"nodes\":{\"expected\":1,\"reported\":1},\"sessions\":{"
+                            "\"matched\":2,\"written\":2,\"acked\":0,\"replayed\":0,"
+                            "\"dropped\":0,\"dropped_by\":{}}},\"as_of\":1");
+    gateway_test_close(&a);
+    gateway_test_close(&b);
+}
+
+static void who_left_without_confirming_is_dropped_by_its_end(void **state)
+{
+    struct gateway_test *test = *state;
+    struct gateway_test_client client;
+    gateway_test_open_on(test, &client, 0, "42", "[]");
+    push(test, "42", ",\"id\":\"m-2\",\"wait\":\"acked\",\"wait_ms\":0");
+    assert_int_equal(gateway_test_ask(test, KEY_READ, "GET /v1/messages/m-2", NULL), 200);
+    gateway_test_says(test, "\"receipt\":{\"complete\":false,");
+    gateway_test_close(&client);
+    while (!strstr(test->body, "\"dropped_by\":{\"session_closed\":1}")) {
+        assert_int_equal(gateway_test_ask(test, KEY_READ, "GET /v1/messages/m-2", NULL), 200);
+    }
+    gateway_test_says(test, "\"receipt\":{\"complete\":true,");
+    gateway_test_says(test, "\"written\":1,\"acked\":0,\"replayed\":0,\"dropped\":1,");
+}
+
+static void what_is_not_remembered_is_404(void **state)
+{
+    push(*state, "42", "");
+    assert_int_equal(gateway_test_ask(*state, KEY_READ, "GET /v1/messages/never", NULL), 404);
+    gateway_test_says_code(*state, "message_unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        GATEWAY_TEST(the_counts_of_all_workers_are_told),
+        GATEWAY_TEST(who_left_without_confirming_is_dropped_by_its_end),
+        GATEWAY_TEST(what_is_not_remembered_is_404),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
