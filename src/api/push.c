@@ -83,7 +83,8 @@ static void finish(struct push_task *task)
     struct push_outcome outcome = {.verdict = publish->verdict,
                                    .err = publish->err,
                                    .parts = publish->part_count,
-                                   .accepted_parts = publish->accepted_parts};
+                                   .accepted_parts = publish->accepted_parts,
+                                   .is_message = task->target != NOT_COUNTED};
     if (task->receipt) {
         read_receipt(&outcome, task->receipt);
         task->receipt->request = NULL; /* a report that comes later finds nobody */
@@ -416,6 +417,7 @@ int push_start(struct worker *worker, const struct tenant *tenant, const struct 
     task->target = kind ? NOT_COUNTED : target_of(push);
     task->started_us = clock_monotonic_us();
     task->publish->owner = task;
+    task->publish->keeps = kind && kind->keeps;
     task->publish->on_done = on_published;
     task->publish->awaits_return = push->id.len > 0 || push->wait != PUSH_WAIT_NONE;
     task->publish->deadline_ms = worker_now_ms(worker) + worker->settings->bus.publish_timeout_ms;

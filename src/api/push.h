@@ -20,6 +20,7 @@ struct push_outcome {
     bool is_complete;                        /* the receipt's counts are final, and of all nodes */
     uint32_t nodes_expected, nodes_reported; /* this one included */
     uint32_t users_online, matched, written, acked, dropped;
+    bool is_message; /* and no other kind of event */
 };
 
 /* Called once, on the worker, when the push is done or the wait is over. */
@@ -47,6 +48,7 @@ struct push_task {
 struct push_kind {
     enum event_kind kind;
     struct str subject;
+    bool keeps; /* see publish.keeps */
 };
 
 enum { PUSH_ID_LEN = 26 };
@@ -67,7 +69,7 @@ void push_write_answer(struct buf *out, const struct push_task *task,
 /* A position as answers and frames have it: "2:81723.0", quoted. */
 void push_write_pos(struct buf *out, uint32_t queue, struct bus_pos at);
 
-/* The status and code that stand for an outcome: 200, 202, 422, 503. */
+/* The status and code that stand for an outcome: 200, 202, 413, 422, 429, 503. */
 int push_status(const struct push_outcome *outcome, const char **out_code, const char **out_detail);
 
 /* Endpoints. */

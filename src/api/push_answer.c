@@ -71,6 +71,11 @@ int push_status(const struct push_outcome *outcome, const char **out_code, const
         *out_detail = "The bus does not carry so large a message.";
         return 413;
     }
+    if (outcome->err == ERR_TOO_MANY) {
+        *out_code = outcome->is_message ? "ticket_budget" : "kept_budget";
+        *out_detail = "As much as may waits already: limits.ticket_results or limits.kept.";
+        return 429;
+    }
     *out_code = is_partial ? "bus_partial" : "bus_unavailable";
     *out_detail = is_partial ? "The bus has a part of the push: some targets may get it. Try again "
                                "with the same id."

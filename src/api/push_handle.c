@@ -24,8 +24,8 @@ static struct push_error start_error(int err)
 
 static void answer_refusal(struct http_exchange *exchange, const struct push_error *error)
 {
-    if (error->status == 503) {
-        http_answer_retry(exchange, 503, error->code, error->detail, 1);
+    if (error->status == 503 || error->status == 429) {
+        http_answer_retry(exchange, error->status, error->code, error->detail, 1);
     } else {
         http_answer_problem(exchange, error->status, error->code, error->detail);
     }

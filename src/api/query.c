@@ -449,7 +449,7 @@ static void answer_count(struct push_task *task, const struct push_outcome *outc
     const char *code;
     const char *detail;
     int status = push_status(outcome, &code, &detail);
-    if (code && status == 503) {
+    if (code && (status == 503 || status == 429)) {
         http_answer_retry(task->owner, status, code, detail, 1);
         return;
     }
@@ -493,9 +493,10 @@ static void on_joined(struct push_task *task, const struct push_outcome *outcome
 static void act(struct api_call *call, enum event_kind kind, struct target target,
                 struct str subject, push_done_cb on_done)
 {
+    bool keeps = kind == EVENT_PART;
     struct push push = {
         .targets = &target, .target_count = 1, .wait = PUSH_WAIT_ROUTED, .wait_ms = ACTION_WAIT_MS};
-    struct push_kind event = {kind, subject};
+    struct push_kind event = {kind, subject, keeps};
     if (push_start(call->worker, call->tenant, &push, &event, on_done, call->exchange, 0)) {
         http_answer_retry(call->exchange, 503, "overloaded", "The gateway is short of memory.", 1);
     }

@@ -19,6 +19,7 @@ static const char *const phrases[] = {
     [-(ERR_CONFLICT + 10000)] = "conflict",
     [-(ERR_UNSUPPORTED + 10000)] = "unsupported",
     [-(ERR_NO_MEMORY + 10000)] = "out of memory",
+    [-(ERR_TOO_MANY + 10000)] = "over a budget",
 };
 
 const char *err_str(int err)

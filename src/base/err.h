@@ -20,6 +20,7 @@ enum {
     ERR_CONFLICT = -10013,
     ERR_UNSUPPORTED = -10014,
     ERR_NO_MEMORY = -10015,
+    ERR_TOO_MANY = -10016, /* a budget is used up */
 };
 
 /* A short English phrase for any code above or any -errno. Never NULL; static storage. */

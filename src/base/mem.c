@@ -11,7 +11,7 @@ static _Atomic int64_t accounted[MEM_OWNERS];
 static const char *const owner_names[MEM_OWNERS] = {
     [MEM_SESSIONS] = "sessions", [MEM_TABLES] = "tables", [MEM_WINDOW] = "window",
     [MEM_QUEUES] = "queues",     [MEM_HTTP] = "http",     [MEM_TLS] = "tls",
-    [MEM_BUS] = "bus",
+    [MEM_BUS] = "bus",           [MEM_KEPT] = "kept",
 };
 
 static int fails_now(void)

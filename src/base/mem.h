@@ -31,6 +31,7 @@ enum mem_owner {
     MEM_HTTP,
     MEM_TLS,
     MEM_BUS,
+    MEM_KEPT, /* what outlives the window */
     MEM_OWNERS,
 };
 

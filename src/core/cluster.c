@@ -199,6 +199,12 @@ int cluster_send(struct cluster *cluster, enum event_kind kind, uint32_t to, uin
     return 0;
 }
 
+int cluster_tell_again(struct cluster *cluster, uint32_t queue, struct str body,
+                       uint64_t deadline_ms, void (*on_done)(struct publish *publish), void *owner)
+{
+    return cluster_send(cluster, EVENT_AGAIN, 0, queue, body, deadline_ms, on_done, owner);
+}
+
 /* One after the other, so that no queue carries all; current ones, whose way is known to work,
  * before those that are up alone. ERR_UNAVAILABLE when none is up. */
 int cluster_pick_queue(struct cluster *cluster)

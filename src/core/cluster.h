@@ -26,6 +26,7 @@
 struct cluster; /* cluster_private.h */
 struct event;
 struct hub;
+struct publish;
 struct publish_part;
 struct receipt;
 
@@ -190,6 +191,16 @@ void cluster_ask_destroy(struct cluster_ask *ask);
 
 /* Any thread: what an answer's text may have. */
 size_t cluster_reply_bytes(const struct cluster *cluster);
+
+/* ---- what must not be forgotten ---- */
+
+/* Whether this node is the one that publishes again what outlives the window (core/kept.h): of all
+ * that serve it has the lowest boot. */
+bool cluster_leads(const struct cluster *cluster);
+
+/* Sends an EVENT_AGAIN to all. on_done destroys the publish. 0 or ERR_NO_MEMORY. */
+int cluster_tell_again(struct cluster *cluster, uint32_t queue, struct str body,
+                       uint64_t deadline_ms, void (*on_done)(struct publish *publish), void *owner);
 
 /* ---- leaving ---- */
 

@@ -317,6 +317,19 @@ bool members_expected(const struct cluster *cluster, uint32_t queue, struct node
     return all;
 }
 
+bool cluster_leads(const struct cluster *cluster)
+{
+    uint32_t own = cluster->members[0].node.boot;
+    for (uint32_t slot = 1; slot < CLUSTER_MAX_NODES; slot++) {
+        const struct cluster_node *node = &cluster->members[slot].node;
+        if (is_there(&cluster->members[slot]) && node->state != CLUSTER_STARTING &&
+            node->boot < own) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- any thread ---- */
 
 uint32_t cluster_nodes(struct cluster *cluster, struct cluster_node out[CLUSTER_MAX_NODES],

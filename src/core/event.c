@@ -175,6 +175,25 @@ static void take_body(struct event *event, struct reader *reader)
     event->data = str_make(take(reader, data_len), reader->short_of ? 0 : data_len);
 }
 
+/* One of a later version is passed over. */
+static bool is_known(enum event_kind kind)
+{
+    switch (kind) {
+    case EVENT_MESSAGE:
+    case EVENT_JOIN:
+    case EVENT_PART:
+    case EVENT_KICK:
+    case EVENT_BEACON:
+    case EVENT_ASK:
+    case EVENT_REPLY:
+    case EVENT_REPORT:
+    case EVENT_CLAIM:
+    case EVENT_TICKET_END:
+    case EVENT_AGAIN: return true;
+    }
+    return false;
+}
+
 static bool is_membership(const struct event *event)
 {
     return event->kind == EVENT_JOIN || event->kind == EVENT_PART;
@@ -194,14 +213,15 @@ static bool has_keys(const struct event *event)
 static bool is_sound(const struct event *event, const struct reader *reader)
 {
     if (reader->short_of || reader->left > 0 || event->part >= event->parts ||
-        event->parts > EVENT_MAX_PARTS || event->kind < EVENT_MESSAGE ||
-        event->kind > EVENT_REPORT) {
+        event->parts > EVENT_MAX_PARTS || !is_known(event->kind)) {
         return false;
     }
-    bool is_one_group = event->header.target_count == 1 &&
-                        event->target_bytes.ptr[0] == TARGET_GROUP;
+    bool is_one = event->header.target_count == 1;
+    bool is_one_group = is_one && event->target_bytes.ptr[0] == TARGET_GROUP;
+    bool is_one_ticket = is_one && event->target_bytes.ptr[0] == TARGET_TICKET;
     return has_keys(event) && (is_one_group || !is_membership(event)) &&
-           (event->header.target_count == 1 || !event_kind_is_of_nodes(event->kind));
+           (is_one_ticket || !event_kind_is_of_tickets(event->kind)) &&
+           (is_one || !event_kind_is_of_nodes(event->kind));
 }
 
 ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, size_t *out_skip)

@@ -34,6 +34,8 @@ enum event_flag {
     EVENT_COUNTS_WRITES = 8, /* what its receipt counts are frames that are written or dropped */
     EVENT_IS_STRAY = 16,     /* in another queue than its targets' home, whose broker is away */
     EVENT_WANTS_ACKS = 32,   /* clients are asked to confirm it; its receipt counts who did */
+    EVENT_IS_FINAL = 64,     /* the last message of the tickets that are its targets */
+    EVENT_IS_AGAIN = 128,    /* came before, and is told again to those who don't know it */
 };
 
 enum event_kind {
@@ -46,6 +48,10 @@ enum event_kind {
     EVENT_ASK = 6,
     EVENT_REPLY = 7,
     EVENT_REPORT = 8,
+    /* Target: one ticket. Hub and kept store have them, no worker does: see tickets.h. */
+    EVENT_CLAIM = 9,       /* subject: the session's id; data: SHA-256 of the claim, or nothing */
+    EVENT_TICKET_END = 10, /* it is over */
+    EVENT_AGAIN = 12,      /* of nodes: data is a position and an event that stood there: kept.h */
 };
 
 enum event_data_kind { EVENT_DATA_NONE, EVENT_DATA_JSON, EVENT_DATA_BINARY, EVENT_DATA_TEXT };
@@ -67,7 +73,12 @@ _Static_assert(sizeof(struct event_header) == EVENT_HEADER_LEN,
 
 static inline bool event_kind_is_of_nodes(enum event_kind kind)
 {
-    return kind >= EVENT_BEACON && kind <= EVENT_REPORT;
+    return (kind >= EVENT_BEACON && kind <= EVENT_REPORT) || kind == EVENT_AGAIN;
+}
+
+static inline bool event_kind_is_of_tickets(enum event_kind kind)
+{
+    return kind == EVENT_CLAIM || kind == EVENT_TICKET_END;
 }
 
 /* An event in parts: borrowed on the way in, pointing into the bytes on the way out. */

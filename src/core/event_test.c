@@ -305,7 +305,19 @@ static void what_nodes_tell_each_other_is_for_nodes_and_nothing_else_is(void **s
     }
     assert_false(decodes(EVENT_MESSAGE, (const char *[]){"n:0000004d"}, 1));
     assert_false(decodes(EVENT_KICK, (const char *[]){"u:42", "n:0000004d"}, 2));
-    assert_false(decodes((enum event_kind)(EVENT_REPORT + 1), (const char *[]){"u:42"}, 1));
+    assert_true(decodes(EVENT_AGAIN, (const char *[]){"n:"}, 1));
+    assert_false(decodes(EVENT_AGAIN, (const char *[]){"t:t1"}, 1));
+    assert_false(decodes((enum event_kind)200, (const char *[]){"n:"}, 1));
+    assert_false(decodes((enum event_kind)200, (const char *[]){"u:42"}, 1));
+}
+
+static void a_claim_or_end_names_one_ticket(void **state)
+{
+    for (enum event_kind kind = EVENT_CLAIM; kind <= EVENT_TICKET_END; kind++) {
+        assert_true(decodes(kind, (const char *[]){"t:t1"}, 1));
+        assert_false(decodes(kind, (const char *[]){"u:42"}, 1));
+        assert_false(decodes(kind, (const char *[]){"t:t1", "t:t2"}, 2));
+    }
 }
 
 static void random_bytes_never_lead_outside(void **state)
@@ -416,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_key_of_0_is_refused),
         cmocka_unit_test(a_join_or_part_names_one_group),
         cmocka_unit_test(what_nodes_tell_each_other_is_for_nodes_and_nothing_else_is),
+        cmocka_unit_test(a_claim_or_end_names_one_ticket),
         cmocka_unit_test(random_bytes_never_lead_outside),
         cmocka_unit_test(what_is_over_a_limit_is_not_encoded),
         cmocka_unit_test(as_many_targets_as_allowed_are_encoded),

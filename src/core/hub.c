@@ -13,6 +13,7 @@ static int init_parts(struct hub *hub)
     }
     int err = window_create(&hub->window, options->queues, options->window_bytes,
                             options->window_age_ms, hub_on_evict, hub);
+    err = err ? err : hub_kept_create(hub);
     for (uint32_t i = 0; i < options->workers && !err; i++) {
         err = hub_worker_init(&hub->workers[i], options->ring_slots);
     }
@@ -96,6 +97,7 @@ void hub_destroy(struct hub *hub)
         buf_fini(&hub->queues[i].record_bytes);
     }
     window_destroy(hub->window);
+    kept_destroy(hub->kept);
     hub_forget_ids(hub);
     pthread_mutex_destroy(&hub->ids_lock);
     buf_fini(&hub->rekeyed);
@@ -175,6 +177,7 @@ void hub_tick(struct hub *hub, uint64_t now_ms)
     hub_sweep_marks(hub);
     hub_retry_interest(hub);
     hub_retry_catch_up(hub);
+    hub_kept_tick(hub);
     bool by_age = hub->options.window_age_ms &&
                   now_ms - hub->heads_sent_ms >= hub->options.window_age_ms / 4;
     bool by_bytes = hub->bytes_since_heads >= hub->options.window_bytes / 4;
@@ -201,6 +204,11 @@ const struct hub_options *hub_get_options(const struct hub *hub)
 struct hub_stats *hub_get_stats(struct hub *hub)
 {
     return &hub->stats;
+}
+
+struct kept_stats *hub_get_kept_stats(struct hub *hub)
+{
+    return kept_get_stats(hub->kept);
 }
 
 bool hub_bus_is_up(struct hub *hub)

@@ -20,6 +20,7 @@
 
 struct cluster;
 struct hub; /* hub.c */
+struct kept_stats;
 struct publish;
 
 enum { HUB_MAX_WORKERS = 64, HUB_NO_WORKER = UINT32_MAX };
@@ -36,6 +37,8 @@ struct hub_options {
     uint32_t boot;          /* this run of this node, as events carry it */
     struct target_space space;
     struct siphash_key sid_key; /* session ids */
+    uint64_t kept_results;      /* bytes of an app that wait for tickets; 0: KEPT_RESULT_BYTES */
+    uint64_t kept_others;       /* and of the rest that outlives the window; 0: KEPT_OTHER_BYTES */
 };
 
 /* How far each queue is: what positions a node has passed. */
@@ -225,6 +228,7 @@ struct window *hub_window(struct hub *hub);
 struct hub_link *hub_link(struct hub *hub, uint32_t worker);
 const struct hub_options *hub_get_options(const struct hub *hub);
 struct hub_stats *hub_get_stats(struct hub *hub);
+struct kept_stats *hub_get_kept_stats(struct hub *hub); /* core/kept.h */
 bool hub_bus_is_up(struct hub *hub);
 bool hub_bus_was_up(struct hub *hub); /* at least once: the window has been read back */
 

@@ -6,7 +6,9 @@
  *   hub_failover.c  which queue a push goes to while brokers are away
  *   hub_receive.c   records from the bus
  *   hub_history.c   where queues begin, what is missing, and the epoch
- *   hub_ids.c       which events and ids came before */
+ *   hub_ids.c       which events and ids came before
+ *   hub_kept.c      what outlives the window, and is told again
+ *   hub_tickets.c   who has a ticket, and what waits for it */
 #ifndef TIDEGATE_CORE_HUB_PRIVATE_H
 #define TIDEGATE_CORE_HUB_PRIVATE_H
 
@@ -16,6 +18,7 @@
 #include "core/cluster.h"
 #include "core/hub.h"
 #include "core/interest_table.h"
+#include "core/kept.h"
 #include "core/message.h"
 #include "core/publish.h"
 
@@ -101,10 +104,26 @@ struct hub {
     uint64_t now_us;
     uint64_t heads_sent_ms;
     uint64_t bytes_since_heads;
+    struct kept *kept;
+    uint32_t told_again; /* events that are on their way to the bus again */
     atomic_bool bus_up;
     atomic_bool bus_was_up;
     struct hub_stats stats;
 };
+
+/* An event in hand. */
+struct arrival {
+    uint32_t queue;
+    struct bus_pos pos;
+    uint64_t wall_ms; /* when the bus got it; 0: unknown */
+    struct str encoded;
+    struct event event;
+};
+
+static inline uint64_t hub_wall_ms(const struct hub *hub)
+{
+    return hub->now_ms + (uint64_t)hub->wall_offset_ms;
+}
 
 /* hub_worker.c */
 int hub_worker_init(struct hub_worker *worker, uint32_t ring_slots);
@@ -145,6 +164,15 @@ bool hub_is_any_queue_up(const struct hub *hub);
 
 /* hub_receive.c */
 void hub_on_evict(void *owner, struct message *message);
+bool hub_rekey(struct hub *hub, struct arrival *arrival);
+
+/* hub_kept.c */
+int hub_kept_create(struct hub *hub);
+enum kept_verdict hub_keep(struct hub *hub, const struct arrival *arrival);
+bool hub_unwrap(struct hub *hub, const struct event *again, struct arrival *out_inner);
+void hub_kept_tick(struct hub *hub);
+int hub_kept_admit(struct hub *hub, struct publish *publish);
+void hub_kept_release(struct hub *hub, struct publish *publish);
 
 /* hub_history.c */
 void hub_lose(struct hub *hub, uint32_t queue, struct bus_pos pos, enum session_gap_why why);

@@ -193,15 +193,6 @@ static void close_receipt(struct hub *hub, struct receipt *receipt, bool is_lost
     receipt_close(receipt);
 }
 
-/* An event in hand. */
-struct arrival {
-    uint32_t queue;
-    struct bus_pos pos;
-    uint64_t wall_ms; /* when the bus got it; 0: unknown */
-    struct str encoded;
-    struct event event;
-};
-
 static void take_new(struct hub *hub, const struct arrival *arrival, struct publish_part *own)
 {
     struct message *message = message_create(arrival->encoded, &arrival->event, arrival->queue,
@@ -259,6 +250,32 @@ static void end_reading_back(struct hub *hub, uint32_t queue, const struct event
     }
 }
 
+/* What came before is told again: who does not know it takes it as it took the first. */
+static void take_again(struct hub *hub, const struct arrival *arrival)
+{
+    struct arrival inner = *arrival;
+    if (!hub_unwrap(hub, &arrival->event, &inner)) {
+        hub_count(&hub->stats.events_bad, 1);
+    } else if (hub_keep(hub, &inner) == KEPT_NEW) {
+        inner.pos = arrival->pos;
+        take_new(hub, &inner, NULL);
+        return;
+    }
+    window_advance(hub->window, arrival->queue, arrival->pos);
+}
+
+static void on_event_of_nodes(struct hub *hub, const struct arrival *arrival)
+{
+    if (arrival->event.kind == EVENT_AGAIN) {
+        take_again(hub, arrival);
+        return;
+    }
+    if (hub->cluster) {
+        cluster_on_event(hub->cluster, arrival->queue, &arrival->event);
+    }
+    window_advance(hub->window, arrival->queue, arrival->pos);
+}
+
 static void on_event(struct hub *hub, const struct arrival *arrival)
 {
     uint32_t queue = arrival->queue;
@@ -269,15 +286,13 @@ static void on_event(struct hub *hub, const struct arrival *arrival)
         return;
     }
     if (event_kind_is_of_nodes(arrival->event.kind)) {
-        if (hub->cluster) {
-            cluster_on_event(hub->cluster, queue, &arrival->event);
-        }
-        window_advance(hub->window, queue, arrival->pos);
+        on_event_of_nodes(hub, arrival);
         return;
     }
     struct publish_part *own = own_part(hub, queue, &arrival->event);
     enum publish_verdict verdict;
     if (judge(hub, arrival, own, &verdict)) {
+        hub_keep(hub, arrival);
         take_new(hub, arrival, own);
     } else {
         drop_repeat(hub, arrival);
@@ -287,13 +302,12 @@ static void on_event(struct hub *hub, const struct arrival *arrival)
     }
 }
 
-/* Its keys were made with another secret of the cluster. Without memory it is lost, and said so. */
-static bool rekey(struct hub *hub, struct arrival *arrival)
+/* Its keys were made with another secret of the cluster. False: no memory. */
+bool hub_rekey(struct hub *hub, struct arrival *arrival)
 {
     size_t skip;
     buf_clear(&hub->rekeyed);
     if (event_rekey(&hub->rekeyed, &arrival->event, arrival->encoded, &hub->options.space)) {
-        hub_lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
         return false;
     }
     hub_count(&hub->stats.rekeyed, 1);
@@ -301,6 +315,12 @@ static bool rekey(struct hub *hub, struct arrival *arrival)
     ssize_t len = event_decode(&arrival->event, hub->rekeyed.data, hub->rekeyed.len, &skip);
     ASSERT(len > 0);
     return true;
+}
+
+/* What nodes tell each other has no key that a secret makes. */
+static bool has_own_keys(const struct hub *hub, const struct event *event)
+{
+    return event->key_tag == hub->options.space.tag || event_kind_is_of_nodes(event->kind);
 }
 
 /* Returns the bytes of the first event, sound or not; 0 when the rest can't be cut. */
@@ -314,8 +334,10 @@ static size_t take_event(struct hub *hub, struct arrival *arrival, struct str re
     }
     hub_count(&hub->stats.events_in, 1);
     arrival->encoded = str_make(rest.ptr, (size_t)len);
-    if (arrival->event.key_tag == hub->options.space.tag || rekey(hub, arrival)) {
+    if (has_own_keys(hub, &arrival->event) || hub_rekey(hub, arrival)) {
         on_event(hub, arrival);
+    } else {
+        hub_lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);
     }
     return (size_t)len;
 }

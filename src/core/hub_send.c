@@ -14,6 +14,7 @@ static void run_done(struct mail *mail)
 
 static void finish_publish(struct hub *hub, struct publish *publish)
 {
+    hub_kept_release(hub, publish);
     if (publish->worker == HUB_NO_WORKER) {
         publish->on_done(publish);
         return;
@@ -133,10 +134,11 @@ void hub_publish(struct hub *hub, struct publish *publish, uint64_t now_ms)
     hub->now_ms = now_ms;
     publish->open_parts = part_count;
     publish->verdict = PUBLISH_ACCEPTED;
+    int refusal = hub_kept_admit(hub, publish);
     for (uint32_t i = 0; i < part_count; i++) {
         struct publish_part *part = &publish->parts[i];
         hub_choose_queue(hub, part);
-        int err = refuse_part(hub, part);
+        int err = refusal ? refusal : refuse_part(hub, part);
         if (err) {
             fail_part(hub, part, err);
         } else {

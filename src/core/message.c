@@ -34,6 +34,12 @@ struct message *message_create(struct str encoded, const struct event *event, ui
     return message;
 }
 
+struct str message_encoded(const struct message *message)
+{
+    const uint8_t *bytes = (const uint8_t *)(message->links + message->event.header.target_count);
+    return str_make(bytes, (size_t)((const uint8_t *)message + message->size - bytes));
+}
+
 void message_unref(struct message *message)
 {
     if (message && atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) == 1) {

@@ -35,6 +35,9 @@ struct message {
 struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
                                struct bus_pos pos);
 
+/* The event as it came. */
+struct str message_encoded(const struct message *message);
+
 static inline struct message *message_ref(struct message *message)
 {
     atomic_fetch_add_explicit(&message->refs, 1, memory_order_relaxed);

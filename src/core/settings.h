@@ -174,16 +174,19 @@ struct settings_limits {
     uint64_t header_line_bytes;
     uint64_t header_bytes; /* all lines */
     uint64_t headers;
-    uint64_t header_timeout_ms; /* in all, from the accept or the request's first byte */
-    uint64_t idle_timeout_ms;   /* between two requests of a kept connection */
-    uint64_t body_timeout_ms;   /* in all */
-    uint64_t body_rate_bytes;   /* a second, averaged over 5 s; 0: no limit */
-    uint64_t write_stall_ms;    /* an answer of which nothing is taken for so long */
-    uint64_t pipeline_bytes;    /* unsent answers after which no request is parsed */
-    uint64_t batch;             /* messages of a batch */
-    uint64_t targets;           /* targets of a message */
-    uint64_t wait_ms;           /* the longest wait_ms of a push */
-    uint64_t api_connections;   /* 0: no limit */
+    uint64_t header_timeout_ms;    /* in all, from the accept or the request's first byte */
+    uint64_t idle_timeout_ms;      /* between two requests of a kept connection */
+    uint64_t body_timeout_ms;      /* in all */
+    uint64_t body_rate_bytes;      /* a second, averaged over 5 s; 0: no limit */
+    uint64_t write_stall_ms;       /* an answer of which nothing is taken for so long */
+    uint64_t pipeline_bytes;       /* unsent answers after which no request is parsed */
+    uint64_t batch;                /* messages of a batch */
+    uint64_t targets;              /* targets of a message */
+    uint64_t wait_ms;              /* the longest wait_ms of a push */
+    uint64_t ticket_ttl_ms;        /* the longest life of a ticket */
+    uint64_t ticket_results_bytes; /* of an app, that wait for tickets */
+    uint64_t kept_bytes;           /* of an app, what else outlives the window */
+    uint64_t api_connections;      /* 0: no limit */
 
     uint64_t webhook_queue_bytes; /* events of an app that wait for its webhooks */
 

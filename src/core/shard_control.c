@@ -226,12 +226,16 @@ static void void_grants(struct shard *shard, uint64_t key, uint64_t time_ms)
     *until = time_ms > *until ? time_ms : *until;
 }
 
-/* Returns the sessions that were in the group. */
+/* Returns the sessions that were in the group. One that is told again ends nothing: who is in the
+ * group now came back with a grant of after it. */
 uint32_t control_part(struct shard *shard, struct message *message)
 {
     uint64_t user_key = subject_key(shard, message);
     uint64_t group_key = message->event.header.key;
     void_grants(shard, void_key(shard, user_key, group_key), message->event.time_ms);
+    if (message->event.header.flags & EVENT_IS_AGAIN) {
+        return 0;
+    }
     uint32_t user = name_table_find(&shard->users, user_key);
     uint32_t group = name_table_find(&shard->groups, group_key);
     return user && group ? part_user(shard, name_table_at(&shard->users, user), group) : 0;

@@ -157,8 +157,14 @@ static int create_hub(struct gateway *gateway)
                                   .ring_slots = RING_SLOTS_PER_WORKER,
                                   .boot = gateway->boot,
                                   .space = gateway->keys.space,
-                                  .sid_key = gateway->keys.sid_keys[0]};
-    return hub_create(&gateway->hub, &options, &hub_callbacks, gateway);
+                                  .sid_key = gateway->keys.sid_keys[0],
+                                  .kept_results = settings->limits.ticket_results_bytes,
+                                  .kept_others = settings->limits.kept_bytes};
+    int err = hub_create(&gateway->hub, &options, &hub_callbacks, gateway);
+    if (!err) {
+        hub_set_wall_offset(gateway->hub, (int64_t)(clock_wall_ms() - clock_monotonic_ms()));
+    }
+    return err;
 }
 
 static int create_bus(struct gateway *gateway)

@@ -29,6 +29,9 @@ void stats_set_table(const struct stats_reader *table, size_t count, bool attach
 /* stats_bus.c */
 void stats_set_bus_readers(struct gateway *gateway, bool attach);
 
+/* stats_kept.c */
+void stats_set_kept_readers(struct gateway *gateway, bool attach);
+
 /* stats_cluster.c */
 void stats_set_cluster_readers(struct gateway *gateway, bool attach);
 

@@ -179,6 +179,7 @@ static void set_readers(struct gateway *gateway, bool attach)
         metric_set_reader(bytes, attach ? read_memory : NULL, (void *)(size_t)owner);
     }
     stats_set_cluster_readers(gateway, attach);
+    stats_set_kept_readers(gateway, attach);
     stats_set_bus_readers(gateway, attach);
     set_loop_readers(gateway->hub_loop, "bus", attach);
     for (uint32_t i = 0; i < gateway->worker_count; i++) {

@@ -1,0 +1,192 @@
+/* What outlives the window: kept as it arrives, and told again by the cluster's first node before
+ * the window has lost it, so that a node that starts later reads it back. An EVENT_AGAIN carries
+ * the position where the event stood first (hi 8, lo 8, little-endian) and the event as it was. */
+#include "base/err.h"
+#include "core/hub_private.h"
+#include "core/shard.h"
+
+enum {
+    FIRST_LEN = 16,
+    AGAIN_AT_A_TIME = 256, /* on their way: what is behind waits for the next tick */
+    AGAIN_DEADLINE_MS = 5000,
+    SHORTEST_MS = 300, /* between two times, however small the window is */
+    UNLIMITED_MS = 300 * 1000,
+};
+
+/* ---- which events ---- */
+
+static uint64_t expires_of_part(const struct event *event)
+{
+    return event->time_ms + SHARD_GRANT_LIFE_MS;
+}
+
+/* Events that go to workers, too. Those of tickets: see hub_tickets.c. */
+static const struct kept_rule {
+    enum event_kind kind;
+    enum kept_kind as;
+    uint64_t (*expires_ms)(const struct event *event); /* wall */
+} rules[] = {
+    {EVENT_PART, KEPT_REVOCATION, expires_of_part},
+};
+
+static const struct kept_rule *rule_of(enum event_kind kind)
+{
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        if (rules[i].kind == kind) {
+            return &rules[i];
+        }
+    }
+    return NULL;
+}
+
+int hub_kept_create(struct hub *hub)
+{
+    struct kept_options options = {
+        .budgets =
+            {[KEPT_RESULTS] = hub->options.kept_results, [KEPT_OTHERS] = hub->options.kept_others},
+        .hash_key = hub->options.space.keys};
+    return kept_create(&hub->kept, &options);
+}
+
+/* KEPT_EXPIRED for what is of no such kind. */
+enum kept_verdict hub_keep(struct hub *hub, const struct arrival *arrival)
+{
+    const struct event *event = &arrival->event;
+    const struct kept_rule *rule = rule_of(event->kind);
+    struct kept_entry *entry;
+    if (!rule) {
+        return KEPT_EXPIRED;
+    }
+    struct kept_offer offer = {.encoded = arrival->encoded,
+                               .event = event,
+                               .queue = arrival->queue,
+                               .first = arrival->pos,
+                               .kind = rule->as,
+                               .key = event->header.key,
+                               .expires_ms = rule->expires_ms(event),
+                               .now_ms = hub->now_ms,
+                               .wall_ms = hub_wall_ms(hub)};
+    return kept_take(hub->kept, &offer, &entry);
+}
+
+/* ---- room ---- */
+
+/* 0: it may go; then what it takes is set aside until hub_kept_release. */
+int hub_kept_admit(struct hub *hub, struct publish *publish)
+{
+    if (!publish->keeps) {
+        return 0;
+    }
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < publish->part_count; i++) {
+        bytes += kept_bytes(publish->parts[i].event.len);
+    }
+    struct event_header header;
+    memcpy(&header, publish->parts[0].event.data, sizeof(header));
+    if (!kept_reserve(hub->kept, KEPT_OTHERS, header.app, bytes)) {
+        return ERR_TOO_MANY;
+    }
+    publish->kept_app = header.app;
+    publish->kept_bytes[KEPT_OTHERS] = bytes;
+    return 0;
+}
+
+void hub_kept_release(struct hub *hub, struct publish *publish)
+{
+    for (int budget = 0; budget < KEPT_BUDGETS; budget++) {
+        if (publish->kept_bytes[budget]) {
+            kept_release(hub->kept, (enum kept_budget)budget, publish->kept_app,
+                         publish->kept_bytes[budget]);
+            publish->kept_bytes[budget] = 0;
+        }
+    }
+}
+
+/* ---- again: in ---- */
+
+/* out_inner gets the event and its first position. False: it makes no sense. */
+bool hub_unwrap(struct hub *hub, const struct event *again, struct arrival *out_inner)
+{
+    size_t skip;
+    if (again->data.len <= FIRST_LEN) {
+        return false;
+    }
+    struct str encoded = str_make(again->data.ptr + FIRST_LEN, again->data.len - FIRST_LEN);
+    memcpy(&out_inner->pos, again->data.ptr, FIRST_LEN);
+    out_inner->encoded = encoded;
+    ssize_t len = event_decode(&out_inner->event, (const uint8_t *)encoded.ptr, encoded.len, &skip);
+    return len == (ssize_t)encoded.len && !event_kind_is_of_nodes(out_inner->event.kind) &&
+           (out_inner->event.key_tag == hub->options.space.tag || hub_rekey(hub, out_inner));
+}
+
+/* ---- again: out ---- */
+
+/* For how long the window keeps what comes now: its age, or less when its bytes are what bounds it.
+ */
+static uint64_t window_retains_ms(struct hub *hub)
+{
+    uint64_t most = hub->options.window_age_ms ? hub->options.window_age_ms : UNLIMITED_MS;
+    bool is_full = window_bytes(hub->window) >= hub->options.window_bytes / 10 * 9;
+    uint64_t age = is_full ? window_age_ms(hub->window, hub->now_ms) : most;
+    return age < most ? age : most;
+}
+
+static void on_told(struct publish *publish)
+{
+    struct hub *hub = publish->owner;
+    hub->told_again--;
+    publish_destroy(publish);
+}
+
+static int wrap(struct buf *out, const struct message *message)
+{
+    struct str encoded = message_encoded(message);
+    buf_append(out, &message->pos, FIRST_LEN);
+    size_t at = out->len;
+    buf_append_str(out, encoded);
+    if (!buf_err(out)) {
+        event_add_flag(out->data + at, EVENT_IS_AGAIN);
+    }
+    return buf_err(out);
+}
+
+static void tell_again(struct hub *hub, const struct kept_entry *entry)
+{
+    struct buf body = {0};
+    if (!wrap(&body, entry->message)) {
+        hub->told_again++;
+        if (cluster_tell_again(hub->cluster, entry->message->queue, buf_str(&body),
+                               hub->now_ms + AGAIN_DEADLINE_MS, on_told, hub)) {
+            hub->told_again--;
+        }
+    }
+    buf_fini(&body);
+}
+
+/* The first node does it in time; were it not to, the others would, later. */
+static uint64_t interval_ms(struct hub *hub, uint64_t retain_ms)
+{
+    uint64_t third = retain_ms / 3;
+    uint64_t interval = cluster_leads(hub->cluster) ? third : 2 * third;
+    return interval > SHORTEST_MS ? interval : SHORTEST_MS;
+}
+
+void hub_kept_tick(struct hub *hub)
+{
+    kept_advance(hub->kept, hub->now_ms);
+    if (!hub->cluster || !cluster_is_shared(hub->cluster) || !cluster_may_serve(hub->cluster) ||
+        !hub_bus_is_up(hub)) {
+        return;
+    }
+    uint64_t retain_ms = window_retains_ms(hub);
+    uint64_t interval = interval_ms(hub, retain_ms);
+    while (hub->told_again < AGAIN_AT_A_TIME &&
+           hub->waiting_bytes < hub->options.backlog_bytes / 4) {
+        struct kept_entry *entry = kept_next_due(hub->kept, hub->now_ms, hub_wall_ms(hub), interval,
+                                                 retain_ms);
+        if (!entry) {
+            return;
+        }
+        tell_again(hub, entry);
+    }
+}

@@ -1,0 +1,69 @@
+/* What outlives the window (core/kept.h), asked for at a scrape. */
+#include <stddef.h>
+
+#include "base/metrics.h"
+#include "core/kept.h"
+#include "server/stats.h"
+#include "server/stats_private.h"
+
+static struct gateway *attached;
+
+static double read_stat(void *arg)
+{
+    char *stats = (char *)hub_get_kept_stats(attached->hub);
+    return (double)atomic_load_explicit((atomic_uint_fast64_t *)(stats + (size_t)arg),
+                                        memory_order_relaxed);
+}
+
+static const struct stats_reader readers[] = {
+    {true, "tidegate_kept_lost_total",
+     "Events that should outlive the window and do not: memory was out, or far too much was there.",
+     read_stat, offsetof(struct kept_stats, lost)},
+    {true, "tidegate_kept_again_total", "Events that this node published again.", read_stat,
+     offsetof(struct kept_stats, again)},
+};
+
+static void set_reader(struct metric *series, bool attach, size_t offset)
+{
+    metric_set_reader(series, attach ? read_stat : NULL, (void *)offset);
+}
+
+static void set_kind_readers(bool attach)
+{
+    static const char *const kinds[KEPT_KINDS] = {[KEPT_REVOCATION] = "revocation",
+                                                  [KEPT_CLAIM] = "claim",
+                                                  [KEPT_END] = "end",
+                                                  [KEPT_RESULT] = "result"};
+    for (size_t i = 0; i < KEPT_KINDS; i++) {
+        struct metric *entries = stats_labelled(metric_gauge, "tidegate_kept_entries",
+                                                "Events that outlive the window, by kind.", "kind",
+                                                kinds[i], NULL, NULL);
+        set_reader(entries, attach,
+                   offsetof(struct kept_stats, entries) + i * sizeof(atomic_uint_fast64_t));
+    }
+}
+
+static void set_budget_readers(bool attach)
+{
+    static const char *const budgets[KEPT_BUDGETS] = {
+        [KEPT_RESULTS] = "results", [KEPT_OTHERS] = "others"};
+    for (size_t i = 0; i < KEPT_BUDGETS; i++) {
+        struct metric *bytes = stats_labelled(metric_gauge, "tidegate_kept_bytes",
+                                              "Bytes of what outlives the window, by budget.",
+                                              "budget", budgets[i], NULL, NULL);
+        struct metric *refused = stats_labelled(metric_counter, "tidegate_kept_refused_total",
+                                                "Publishes that found no room, by budget.",
+                                                "budget", budgets[i], NULL, NULL);
+        size_t at = i * sizeof(atomic_uint_fast64_t);
+        set_reader(bytes, attach, offsetof(struct kept_stats, bytes) + at);
+        set_reader(refused, attach, offsetof(struct kept_stats, refused) + at);
+    }
+}
+
+void stats_set_kept_readers(struct gateway *gateway, bool attach)
+{
+    attached = gateway;
+    stats_set_table(readers, sizeof(readers) / sizeof(readers[0]), attach);
+    set_kind_readers(attach);
+    set_budget_readers(attach);
+}
