@@ -3,6 +3,10 @@
 import json
 
 import pytest
+import redis
+from harness import tokens
+from harness.cluster import clusters
+from harness.gateway import wait_for
 from harness.sse import open_stream
 
 pytestmark = pytest.mark.smoke
@@ -38,3 +42,173 @@ def test_it_resumes_by_the_last_id(gateway):
         assert again.read("welcome")["resumed"] == "full"
         gateway.push({"users": ["back"]}, "live")
         assert again.read_data(51) == [*range(50), "live"]
+
+
+def test_a_client_speaks_by_requests_of_their_own(gateway):
+    with open_stream(gateway, user="speaker", hello={}) as stream:
+        stream.read("welcome")
+        assert stream.ask(gateway, {"t": "join", "g": "room:up"})["t"] == "ok"
+        gateway.push({"groups": ["room:up"]}, "to the group")
+        assert stream.read_data(1) == ["to the group"]
+        assert stream.ask(gateway, {"t": "join", "g": "closed"})["code"] == "forbidden"
+        answer = stream.say(gateway, [{"t": "leave", "re": 7, "g": "room:up"}, {"t": "ack", "ids": ["x"]}])
+        assert (answer.status_code, answer.json()) == (202, {})
+        assert stream.read("ok")["re"] == 7
+
+
+def test_nobody_speaks_for_the_session_of_another(gateway):
+    with open_stream(gateway, user="mine", hello={}) as stream:
+        stream.read("welcome")
+
+        def refused(**options):
+            answer = stream.say(gateway, {"t": "join", "re": 1, "g": "room:up"}, **options)
+            return answer.status_code, answer.json()["code"]
+
+        assert refused(user="other") == (403, "not_your_session")
+        assert refused(user="") == (403, "not_your_session")
+        assert refused(sid="s_" + "A" * 28) == (404, "session_not_found")
+        assert refused(sid=stream.sid[:-1] + ("A" if stream.sid[-1] != "A" else "B"))[0] == 404
+        assert refused(headers={"Authorization": "Bearer a.b.c"}) == (401, "unauthorized")
+        assert refused(headers={"Origin": "https://evil.example"}) == (403, "origin_refused")
+        assert stream.ask(gateway, {"t": "leave", "g": "room:up"})["code"] == "not_found"
+    assert wait_for(lambda: refused() == (404, "session_not_found"), 5, "the session is gone")
+
+
+def test_what_is_wrong_changes_nothing(gateway):
+    with open_stream(gateway, user="wrong", hello={}) as stream, open_stream(gateway, user="wrong") as raw:
+        stream.read("welcome")
+
+        def refused(frames, **options):
+            answer = stream.say(gateway, frames, **options)
+            return answer.status_code, answer.json()["code"]
+
+        join = {"t": "join", "re": 1, "g": "room:up"}
+        for bad in (
+            b"",
+            b"[]",
+            b"{",
+            b"7",
+            b'{"t":1}',
+            b'{"t":"ack","t":"ack"}',
+            [join, 7],
+            [join, {"t": "hello", "v": 1}],
+        ):
+            assert refused(bad) == (422, "invalid_frame"), bad
+        assert refused(b'{"t":"x","d":"' + b"x" * 65536 + b'"}') == (413, "message_too_large")
+        assert refused([{"t": "x"}] * 1000) == (413, "too_many_frames")
+        assert refused(join, headers={"Content-Encoding": "gzip"}) == (415, "unsupported_encoding")
+        assert refused(join, headers={"Tidegate-Session": ""}) == (404, "session_not_found")
+        raw.sid = gateway.api("GET", "/v1/users/wrong")[2]["sessions"][0]["sid"]
+        sessions = {s["protocol"]: s["sid"] for s in gateway.api("GET", "/v1/users/wrong")[2]["sessions"]}
+        assert refused(join, sid=sessions["raw"]) == (409, "no_upstream")
+        assert stream.ask(gateway, {"t": "leave", "g": "room:up"})["code"] == "not_found"
+
+
+def test_more_than_the_rate_is_429_and_the_session_stays(make_gateway):
+    gateway = make_gateway({"limits": {"messages_per_second": 1, "message_burst": 3}})
+    with open_stream(gateway, user="fast", hello={}) as stream:
+        stream.read("welcome")
+        assert stream.say(gateway, [{"t": "ack", "ids": []}] * 3).status_code == 202
+        answer = stream.say(gateway, [{"t": "ack", "ids": []}] * 2)
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+        assert answer.headers["retry-after"] == "1"
+        gateway.push({"users": ["fast"]}, "still here")
+        assert stream.read_data(1) == ["still here"]
+        results = gateway.metrics()
+        assert results.get("tidegate_ups_total", result="accepted") == 1
+        assert results.get("tidegate_ups_total", result="rate_limited") == 1
+        assert results.get("tidegate_connections", app="demo", transport="sse") == 1
+
+
+def test_a_hello_that_comes_later_may_bring_a_token(gateway):
+    token = tokens.mint(tokens.claims("late"))
+    with open_stream(gateway, params={"hello": ""}, ready=False) as stream:
+        event = stream.next()
+        assert event.event == "session"
+        stream.sid = json.loads(event.data)["sid"]
+        early = stream.say(gateway, {"t": "join", "re": 1, "g": "room:up"})
+        assert (early.status_code, early.json()["code"]) == (409, "hello_first")
+        assert stream.say(gateway, {"t": "hello", "v": 1, "token": token}).status_code == 202
+        assert stream.read("welcome")["user"] == "late"
+        gateway.push({"users": ["late"]}, "seen")
+        assert stream.read_data(1) == ["seen"]
+        stream.user = None
+        again = stream.say(gateway, {"t": "hello", "v": 1}, headers={"Authorization": f"Bearer {token}"})
+        assert (again.status_code, again.json()["code"]) == (422, "invalid_frame")
+        last_id = stream.last_id
+    gateway.push({"users": ["late"]}, "missed")
+    with open_stream(gateway, params={"hello": ""}, ready=False, last_id=last_id) as stream:
+        stream.sid = json.loads(stream.next().data)["sid"]
+        assert stream.say(gateway, {"t": "hello", "v": 1, "token": token}).status_code == 202
+        assert stream.read("welcome")["resumed"] == "full"
+        assert stream.read_data(1) == ["missed"]
+
+
+def test_a_hello_that_never_comes_is_4104(make_gateway):
+    gateway = make_gateway({"limits": {"hello_timeout": "100ms"}})
+    with open_stream(gateway, params={"hello": ""}, ready=False) as stream:
+        assert stream.next().event == "session"
+        assert stream.end() == {"code": 4104, "reason": "hello_timeout"}
+
+
+def test_a_token_is_shown_and_refreshed(gateway):
+    headers = {"Authorization": f"Bearer {tokens.mint(tokens.claims('aging', lifetime=20))}"}
+    with open_stream(gateway, hello={}, headers=headers) as stream:
+        stream.read("welcome")
+        stream.read("expiring")
+        fresh = {"t": "refresh", "token": tokens.mint(tokens.claims("aging"))}
+        assert stream.ask(gateway, fresh, headers=headers)["t"] == "ok"
+        other = {"t": "refresh", "token": tokens.mint(tokens.claims("other"))}
+        assert stream.say(gateway, other, headers=headers).status_code == 202
+        assert stream.end()["code"] == 4003
+
+
+@pytest.fixture(scope="module")
+def cluster(request, tmp_path_factory, module_brokers):
+    with clusters(request, tmp_path_factory.mktemp("cluster"), module_brokers) as make:
+        yield make("redis")
+
+
+def test_a_stream_goes_on_at_any_node_and_loses_nothing(cluster):
+    last_id, got = None, []
+    for turn in range(6):
+        with open_stream(cluster.nodes[turn % 3], user="mover", last_id=last_id) as stream:
+            cluster.nodes[(turn + 1) % 3].push({"users": ["mover"]}, [turn, "here"])
+            got += [json.loads(data) for data in stream.payloads(1 if turn == 0 else 2)]
+            last_id = stream.last_id
+        cluster.nodes[(turn + 2) % 3].push({"users": ["mover"]}, [turn, "away"])
+    assert got == [
+        [0, "here"],
+        *([turn + step, word] for turn in range(5) for step, word in ((0, "away"), (1, "here"))),
+    ]
+
+
+def test_a_client_speaks_to_another_node_than_its_own(cluster):
+    first, second, third = cluster.nodes
+    with open_stream(first, user="remote", hello={}) as stream:
+        stream.read("welcome")
+        assert stream.ask(second, {"t": "join", "g": "room:far"})["t"] == "ok"
+        third.push({"groups": ["room:far"]}, "there")
+        assert stream.read_data(1) == ["there"]
+        assert stream.say(third, {"t": "leave", "re": 1, "g": "room:far"}, user="other").status_code == 403
+        assert stream.ask(third, {"t": "leave", "g": "room:far"})["t"] == "ok"
+        big = {"t": "leave", "g": "x" * 60000}
+        assert stream.ask(second, big)["code"] == "invalid_group"
+    wait_for(
+        lambda: stream.say(second, {"t": "ack", "ids": []}).status_code == 404, 10, "the session is gone"
+    )
+
+
+def test_a_token_does_not_travel_over_the_bus_in_the_clear(cluster):
+    first, second, _ = cluster.nodes
+    token = tokens.mint(tokens.claims("secret"))
+    with open_stream(first, user="secret", hello={}) as stream:
+        stream.read("welcome")
+        assert stream.ask(second, {"t": "refresh", "token": token})["t"] == "ok"
+        first.push({"users": ["secret"]}, "a payload is seen there")
+    host, port = cluster.brokers.address("main").split(":")
+    server = redis.Redis(host, int(port))
+    streams = [key for key in server.scan_iter() if server.type(key) == b"stream"]
+    kept = b"".join(value for key in streams for _, record in server.xrange(key) for value in record.values())
+    assert b"a payload is seen there" in kept
+    assert token.encode() not in kept

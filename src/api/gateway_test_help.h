@@ -19,6 +19,7 @@
 
 #include "api/api.h"
 #include "api/push.h"
+#include "api/up.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bus/bus.h"
@@ -113,6 +114,13 @@ static inline void gateway_test_make_tenants(struct gateway_test *test, struct t
     assert_int_equal(tenants_create(out, &options), 0);
 }
 
+static inline void gateway_test_on_client(struct worker *worker, struct http_exchange *exchange)
+{
+    if (!up_on_request(worker, exchange)) {
+        http_answer_problem(exchange, 404, "not_found", NULL);
+    }
+}
+
 static inline void gateway_test_begin(struct gateway_test *test, gateway_test_tune tune)
 {
     const char *problem;
@@ -126,6 +134,7 @@ static inline void gateway_test_begin(struct gateway_test *test, gateway_test_tu
                                       .engine = bus_engine_find(STR("memory")),
                                       .hooks = {.on_api_head = api_on_head,
                                                 .on_api_request = api_on_request,
+                                                .on_client_request = gateway_test_on_client,
                                                 .on_worker_end = push_free_scratch},
                                       .main_mailbox = &test->mailbox,
                                       .has_client = true,

@@ -227,7 +227,7 @@ static int pick_worker(const struct gateway *gateway, const struct gather_kind *
     return kind->pick_worker ? kind->pick_worker(gateway, name) : GATHER_ALL;
 }
 
-void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
+bool gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
                      struct str name)
 {
     const struct gateway *gateway = call->worker->gateway;
@@ -238,7 +238,7 @@ void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint
     struct gather *gather = create(call->worker, kind, has_own ? parts : 0, name);
     if (!gather) {
         http_answer_retry(call->exchange, 503, "overloaded", "The gateway is short of memory.", 1);
-        return;
+        return false;
     }
     gather->exchange = call->exchange;
     gather->of_nodes->app = call->tenant->id;
@@ -247,6 +247,7 @@ void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint
         ask_nodes(gather, call, boot);
     }
     ask_workers(gather, only);
+    return true;
 }
 
 void gather_start(struct api_call *call, const struct gather_kind *kind, struct str name)

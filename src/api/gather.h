@@ -54,8 +54,9 @@ struct gather {
 /* Answers the call itself when memory is out. */
 void gather_start(struct api_call *call, const struct gather_kind *kind, struct str name);
 
-/* Asks one node alone, by its boot; maybe this one. boot 0: all nodes. */
-void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
+/* Asks one node alone, by its boot; maybe this one. boot 0: all nodes. False: memory is out, and
+ * the call is answered. */
+bool gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
                      struct str name);
 
 /* Another node asks: see gateway_hooks.on_node_ask. */

@@ -7,6 +7,7 @@
 #include "api/push.h"
 #include "api/receipts.h"
 #include "api/session_json.h"
+#include "api/up.h"
 #include "base/clock.h"
 #include "core/sid.h"
 #include "server/token.h"
@@ -430,7 +431,8 @@ void query_handle_group(struct api_call *call)
 void query_on_node_ask(struct gateway *gateway, struct cluster_ask *ask)
 {
     const struct gather_kind *const kinds[] = {&user_kind,  &users_kind,        &session_kind,
-                                               &group_kind, nodes_order_kind(), &receipts_kind};
+                                               &group_kind, nodes_order_kind(), &receipts_kind,
+                                               &up_kind};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (kinds[i]->number == ask->body.kind) {
             gather_answer(gateway, kinds[i], ask);

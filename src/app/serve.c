@@ -13,6 +13,7 @@
 #include "api/demo.h"
 #include "api/push.h"
 #include "api/query.h"
+#include "api/up.h"
 #include "api/webhook.h"
 #include "api/webhook_emit.h"
 #include "app/config.h"
@@ -264,7 +265,7 @@ static int watch_signals(struct server *server)
 
 static void on_client_request(struct worker *worker, struct http_exchange *exchange)
 {
-    if (!demo_on_request(worker, exchange)) {
+    if (!up_on_request(worker, exchange) && !demo_on_request(worker, exchange)) {
         http_answer_problem(exchange, 404, "not_found", "There is nothing at this path.");
     }
 }

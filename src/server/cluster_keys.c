@@ -33,6 +33,7 @@ static void take_secret(struct cluster_keys *keys, struct str secret)
     uint32_t at = keys->count++;
     keys->sid_keys[at] = derive_siphash(secret, "tidegate session ids");
     derive(keys->grant_keys[at], secret, "tidegate grants");
+    derive(keys->seal_keys[at], secret, "tidegate seals");
     if (at == 0) {
         keys->space.keys = derive_siphash(secret, "tidegate targets");
         keys->space.tag = cluster_keys_tag(secret);
@@ -72,6 +73,16 @@ int cluster_keys_read_grant(const struct cluster_keys *keys, struct grant *out_g
     int err = ERR_DENIED;
     for (uint32_t i = 0; i < keys->count && err == ERR_DENIED; i++) {
         err = grant_read(out_grant, memory, keys->grant_keys[i], text, now_ms);
+    }
+    return err;
+}
+
+int cluster_keys_open_seal(const struct cluster_keys *keys, struct buf *out, struct str about,
+                           struct str sealed)
+{
+    int err = ERR_DENIED;
+    for (uint32_t i = 0; i < keys->count && err == ERR_DENIED; i++) {
+        err = seal_read(out, keys->seal_keys[i], about, sealed);
     }
     return err;
 }

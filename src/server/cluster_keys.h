@@ -10,6 +10,7 @@
 #include "core/settings.h"
 #include "core/sid.h"
 #include "core/target.h"
+#include "proto/seal.h"
 #include "server/grant.h"
 
 enum { CLUSTER_KEYS_MAX = 2 };
@@ -18,7 +19,8 @@ struct cluster_keys {
     struct target_space space;
     struct siphash_key sid_keys[CLUSTER_KEYS_MAX];
     uint8_t grant_keys[CLUSTER_KEYS_MAX][GRANT_KEY_LEN];
-    uint32_t count; /* 1 or 2 */
+    uint8_t seal_keys[CLUSTER_KEYS_MAX][SEAL_KEY_LEN]; /* what nodes tell each other in secret */
+    uint32_t count;                                    /* 1 or 2 */
 };
 
 /* 0, or ERR_UNAVAILABLE when the system has no randomness. */
@@ -29,6 +31,10 @@ uint8_t cluster_keys_tag(struct str secret);
 
 /* A session id of any node of the cluster. */
 bool cluster_keys_parse_sid(const struct cluster_keys *keys, struct sid *out_sid, struct str text);
+
+/* As seal_read, with the keys in turn. */
+int cluster_keys_open_seal(const struct cluster_keys *keys, struct buf *out, struct str about,
+                           struct str sealed);
 
 /* As grant_read, with the keys in turn. */
 int cluster_keys_read_grant(const struct cluster_keys *keys, struct grant *out_grant,

@@ -21,13 +21,17 @@ static void answer_problem(struct connecting *connecting, int status, const char
                            const char *detail, struct str retry_after)
 {
     struct http_pair headers[CONNECT_CORS_HEADERS + 1];
-    size_t count = connecting->tells_origin ? connect_cors_headers(connecting->request, headers)
-                                            : 0;
+    struct str page = connecting->tells_origin ? connect_page_of(connecting->request) : STR("");
+    size_t count = connect_cors_headers(page, headers);
     if (retry_after.len > 0) {
         headers[count++] = (struct http_pair){STR("Retry-After"), retry_after};
     }
-    stats_handshake_refused(code, &connecting->exchange->peer, status);
-    connecting->exchange->keep_alive = false;
+    if (connecting->is_up) {
+        stats_up(code);
+    } else {
+        stats_handshake_refused(code, &connecting->exchange->peer, status);
+        connecting->exchange->keep_alive = false;
+    }
     http_answer_problem_with(connecting->exchange, status, code, detail, headers, count);
 }
 

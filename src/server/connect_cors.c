@@ -3,13 +3,18 @@
  * list of origins says who may. */
 #include "server/connect_private.h"
 
-size_t connect_cors_headers(const struct http_request *request,
-                            struct http_pair out_headers[CONNECT_CORS_HEADERS])
+struct str connect_page_of(const struct http_request *request)
 {
-    if (!http_fields_has(&request->fields, HTTP_FIELD_ORIGIN)) {
+    return http_fields_has(&request->fields, HTTP_FIELD_ORIGIN)
+               ? http_request_field(request, HTTP_FIELD_ORIGIN)
+               : STR("");
+}
+
+size_t connect_cors_headers(struct str origin, struct http_pair out_headers[CONNECT_CORS_HEADERS])
+{
+    if (origin.len == 0) {
         return 0;
     }
-    struct str origin = http_request_field(request, HTTP_FIELD_ORIGIN);
     out_headers[0] = (struct http_pair){STR("Access-Control-Allow-Origin"), origin};
     out_headers[1] = (struct http_pair){STR("Access-Control-Allow-Credentials"), STR("true")};
     out_headers[2] = (struct http_pair){STR("Access-Control-Expose-Headers"), STR("Retry-After")};
@@ -20,7 +25,7 @@ size_t connect_cors_headers(const struct http_request *request,
 void connect_answer_preflight(struct connecting *connecting, struct str methods)
 {
     struct http_pair headers[CONNECT_CORS_HEADERS + 3];
-    size_t count = connect_cors_headers(connecting->request, headers);
+    size_t count = connect_cors_headers(connect_page_of(connecting->request), headers);
     headers[count++] = (struct http_pair){STR("Access-Control-Allow-Methods"), methods};
     headers[count++] = (struct http_pair){
         STR("Access-Control-Allow-Headers"),

@@ -22,6 +22,7 @@ struct connecting {
     bool is_echo;
     bool needs_credential; /* no hello comes later that could bring one */
     bool holds_session;    /* counted in admission */
+    bool is_up;            /* nobody connects: a client speaks for its session */
     bool tells_origin;     /* answers say that pages of this origin may read them */
     uint64_t ip_key;
     struct ws_deflate_choice deflate;
@@ -49,10 +50,7 @@ void connect_end_link(const struct http_taken *link);
 /* connect_sse.c: GET /v1/sse. */
 void connect_on_sse(struct connecting *connecting);
 
-/* connect_cors.c: header lines for an answer to this request, none when no page asks. */
-enum { CONNECT_CORS_HEADERS = 4 };
-size_t connect_cors_headers(const struct http_request *request,
-                            struct http_pair out_headers[CONNECT_CORS_HEADERS]);
+/* connect_cors.c */
 
 /* Answers OPTIONS, whose tenant is found: what a page may send here. */
 void connect_answer_preflight(struct connecting *connecting, struct str methods);

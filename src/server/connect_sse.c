@@ -1,6 +1,6 @@
 /* GET /v1/sse: the session's frames as events of a response that does not end. ?hello= is the frame
- * of that name in base64url, without secrets, and makes a session of tidegate.v1.json; without it
- * the session is raw, with its groups as ?group=. */
+ * of that name in base64url, without secrets, and makes a session of tidegate.v1.json; empty, it
+ * comes by POST /v1/up. Without it the session is raw, with its groups as ?group=. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -29,7 +29,8 @@ struct stream {
     struct buf text; /* of hello */
     struct json_value hello;
     struct session_resume resume;
-    bool resumes; /* by Last-Event-ID */
+    bool resumes;      /* by Last-Event-ID */
+    bool awaits_hello; /* by POST /v1/up: then it may have secrets in it */
     uint32_t poll_ms;
 };
 
@@ -82,6 +83,11 @@ static bool read_hello(struct stream *stream)
         return true;
     }
     stream->connecting->is_v1 = true;
+    if (got == 0) {
+        stream->awaits_hello = true;
+        stream->connecting->needs_credential = false;
+        return true;
+    }
     if (got < 0 ||
         base64_decode(room, query.len + 1, &len, str_make(room, (size_t)got), BASE64_URL)) {
         return refuse_hello(stream);
@@ -154,7 +160,8 @@ static void write_head(struct buf *out, const struct stream *stream, const struc
         {STR("Cache-Control"), STR("no-store, no-transform")},
         {STR("X-Accel-Buffering"), STR("no")},
     };
-    size_t count = 2 + connect_cors_headers(stream->connecting->request, headers + 2);
+    size_t count = 2 +
+                   connect_cors_headers(connect_page_of(stream->connecting->request), headers + 2);
     struct http_response response = {.status = 200,
                                      .content_type = STR("text/event-stream"),
                                      .stream = true,
@@ -199,11 +206,15 @@ static void start(struct stream *stream, struct session *session, struct str que
     if (session->flags & WS_IS_DOOMED) {
         return;
     }
-    if (stream->connecting->is_v1) {
-        ws_session_release(worker, session);
-        ws_protocol_start_sse(worker, session, stream->hello, resume);
-    } else {
+    if (!stream->connecting->is_v1) {
         ws_protocol_start_raw(worker, session, query, resume);
+        return;
+    }
+    ws_session_release(worker, session);
+    if (stream->awaits_hello) {
+        ws_protocol_await_hello(worker, session, resume);
+    } else {
+        ws_protocol_start_sse(worker, session, stream->hello, resume);
     }
 }
 

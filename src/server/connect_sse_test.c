@@ -2,6 +2,7 @@
 #include "proto/base64.h"
 #include "server/connect_private.h"
 #include "server/test_gateway.h"
+#include "server/ws_protocol.h"
 
 #define HELLO "{\"t\":\"hello\",\"v\":1}"
 
@@ -225,6 +226,27 @@ static void what_came_after_the_last_id_is_sent_first(void **state)
     test_client_destroy(client);
 }
 
+static void a_hello_may_come_later(void **state)
+{
+    struct test_client *client = open_stream("?hello=", "Last-Event-ID: AQFlAAAA\r\n");
+    expect_part(client, "event: session\ndata: {\"sid\":\"s_");
+    assert_null(strstr(client->text, "welcome"));
+    struct session *session = shard_session_at(t.worker->shard, 1);
+    struct sid sid;
+    shard_session_sid(t.worker->shard, session, &sid);
+    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR(""), STR("{\"t\":\"x\"}")),
+                     WS_UP_EARLY);
+    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 1, STR(""), STR(HELLO)), WS_UP_GONE);
+    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR("7"), STR(HELLO)), WS_UP_FOREIGN);
+    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR(""), STR(HELLO)), WS_UP_TAKEN);
+    test_gateway_turn(&t, TEST_TURNS);
+    const char *text = take(client);
+    assert_non_null(strstr(text, "\"resumed\":\"none\""));
+    assert_non_null(strstr(text, "\"why\":\"epoch\"")); /* the header was kept for it */
+    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR(""), STR(HELLO)), WS_UP_BAD);
+    test_client_destroy(client);
+}
+
 static void an_id_of_another_history_is_a_gap_by_name(void **state)
 {
     struct test_client *client = open_stream("", "Last-Event-ID: AQFlAAAA\r\n");
@@ -346,18 +368,26 @@ static void a_request_behind_unanswered_ones_can_t_become_a_stream(void **state)
     test_client_destroy(client);
 }
 
-static void want_of_memory_ends_a_stream_and_loses_no_count(void **state)
+static void run_out_of_memory(const char *target)
 {
     bool went_through = false;
     for (unsigned long n = 1; !went_through; n++) {
         assert_true(n < 1000);
         struct test_client *client = test_client_create(&t, &t.gateway->client_addr);
         mem_fail_nth(n);
-        (void)ask(client, "GET", "/v1/sse?group=room:1&poll_ms=60000", "");
+        (void)ask(client, "GET", target, "Last-Event-ID: AQFlAAAA\r\n");
         test_push(&t, TARGET_GROUP, "room:1", STR("hi"));
         went_through = mem_fail_pending();
         mem_fail_nth(0);
         test_client_destroy(client);
+    }
+}
+
+static void want_of_memory_ends_a_stream_and_loses_no_count(void **state)
+{
+    static const char *const targets[] = {"/v1/sse?group=room:1&poll_ms=60000", "/v1/sse?hello="};
+    for (size_t i = 0; i < 2; i++) {
+        run_out_of_memory(targets[i]);
     }
     test_gateway_turn_for(&t, 200); /* who could not be ended at once */
 }
@@ -375,6 +405,7 @@ int main(void)
         TEST(a_page_of_an_allowed_origin_is_told_that_it_may),
         TEST(another_method_is_405),
         TEST(what_came_after_the_last_id_is_sent_first),
+        TEST(a_hello_may_come_later),
         TEST(an_id_of_another_history_is_a_gap_by_name),
         TEST(the_header_counts_before_the_resume_of_the_hello),
         TEST(a_poll_ends_when_it_has_said_something),

@@ -280,6 +280,17 @@ void stats_handshake_refused(const char *reason, const struct addr *peer, int st
     log_info("handshake.refused", "answered %d to %s: %s", status, addr_format(peer, text), reason);
 }
 
+void stats_up(const char *result)
+{
+    metric_add(stats_labelled(metric_counter, "tidegate_ups_total",
+                              "Requests of clients of an event stream to POST /v1/up, by result.",
+                              "result", result, NULL, NULL),
+               1);
+    if (strcmp(result, "accepted") != 0) {
+        log_info("up.refused", "refused what a client of an event stream said: %s", result);
+    }
+}
+
 void stats_http_refused(const char *listener, const struct addr *peer, int status,
                         const char *reason)
 {

@@ -48,6 +48,9 @@ void stats_auth(enum credential_refusal refusal, const struct credential *creden
 /* A connect was answered with an error; reason is a literal. Logs it. */
 void stats_handshake_refused(const char *reason, const struct addr *peer, int status);
 
+/* What a client of an event stream said was taken ("accepted") or refused; result is a literal. */
+void stats_up(const char *result);
+
 /* A request that was no request; reason is a literal, status 0 when it got no answer. Logs it. */
 void stats_http_refused(const char *listener, const struct addr *peer, int status,
                         const char *reason);

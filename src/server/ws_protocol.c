@@ -12,6 +12,13 @@ static const char *const field_names[FIELDS] = {
     [F_TYPE] = "type",     [F_DATA] = "data",
 };
 
+void ws_protocol_name_fields(struct json_field fields[FIELDS])
+{
+    for (int i = 0; i < FIELDS; i++) {
+        fields[i] = (struct json_field){.name = str_of(field_names[i])};
+    }
+}
+
 void ws_protocol_bad_frame(struct frame_reading *reading)
 {
     ws_session_doom(reading->worker, reading->session, WS_CLOSE_BAD_FRAME);
@@ -232,9 +239,7 @@ static void read_frame(struct worker *worker, struct session *session, struct js
 {
     struct frame_reading reading = {
         .worker = worker, .session = session, .tag = WS_TAG_NO_ANSWER, .resume = resume};
-    for (int i = 0; i < FIELDS; i++) {
-        reading.fields[i].name = str_of(field_names[i]);
-    }
+    ws_protocol_name_fields(reading.fields);
     uint64_t re;
     if (json_read_fields(object, reading.fields, FIELDS, NULL) ||
         reading.fields[F_T].value.type != JSON_TYPE_STRING) {

@@ -3,6 +3,7 @@
 #ifndef TIDEGATE_SERVER_WS_PROTOCOL_H
 #define TIDEGATE_SERVER_WS_PROTOCOL_H
 
+#include "core/sid.h"
 #include "proto/json.h"
 #include "server/ws_session.h"
 
@@ -22,6 +23,31 @@ void ws_protocol_start_raw(struct worker *worker, struct session *session, struc
  * NULL, counts instead of what the frame says. */
 void ws_protocol_start_sse(struct worker *worker, struct session *session, struct json_value hello,
                            const struct session_resume *resume);
+
+/* The hello will come by POST /v1/up: tells the session its id, and keeps the resume until then. */
+void ws_protocol_await_hello(struct worker *worker, struct session *session,
+                             const struct session_resume *resume);
+
+/* What comes by POST /v1/up for a session of an event stream. */
+enum ws_up {
+    WS_UP_GONE, /* no such session here */
+    WS_UP_TAKEN,
+    WS_UP_FOREIGN, /* another user's */
+    WS_UP_DEAF,    /* raw, or a WebSocket, which speaks for itself */
+    WS_UP_EARLY,   /* its hello must come first, alone */
+    WS_UP_BAD,     /* no frames, or a second hello */
+    WS_UP_MANY,    /* more at once than limits.message_burst: never taken */
+    WS_UP_RATE,    /* over limits.messages_per_second: not now */
+    WS_UP_RESULTS,
+};
+
+/* One frame, or a list of some: what the text must be to be taken. */
+bool ws_protocol_frames_are_sound(const struct settings_limits *limits, struct str text);
+
+/* user: who the request is from, "" when that is not known. Unless it is taken nothing has been
+ * done. What comes of it the stream tells. */
+enum ws_up ws_protocol_take_up(struct worker *worker, const struct sid *sid, uint16_t app,
+                               struct str user, struct str text);
 
 void ws_protocol_on_message(struct worker *worker, struct session *session, enum ws_opcode opcode,
                             struct str payload);

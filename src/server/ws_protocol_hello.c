@@ -141,12 +141,50 @@ static bool identify_by_hello(struct frame_reading *reading)
     return err == 0;
 }
 
+void ws_protocol_await_hello(struct worker *worker, struct session *session,
+                             const struct session_resume *resume)
+{
+    struct ws_extra *extra = resume ? ws_session_extra(worker, session) : NULL;
+    if (extra) {
+        extra->resume = mem_alloc(sizeof(*resume));
+    }
+    if (resume && (!extra || !extra->resume)) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+        return;
+    }
+    if (resume) {
+        *extra->resume = *resume;
+        ws_session_account_extra(extra);
+    }
+    ws_protocol_send_sid(worker, session);
+}
+
+/* What was kept for this hello is of no use behind it. */
+static void drop_kept(struct worker *worker, struct session *session)
+{
+    struct ws_extra *extra = ws_session_peek_extra(worker, session);
+    if (extra && extra->resume) {
+        mem_free(extra->resume);
+        extra->resume = NULL;
+        ws_session_account_extra(extra);
+    }
+}
+
+static const struct session_resume *find_resume(const struct frame_reading *reading,
+                                                const struct session_resume *of_frame)
+{
+    const struct ws_extra *extra = ws_session_peek_extra(reading->worker, reading->session);
+    if (reading->resume) {
+        return reading->resume;
+    }
+    return extra && extra->resume ? extra->resume : of_frame;
+}
+
 void ws_protocol_on_hello(struct frame_reading *reading)
 {
     uint64_t version;
     struct session_resume resume = {0};
     bool resumes = reading->fields[F_RESUME].value.type != JSON_TYPE_NONE;
-    const struct session_resume *told = reading->resume ? reading->resume : &resume;
     if (reading->session->flags & WS_IS_GREETED ||
         !json_u64(reading->fields[F_V].value, 1, &version) || version != 1 ||
         (resumes && !read_resume(reading, &resume))) {
@@ -164,7 +202,8 @@ void ws_protocol_on_hello(struct frame_reading *reading)
         ws_protocol_bad_frame(reading);
         return;
     }
-    greet(reading->worker, reading->session, resumes || reading->resume ? told : NULL);
+    greet(reading->worker, reading->session, find_resume(reading, resumes ? &resume : NULL));
+    drop_kept(reading->worker, reading->session);
 }
 
 void ws_protocol_start_raw(struct worker *worker, struct session *session, struct str query,

@@ -39,6 +39,19 @@ static void send_text_at(struct worker *worker, struct session *session, struct 
     buf_fini(text);
 }
 
+/* What is no frame, on an event stream. */
+static void end_event(struct worker *worker, struct session *session, struct str name,
+                      struct buf *out)
+{
+    buf_append_char(out, '}');
+    if (buf_err(out)) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+    } else {
+        ws_session_send_at(worker, session, name, buf_str(out), NULL);
+    }
+    buf_fini(out);
+}
+
 /* An id without data: nothing is dispatched, but the client remembers it. */
 static void send_id(struct worker *worker, struct session *session, const struct hub_heads *heads)
 {
@@ -115,6 +128,14 @@ static void write_sid(struct buf *out, const struct worker *worker, const struct
     shard_session_sid(worker->shard, session, &sid);
     sid_format(text, &worker->gateway->keys.sid_keys[0], &sid);
     json_write_string_field(out, STR("sid"), str_make(text, SID_LEN));
+}
+
+void ws_protocol_send_sid(struct worker *worker, struct session *session)
+{
+    struct buf out = {0};
+    buf_append_char(&out, '{');
+    write_sid(&out, worker, session);
+    end_event(worker, session, STR("session"), &out);
 }
 
 static struct str resumed_name(enum session_resumed resumed)
@@ -264,15 +285,9 @@ static void end_gap(struct worker *worker, struct session *session, struct buf *
 {
     if (session->flags & WS_IS_V1) {
         end_frame(worker, session, out);
-        return;
-    }
-    buf_append_char(out, '}');
-    if (buf_err(out)) {
-        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
     } else {
-        ws_session_send_at(worker, session, STR("gap"), buf_str(out), NULL);
+        end_event(worker, session, STR("gap"), out);
     }
-    buf_fini(out);
 }
 
 /* q "*": every queue; such a gap has no from and to. */

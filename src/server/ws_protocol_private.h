@@ -3,6 +3,7 @@
  *   ws_protocol_hello.c     how a session begins
  *   ws_protocol_identity.c  tokens, users, expiry
  *   ws_protocol_groups.c    joins
+ *   ws_protocol_up.c        frames of a client of an event stream
  *   ws_protocol_out.c       frames to the client */
 #ifndef TIDEGATE_SERVER_WS_PROTOCOL_PRIVATE_H
 #define TIDEGATE_SERVER_WS_PROTOCOL_PRIVATE_H
@@ -47,10 +48,11 @@ struct frame_reading {
     struct session *session;
     struct json_field fields[FIELDS];
     uint32_t tag;                        /* of the answer */
-    const struct session_resume *resume; /* hello's, from elsewhere than the frame; or NULL */
+    const struct session_resume *resume; /* hello's, from Last-Event-ID; or NULL */
 };
 
 /* ws_protocol.c */
+void ws_protocol_name_fields(struct json_field fields[FIELDS]);
 void ws_protocol_bad_frame(struct frame_reading *reading);
 
 /* The text of a field; an absent one is "". False when it is no string or too long. */
@@ -104,6 +106,7 @@ void ws_protocol_refuse(struct worker *worker, struct session *session, uint32_t
                         struct str group, const char *code);
 
 /* ws_protocol_out.c */
+void ws_protocol_send_sid(struct worker *worker, struct session *session);
 void ws_protocol_send_ok(struct worker *worker, struct session *session, uint32_t tag);
 void ws_protocol_send_err(struct worker *worker, struct session *session, uint32_t tag,
                           struct str group, const char *code, const char *title);

@@ -41,8 +41,8 @@ static size_t text_bytes(const char *text)
 
 void ws_session_account_extra(struct ws_extra *extra)
 {
-    size_t bytes = sizeof(*extra) + extra->group_bytes + text_bytes(extra->device) +
-                   text_bytes(extra->attrs);
+    size_t bytes = sizeof(*extra) + (extra->resume ? sizeof(*extra->resume) : 0) +
+                   extra->group_bytes + text_bytes(extra->device) + text_bytes(extra->attrs);
     mem_account(MEM_SESSIONS, (int64_t)bytes - (int64_t)extra->accounted);
     extra->accounted = (uint32_t)bytes;
 }
@@ -63,6 +63,7 @@ static void destroy_extra(struct worker *worker, struct ws_extra *extra)
     mem_free(extra->groups);
     mem_free(extra->device);
     mem_free(extra->attrs);
+    mem_free(extra->resume);
     mem_account(MEM_SESSIONS, -(int64_t)extra->accounted);
     mem_free(extra);
 }

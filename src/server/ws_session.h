@@ -69,7 +69,9 @@ struct ws_extra {
     uint64_t pings_since_ms;
     uint32_t pings;
     uint64_t poll_until_ms; /* of an event stream that ends with what it has to say; 0: it lasts */
-    bool has_said;          /* a message went out, so such a stream may end */
+    struct session_resume
+        *resume;   /* of Last-Event-ID, while its hello is to come; owned, or NULL */
+    bool has_said; /* a message went out, so such a stream may end */
     bool counts_frames;
     bool is_identified; /* by the upgrade; hello needs no token */
 };
@@ -122,6 +124,9 @@ void ws_session_doom(struct worker *worker, struct session *session, uint16_t cl
 /* Counts a frame of the client's against limits.messages_per_second. False: it was one too many,
  * and the session is doomed. */
 bool ws_session_take_frame(struct worker *worker, struct session *session);
+
+/* Whether it may send so many now; takes none. */
+bool ws_session_may_take(struct worker *worker, struct session *session, uint32_t frames);
 
 /* The turn's end: corked frames leave, doomed sessions end. */
 void ws_session_flush_turn(struct worker *worker);

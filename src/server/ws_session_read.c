@@ -83,7 +83,7 @@ static int on_close(void *owner, uint16_t code, struct str reason)
 }
 
 /* A token bucket, for sessions that send: most never do, and then have none. */
-static bool take_token(const struct settings_limits *limits, struct ws_extra *extra, uint64_t now)
+static void fill_bucket(const struct settings_limits *limits, struct ws_extra *extra, uint64_t now)
 {
     uint64_t most = limits->message_burst * 1000;
     if (!extra->counts_frames) {
@@ -94,6 +94,11 @@ static bool take_token(const struct settings_limits *limits, struct ws_extra *ex
     uint64_t added = (now - extra->tokens_ms) * limits->messages_per_second;
     extra->tokens_ms = now;
     extra->tokens_milli = ws_earlier(extra->tokens_milli + added, most);
+}
+
+static bool take_token(const struct settings_limits *limits, struct ws_extra *extra, uint64_t now)
+{
+    fill_bucket(limits, extra, now);
     if (extra->tokens_milli < 1000) {
         return false;
     }
@@ -113,6 +118,17 @@ bool ws_session_take_frame(struct worker *worker, struct session *session)
     }
     ws_session_doom(worker, session, extra ? WS_CLOSE_RATE_LIMITED : WS_CLOSE_OVERLOADED);
     return false;
+}
+
+bool ws_session_may_take(struct worker *worker, struct session *session, uint32_t frames)
+{
+    const struct settings_limits *limits = &worker->settings->limits;
+    struct ws_extra *extra = limits->messages_per_second ? ws_session_extra(worker, session) : NULL;
+    if (!extra) {
+        return limits->messages_per_second == 0;
+    }
+    fill_bucket(limits, extra, worker_now_ms(worker));
+    return extra->tokens_milli >= frames * 1000ull;
 }
 
 static int on_message(void *owner, enum ws_opcode opcode, struct str payload)

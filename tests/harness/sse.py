@@ -6,6 +6,7 @@ import json
 import queue
 import socket
 import threading
+import time
 
 import httpx
 from httpx_sse import EventSource
@@ -27,6 +28,7 @@ class Stream:
         sent = {**({USER_HEADER: user} if user else {}), **(headers or {})}
         if last_id:
             sent["Last-Event-ID"] = last_id
+        self.user, self.sid = user, None
         self.timeout = timeout
         self.last_id = last_id
         self.events = queue.Queue()
@@ -102,6 +104,7 @@ class Stream:
         """The next frame of these kinds; `pos` and pings are skipped, anything else is a failure."""
         while (frame := json.loads(self._message().data))["t"] not in kinds:
             assert frame["t"] == "pos", f"expected {kinds}, got {frame}"
+        self.sid = frame.get("sid", self.sid)
         return frame
 
     def read_data(self, count):
@@ -115,6 +118,25 @@ class Stream:
         assert event and event.event == "close", event
         assert self.next() is None
         return json.loads(event.data)
+
+    def ask(self, gateway, frame, **options):
+        """Says a frame with a number of its own, and returns the ok or err that the stream answers with."""
+        number = time.monotonic_ns() % 1_000_000_007
+        assert self.say(gateway, {**frame, "re": number}, **options).status_code == 202
+        answer = self.read("ok", "err")
+        assert answer["re"] == number, answer
+        return answer
+
+    def say(self, gateway, frames, user=None, sid=None, headers=None):
+        """POST /v1/up to any node; `user` is this stream's where it is not named."""
+        user = self.user if user is None else user
+        sent = {
+            **({USER_HEADER: user} if user else {}),
+            "Tidegate-Session": sid or self.sid,
+            **(headers or {}),
+        }
+        body = frames if isinstance(frames, bytes) else json.dumps(frames).encode()
+        return httpx.post(gateway.http_url("/v1/up"), content=body, headers=sent, timeout=10, trust_env=False)
 
 
 def open_stream(gateway, user=None, hello=None, **options):
