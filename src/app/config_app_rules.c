@@ -27,6 +27,16 @@ void config_auth_finish(struct config_reader *reader, const struct config_node *
     }
 }
 
+void config_sessions_finish(struct config_reader *reader, const struct config_node *node,
+                            void *object)
+{
+    const struct settings_sessions *sessions = object;
+    if (sessions->on_excess == SETTINGS_EXCESS_SAME_DEVICE && sessions->per_device > 1) {
+        config_read_mistake(reader, place_of_key(node, STR("per_device")),
+                            "with on_excess: same_device a device has one session: expected 1");
+    }
+}
+
 static bool has_origin(const struct settings_app *app, struct str origin)
 {
     for (size_t i = 0; i < app->origin_count; i++) {

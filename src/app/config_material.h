@@ -56,6 +56,7 @@ config_finish_fn config_webhook_finish;
 /* config_app_rules.c */
 config_finish_fn config_trusted_header_finish;
 config_finish_fn config_auth_finish;
+config_finish_fn config_sessions_finish;
 config_finish_fn config_app_finish;
 
 #endif

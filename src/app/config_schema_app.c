@@ -2,6 +2,7 @@
 #include "app/config_material.h"
 #include "app/config_read.h"
 #include "app/config_schema.h"
+#include "core/session_policy.h"
 
 #define FIELD(structure, field) .offset = offsetof(struct structure, field)
 #define COUNT(structure, field) .count_offset = offsetof(struct structure, field)
@@ -152,6 +153,26 @@ static const struct config_map webhook_map = {.keys = webhook_keys,
                                               .size = sizeof(struct settings_webhook),
                                               .finish = config_webhook_finish};
 
+static const char *const excesses[] = {"reject", "oldest", "same_device", NULL};
+
+static const struct config_key sessions_keys[] = {
+    {"per_user", CONFIG_COUNT, FIELD(settings_sessions, per_user), .max = SESSION_POLICY_MAX,
+     .zero = "no limit", .help = "Sessions that a user may have, on all nodes together.",
+     .example = "0"},
+    {"per_device", CONFIG_COUNT, FIELD(settings_sessions, per_device), .max = SESSION_POLICY_MAX,
+     .zero = "no limit",
+     .help = "Of these, sessions whose hello names the same device. 1 with same_device.",
+     .example = "0"},
+    {"on_excess", CONFIG_CHOICE, FIELD(settings_sessions, on_excess), .choices = excesses,
+     .help = "Who goes: reject, the one that comes (4005); oldest, the oldest one (4001); "
+             "same_device, the older one of the same device, and without one who comes.",
+     .example = "reject"},
+};
+static const struct config_map sessions_map = {.keys = sessions_keys,
+                                               .key_count = LENGTH(sessions_keys),
+                                               .size = sizeof(struct settings_sessions),
+                                               .finish = config_sessions_finish};
+
 static const struct config_key app_keys[] = {
     {"name", CONFIG_TEXT, FIELD(settings_app, name), .required = true, .text = &config_text_name,
      .help = "Appears in metrics and logs.", .example = "demo"},
@@ -164,6 +185,8 @@ static const struct config_key app_keys[] = {
      .max = 256, .text = &config_text_origin,
      .help = "Pages that may connect; \"*\" for all. Clients that are no browsers have no origin.",
      .example = "[\"https://www.example.com\"]"},
+    {"sessions", CONFIG_MAP, FIELD(settings_app, sessions), .map = &sessions_map,
+     .help = "How many sessions a user may have, in the whole cluster."},
     {"groups", CONFIG_MAP, .offset = 0, .map = &groups_map, .help = "Rules for groups."},
     {"webhooks", CONFIG_MAPS, FIELD(settings_app, webhooks), COUNT(settings_app, webhook_count),
      .max = 8, .map = &webhook_map, .help = "Where the app is told what happens, by HTTP."},

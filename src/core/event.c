@@ -189,7 +189,9 @@ static bool is_known(enum event_kind kind)
     case EVENT_REPORT:
     case EVENT_CLAIM:
     case EVENT_TICKET_END:
-    case EVENT_AGAIN: return true;
+    case EVENT_AGAIN:
+    case EVENT_OPEN:
+    case EVENT_RANK: return true;
     }
     return false;
 }

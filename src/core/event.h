@@ -52,6 +52,10 @@ enum event_kind {
     EVENT_CLAIM = 9,       /* subject: the session's id; data: SHA-256 of the claim, or nothing */
     EVENT_TICKET_END = 10, /* it is over */
     EVENT_AGAIN = 12,      /* of nodes: data is a position and an event that stood there: kept.h */
+    /* What a user's sessions tell each other where the app has a policy for them (core/shard.h).
+     * Target: the user; subject: the device; time and data: where it stands among the others. */
+    EVENT_OPEN = 13, /* one more has begun; its receipt counts those of before */
+    EVENT_RANK = 14, /* its receipt counts those that are younger than the one that asks */
 };
 
 enum event_data_kind { EVENT_DATA_NONE, EVENT_DATA_JSON, EVENT_DATA_BINARY, EVENT_DATA_TEXT };
@@ -70,6 +74,11 @@ struct event_header {
 
 _Static_assert(sizeof(struct event_header) == EVENT_HEADER_LEN,
                "the header is 32 bytes on the wire");
+
+static inline bool event_kind_is_of_police(enum event_kind kind)
+{
+    return kind == EVENT_OPEN || kind == EVENT_RANK;
+}
 
 static inline bool event_kind_is_of_nodes(enum event_kind kind)
 {

@@ -55,6 +55,7 @@ struct session_cold {
     uint32_t slot;         /* back to the hot slot */
     uint32_t opened_s;     /* monotonic */
     uint32_t expires_s;    /* wall clock, of the token; 0: never */
+    uint32_t facts;        /* slab index of what core knows of few sessions; 0: nothing */
     struct replay *replay; /* while REPLAYING or STARTING with a resume */
     void *extra;           /* the transport's: what few sessions have; NULL mostly */
 };
@@ -103,6 +104,9 @@ struct session_ops {
     /* Kicked by the API, or memory is out. The transport ends the session later in this turn or
      * soon. */
     void (*on_kick)(struct shard *shard, struct session *session, int close_code);
+    /* So many younger ones have begun that this one may be in excess: whoever minds the policy asks
+     * how many there are (EVENT_RANK), and says so by shard_session_ranked. */
+    void (*on_excess)(struct shard *shard, struct session *session);
 };
 
 #endif

@@ -116,6 +116,20 @@ struct settings_presence {
     uint64_t grace_ms;
 };
 
+/* Who goes when a user has one session too many. */
+enum settings_on_excess {
+    SETTINGS_EXCESS_REJECT,      /* the one that comes */
+    SETTINGS_EXCESS_OLDEST,      /* the one that has been there longest */
+    SETTINGS_EXCESS_SAME_DEVICE, /* an older one of the same device; without one, who comes */
+};
+
+/* How many sessions a user may have, on all nodes together. */
+struct settings_sessions {
+    uint64_t per_user;   /* 0: no limit */
+    uint64_t per_device; /* of one user; 0: no limit */
+    enum settings_on_excess on_excess;
+};
+
 /* One tenant. */
 struct settings_app {
     struct str name;
@@ -130,6 +144,7 @@ struct settings_app {
     size_t webhook_count;
     uint32_t webhook_events; /* of enum settings_event: some webhook asks for it */
     struct settings_presence presence;
+    struct settings_sessions sessions;
 };
 
 struct settings_listen {

@@ -25,6 +25,8 @@ int shard_create(struct shard **out_shard, const struct shard_options *options,
     slab_init(&shard->sessions, sizeof(struct session), MEM_SESSIONS);
     slab_init(&shard->colds, sizeof(struct session_cold), MEM_SESSIONS);
     slab_init(&shard->members, sizeof(struct member), MEM_TABLES);
+    slab_init(&shard->facts, sizeof(struct session_facts), MEM_SESSIONS);
+    slab_init(&shard->policed, sizeof(struct policed), MEM_SESSIONS);
     name_table_init(&shard->users, sizeof(struct user));
     name_table_init(&shard->groups, sizeof(struct group));
     *out_shard = shard;
@@ -45,6 +47,8 @@ void shard_destroy(struct shard *shard)
     u64map_fini(&shard->voids);
     name_table_fini(&shard->groups);
     name_table_fini(&shard->users);
+    slab_fini(&shard->policed);
+    slab_fini(&shard->facts);
     slab_fini(&shard->members);
     slab_fini(&shard->colds);
     slab_fini(&shard->sessions);
@@ -218,6 +222,7 @@ void shard_session_end(struct shard *shard, struct session *session)
     if (session->user) {
         remove_from_user(shard, session);
     }
+    facts_drop(shard, session);
     if (session->state != SESSION_NEW) {
         count_out_of_app(shard, session);
     }

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "core/hub.h"
 #include "core/session.h"
+#include "core/session_policy.h"
 #include "core/sid.h"
 
 struct shard; /* shard_private.h */
@@ -115,6 +116,27 @@ int shard_session_start(struct shard *shard, struct session *session,
 int shard_join(struct shard *shard, struct session *session, struct str group, uint32_t tag);
 int shard_leave(struct shard *shard, struct session *session,
                 struct str group); /* or ERR_NOT_FOUND */
+
+/* Puts a session that has a user under a policy, once. Its owner then publishes EVENT_OPEN to the
+ * user, whose receipt counts those of the user that were there before it (matched), and of these
+ * those of its device (written). 0 or ERR_NO_MEMORY. */
+int shard_session_police(struct shard *shard, struct session *session,
+                         const struct session_policy *policy, struct session_rank rank,
+                         struct str device);
+
+/* False: it is under none. */
+bool shard_session_policy(const struct shard *shard, const struct session *session,
+                          struct session_policy *out_policy, struct session_rank *out_rank);
+
+/* It counts for others from now on, if its event has not come: the bus did not take that. */
+void shard_session_admit(struct shard *shard, struct session *session);
+
+/* After on_excess: how many are younger, and the session stays. on_excess may follow at once. */
+void shard_session_ranked(struct shard *shard, struct session *session,
+                          struct session_count younger);
+
+/* The sessions of here are being sent to other nodes, and so count for no policy. */
+void shard_set_leaving(struct shard *shard, bool is_leaving);
 
 /* What session->origin_hash is for a page's tag. */
 uint32_t shard_origin_hash(const struct shard *shard, struct str tag);

@@ -311,6 +311,13 @@ static void read_excepts(struct shard *shard, struct cast *cast)
     }
 }
 
+static void police(struct shard *shard, struct cast *cast)
+{
+    struct session_count count = control_police(shard, cast->item.message);
+    cast->matched = count.all;
+    cast->written = count.same_device;
+}
+
 /* Takes the item's reference. */
 void cast_begin(struct shard *shard, struct cast *cast, struct lane_item item)
 {
@@ -319,6 +326,8 @@ void cast_begin(struct shard *shard, struct cast *cast, struct lane_item item)
     switch (event->kind) {
     case EVENT_JOIN: cast->matched = control_join(shard, item.message, item.ordinal); return;
     case EVENT_PART: cast->matched = control_part(shard, item.message); return;
+    case EVENT_OPEN:
+    case EVENT_RANK: police(shard, cast); return;
     case EVENT_MESSAGE:
     case EVENT_KICK: break;
     default: return; /* the hub keeps what nodes tell each other */
@@ -372,7 +381,9 @@ static void report(const struct cast *cast)
 
 void cast_end(struct shard *shard, struct cast *cast)
 {
-    shard_count(&shard->stats.matched, cast->matched);
+    if (!event_kind_is_of_police(cast->item.message->event.kind)) {
+        shard_count(&shard->stats.matched, cast->matched);
+    }
     if (cast->item.reports) {
         report(cast);
     }

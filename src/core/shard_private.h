@@ -4,6 +4,7 @@
  *   shard_control.c      joins and parts by the API
  *   shard_ring.c         what the bus thread hands over: messages, fences, heads, catch-ups
  *   shard_lane.c         each queue's messages, one after the other
+ *   shard_police.c       sessions under a policy
  *   shard_cast.c         one message to whom it concerns, in slices
  *   shard_served.c       who got a message that has several targets
  *   shard_replay.c       a returning session on its way to the present
@@ -103,6 +104,20 @@ struct lane {
     uint32_t history;       /* of the queue; what the window has of another one is not read yet */
 };
 
+/* What is known of a session that is under a policy. */
+struct session_facts {
+    uint32_t policed; /* slab index; 0: it is under none */
+};
+
+struct policed {
+    struct session_rank rank;
+    uint64_t device; /* 0: it named none */
+    struct session_policy policy;
+    bool is_open; /* its own event has come: it counts for those of later ones */
+    bool asks;
+    struct session_count heard; /* younger ones that began since; some may be gone again */
+};
+
 struct replay_list {
     struct replay *first;
     struct replay *last;
@@ -116,6 +131,8 @@ struct shard {
     struct slab sessions;
     struct slab colds;
     struct slab members;
+    struct slab facts;
+    struct slab policed;
     struct name_table users;
     struct name_table groups;
     struct shard_app *apps;
@@ -132,6 +149,7 @@ struct shard {
     uint64_t join_serial;
     uint32_t heads_cursor; /* next slot to be told the positions; 0: nobody */
     bool asked_catch_up;
+    bool is_leaving;               /* its sessions are being sent to other nodes */
     struct hub_catch_up *catch_up; /* under way: span.from is how far it got; NULL: none */
     uint64_t started;              /* bit q: queue q is known */
     uint64_t promised;             /* bit q: it is not, but clients wait for what is behind … */
@@ -271,6 +289,12 @@ void member_forget(struct shard *shard, struct session *session, uint32_t index)
 uint32_t control_join(struct shard *shard, struct message *message, uint64_t ordinal);
 uint32_t control_part(struct shard *shard, struct message *message);
 void shard_void_all(struct shard *shard, uint64_t time_ms);
+
+/* shard_police.c */
+struct session_facts *facts_of(const struct shard *shard, const struct session *session);
+struct session_facts *facts_make(struct shard *shard, struct session *session);
+void facts_drop(struct shard *shard, struct session *session);
+struct session_count control_police(struct shard *shard, const struct message *message);
 
 /* shard_ring.c */
 void shard_drain_ring(struct shard *shard);

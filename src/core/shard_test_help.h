@@ -97,9 +97,20 @@ static inline void shard_test_on_kick(struct shard *shard, struct session *sessi
     buf_printf(shard_test_log(session), "kick %d", close_code);
 }
 
-static const struct session_ops shard_test_ops = {
-    shard_test_deliver, shard_test_on_start, shard_test_on_joined, shard_test_on_left,
-    shard_test_on_gap,  shard_test_on_heads, shard_test_has_room,  shard_test_on_kick};
+static inline void shard_test_on_excess(struct shard *shard, struct session *session)
+{
+    buf_printf(shard_test_log(session), "excess");
+}
+
+static const struct session_ops shard_test_ops = {.deliver = shard_test_deliver,
+                                                  .on_start = shard_test_on_start,
+                                                  .on_joined = shard_test_on_joined,
+                                                  .on_left = shard_test_on_left,
+                                                  .on_gap = shard_test_on_gap,
+                                                  .on_heads = shard_test_on_heads,
+                                                  .has_room = shard_test_has_room,
+                                                  .on_kick = shard_test_on_kick,
+                                                  .on_excess = shard_test_on_excess};
 
 static inline void shard_test_send_interest(void *owner, struct interest_batch *batch)
 {

@@ -138,8 +138,14 @@ static void on_kick(struct shard *shard, struct session *session, int close_code
     ASSERT(false);
 }
 
-static const struct session_ops ops = {deliver, on_start, on_joined, on_left,
-                                       on_gap,  on_heads, has_room,  on_kick};
+static const struct session_ops ops = {.deliver = deliver,
+                                       .on_start = on_start,
+                                       .on_joined = on_joined,
+                                       .on_left = on_left,
+                                       .on_gap = on_gap,
+                                       .on_heads = on_heads,
+                                       .has_room = has_room,
+                                       .on_kick = on_kick};
 
 static void connect_all(struct worker *worker)
 {

@@ -25,6 +25,7 @@ struct out_queue {
     struct out_node **last;
     uint32_t bytes; /* unsent */
     uint32_t frames;
+    bool is_held;       /* the owner's: nothing is to leave yet */
     struct frame *pong; /* goes out behind the frame under way; a newer one replaces it */
     struct out_queue *next_free;
 };

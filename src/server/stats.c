@@ -259,6 +259,18 @@ void stats_frame_refused(struct worker *worker, const struct session *session, c
              app_name(worker, session), code);
 }
 
+void stats_police_unsure(struct worker *worker, const struct session *session)
+{
+    metric_add(stats_labelled(metric_counter, "tidegate_session_policy_unsure_total",
+                              "Sessions judged by the app's policy though a node or the bus was "
+                              "silent.",
+                              "app", app_name(worker, session), NULL, NULL),
+               1);
+    log_warn("session.policy_unsure",
+             "app '%s': a session's policy was judged by what is known: not all nodes answered",
+             app_name(worker, session));
+}
+
 void stats_auth(enum credential_refusal refusal, const struct credential *credential)
 {
     const char *result = refusal == CREDENTIAL_REFUSED_NOT

@@ -42,6 +42,9 @@ void stats_resumed(struct worker *worker, const struct session *session,
                    enum session_resumed resumed);
 void stats_frame_refused(struct worker *worker, const struct session *session, const char *code);
 
+/* A session stays though not all that count could be asked. */
+void stats_police_unsure(struct worker *worker, const struct session *session);
+
 /* A credential was checked; logs refusals. */
 void stats_auth(enum credential_refusal refusal, const struct credential *credential);
 

@@ -48,6 +48,7 @@ static void run_drain(struct mail *mail)
     struct drain_order order = gateway_drain_order(worker->gateway);
     worker->draining = order.is_on;
     worker->drain_started_ms = worker_now_ms(worker);
+    shard_set_leaving(worker->shard, order.is_on);
     worker->drain = order.plan;
     worker->drain_cursor = order.is_on ? 1 : 0;
     if (order.is_on) {

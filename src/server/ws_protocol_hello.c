@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "proto/uri.h"
 #include "server/grant.h"
+#include "server/police.h"
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
 
@@ -109,6 +110,7 @@ static void greet(struct worker *worker, struct session *session,
         ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
         return;
     }
+    police_begin(worker, session);
     ws_session_touch(worker, session);
 }
 

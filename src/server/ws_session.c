@@ -164,11 +164,22 @@ static struct frame *close_frame_of(const struct session *session, uint16_t code
     return code == SSE_END_OF_POLL ? NULL : sse_frame_of_close(code);
 }
 
+/* What is held back of one that may not stay is dropped; but no close frame without a 101. */
+static void end_hold(struct worker *worker, struct session *session)
+{
+    struct out_queue *queue = session->out;
+    bool was_held = queue && queue->is_held;
+    if (was_held) {
+        queue->is_held = false;
+    }
+    if (session->state <= SESSION_STARTING || (was_held && !(session->flags & WS_IS_V1))) {
+        ws_session_release(worker, session);
+    }
+}
+
 void ws_session_begin_close(struct worker *worker, struct session *session, uint16_t code)
 {
-    if (session->state <= SESSION_STARTING) {
-        ws_session_release(worker, session); /* no close frame before the 101 */
-    }
+    end_hold(worker, session);
     trim_queue(worker, session, why_dropped(code));
     drop_acks(worker, session, why_dropped(code));
     session->flags |= WS_IS_CLOSING;

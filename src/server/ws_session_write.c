@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/link.h"
+#include "server/police.h"
 #include "server/sse_frame.h"
 #include "server/stats.h"
 #include "server/ws_protocol.h"
@@ -55,6 +56,9 @@ static void send_queue(struct worker *worker, struct session *session)
     uint32_t written;
     uint64_t bytes;
     struct tls_conn *tls = ws_tls_of(worker, session);
+    if (queue->is_held) {
+        return;
+    }
     int done = out_queue_send(&worker->pool, queue, session->fd, tls, &written, &bytes);
     stats_written(worker, session, written, bytes);
     if (done < 0) {
@@ -101,13 +105,34 @@ void ws_session_release(struct worker *worker, struct session *session)
     }
 }
 
+int ws_session_hold_back(struct worker *worker, struct session *session)
+{
+    struct out_queue *queue = session->out ? session->out : out_queue_create(&worker->pool);
+    if (!queue) {
+        return ERR_NO_MEMORY;
+    }
+    queue->is_held = true;
+    session->out = queue;
+    return 0;
+}
+
+/* One that has its fence to wait for goes on waiting for that. */
+void ws_session_let_out(struct worker *worker, struct session *session)
+{
+    struct out_queue *queue = session->out;
+    if (queue && queue->is_held) {
+        queue->is_held = false;
+        ws_session_flush(worker, session);
+    }
+}
+
 /* Over the limit a socket that is full ends the session. One that is not gets what is corked so
  * far, lest one turn gathers more than the limit. */
 static void mind_limit(struct worker *worker, struct session *session)
 {
     const struct out_queue *queue = session->out;
     bool over = queue->bytes > worker->settings->limits.session_queue_bytes;
-    if (!(session->flags & WS_IS_BLOCKED)) {
+    if (!(session->flags & WS_IS_BLOCKED) && !(over && queue->is_held)) {
         mark_dirty(worker, session);
         if (over && session->state == SESSION_LIVE) {
             ws_session_flush(worker, session);
@@ -340,6 +365,7 @@ const struct session_ops ws_session_ops = {
     .on_heads = ws_protocol_on_heads,
     .has_room = has_room,
     .on_kick = on_kick,
+    .on_excess = police_on_excess,
 };
 
 void ws_session_flush_turn(struct worker *worker)

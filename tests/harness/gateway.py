@@ -192,6 +192,13 @@ class Gateway:
         self._spawn()
         assert self._becomes_ready(), f"it did not come back; it said:\n{self.stderr()[-4000:]}"
 
+    def reload(self):
+        """Takes what is in `config` now; returns once the workers have it."""
+        before = self.stderr().count('"reload.done"')
+        self.config_path.write_text(yaml.safe_dump(self.config))
+        self.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: self.stderr().count('"reload.done"') > before, 10, "a reload")
+
     def kill(self):
         self._dismiss()
         with contextlib.suppress(ProcessLookupError):
