@@ -246,7 +246,7 @@ def test_what_the_bus_has_no_room_for_is_503(api, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "status"), [(name, status) for name, status in DOCUMENTED if status not in (409, 503)]
+    ("name", "status"), [(name, status) for name, status in DOCUMENTED if status not in (409, 429, 503)]
 )
 def test_every_documented_response_is_given(api, name, status):
     with V1Client(api, user="42") as client, Wire(api.api_port, timeout=10 * api.slowness) as wire:
@@ -255,6 +255,20 @@ def test_every_documented_response_is_given(api, name, status):
         check_against_description(name, response)
     if name == "drainNode":
         assert api.api("POST", fill_in(b"/v1/nodes/NODE:resume", client, api).decode())[0] == 200
+
+
+@pytest.mark.parametrize("name", sorted({name for name, status in DOCUMENTED if status == 429}))
+def test_what_is_over_the_quota_of_its_app_is_429(make_gateway, name):
+    gateway = make_gateway(app={"quotas": {"pushes_per_second": 1}})
+    with (
+        V1Client(gateway, user="42") as client,
+        Wire(gateway.api_port, timeout=10 * gateway.slowness) as wire,
+    ):
+        request = fill_in(request_bytes(name, gateway), client, gateway)
+        wire.send(request * 20)
+        responses = [wire.read_response() for _ in range(20)]
+        assert responses[0].status == 202
+        assert check_against_description(name, responses[-1])["code"] == "quota_exceeded"
 
 
 # Every code that the description names, with a request that gets it: (operation, changes, status, code).

@@ -1,5 +1,6 @@
 /* The endpoints that push: one message as JSON, a raw body to one target, and batches. */
 #include "api/push.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "server/stats.h"
@@ -36,6 +37,33 @@ static void refuse(const struct tenant *tenant, struct http_exchange *exchange,
 {
     stats_push_refused(tenant, error->code);
     answer_refusal(exchange, error);
+}
+
+static const struct push_error over_quota = {
+    429, "quota_exceeded", "The app pushes more than it may (quotas.pushes_per_second)."};
+
+/* Before anything is read of the push, so that refusing costs little. 0, or the seconds to wait. */
+static unsigned take_quota(const struct tenant *tenant)
+{
+    const struct settings_quotas *quotas = &tenant->settings->quotas;
+    unsigned wait_s = quotas->pushes_per_second
+                          ? quota_take_push(tenant->quota, quotas, clock_monotonic_us())
+                          : 0;
+    if (wait_s) {
+        stats_quota_refused(tenant, STATS_QUOTA_PUSHES);
+    }
+    return wait_s;
+}
+
+/* True: answered. */
+static bool is_over_quota(const struct tenant *tenant, struct http_exchange *exchange)
+{
+    unsigned wait_s = take_quota(tenant);
+    if (wait_s) {
+        stats_push_refused(tenant, over_quota.code);
+        http_answer_retry(exchange, over_quota.status, over_quota.code, over_quota.detail, wait_s);
+    }
+    return wait_s > 0;
 }
 
 /* ---- one message ---- */
@@ -97,6 +125,9 @@ void push_answer_message(struct worker *worker, const struct tenant *tenant,
     struct push *push = &scratch_push;
     struct push_error error = {400, "bad_json", "The body is not JSON."};
     struct json_value object;
+    if (is_over_quota(tenant, exchange)) {
+        return;
+    }
     push_reset(push);
     bool good = json_parse(&object, exchange->body, (unsigned)limits->json_depth, NULL) == 0 &&
                 push_read_object(push, object, limits, &error) &&
@@ -119,6 +150,9 @@ static void handle_raw(struct api_call *call, enum target_kind kind, struct str 
     struct push *push = &scratch_push;
     struct push_error error = no_memory;
     struct str type = http_request_field(call->request, HTTP_FIELD_CONTENT_TYPE);
+    if (is_over_quota(call->tenant, call->exchange)) {
+        return;
+    }
     push_reset(push);
     bool good = push_add_target(push, kind, name) &&
                 push_read_raw(push, call->request->query, type.ptr ? type : STR(""),
@@ -252,6 +286,10 @@ static void start_item(struct batch *batch, const struct tenant *tenant, uint32_
 {
     struct push *push = &scratch_push;
     struct push_error error;
+    if (take_quota(tenant)) {
+        refuse_item(batch, index, tenant, &over_quota);
+        return;
+    }
     push_reset(push);
     if (!push_read_object(push, object, api_limits(batch->worker), &error)) {
         refuse_item(batch, index, tenant, &error);

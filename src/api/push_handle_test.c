@@ -73,6 +73,36 @@ static void idempotency_key_that_is_none_is_422(void **state)
     }
 }
 
+static void small_quota(struct settings *settings)
+{
+    settings->apps[0].quotas = (struct settings_quotas){.pushes_per_second = 1, .push_burst = 4};
+}
+
+static int setup_small_quota(void **state)
+{
+    return gateway_test_setup_tuned(state, small_quota);
+}
+
+static void an_app_over_its_quota_gets_429_and_the_others_go_on(void **state)
+{
+    struct gateway_test *test = *state;
+    const char *message = "{\"to\":{\"users\":[\"x\"]},\"data\":1}";
+    char batch[512];
+    assert_int_equal(gateway_test_ask(test, KEY_ALL, "POST /v1/messages", message), 202);
+    assert_int_equal(gateway_test_ask(test, KEY_ALL, "POST /v1/broadcast", "1"), 202);
+    snprintf(batch, sizeof(batch), "[%s,%s,%s,%s,%s,%s]", message, message, message, message,
+             message, message);
+    assert_int_equal(gateway_test_ask(test, KEY_ALL, "POST /v1/messages:batch", batch), 200);
+    gateway_test_says(test, "{\"status\":429,\"code\":\"quota_exceeded\"");
+    const char *first_refused = strstr(test->body, "429");
+    assert_true(first_refused > strstr(test->body, "202"));
+    assert_int_equal(gateway_test_ask(test, KEY_ALL, "POST /v1/users/x/messages", "1"), 429);
+    gateway_test_says_code(test, "quota_exceeded");
+    gateway_test_has_header(test, "Retry-After: 1");
+    assert_int_equal(gateway_test_ask(test, KEY_OTHER, "POST /v1/messages", message), 202);
+    assert_int_equal(gateway_test_ask(test, KEY_ALL, "GET /v1/users/x", NULL), 200);
+}
+
 static void large_messages(struct settings *settings)
 {
     settings->limits.body_bytes = 4 << 20;
@@ -304,6 +334,7 @@ int main(void)
         GATEWAY_TEST(a_message_that_cannot_be_meant_is_refused_with_its_reason),
         GATEWAY_TEST(idempotency_key_is_another_way_to_give_the_id),
         GATEWAY_TEST(idempotency_key_that_is_none_is_422),
+        TUNED(an_app_over_its_quota_gets_429_and_the_others_go_on, setup_small_quota),
         GATEWAY_TEST(data_at_the_limit_is_taken_above_it_is_413),
         TUNED(a_message_larger_than_a_record_is_routed_all_the_same, setup_large_messages),
         GATEWAY_TEST(a_raw_body_goes_to_the_target_of_its_path),

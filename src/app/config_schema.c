@@ -138,7 +138,11 @@ static const struct config_key limits_keys[] = {
      .help = "Events of an app that wait for its webhooks. Over it: a dead letter, and `err` for a "
              "client's send."},
     {"accept_rate", CONFIG_COUNT, FIELD(settings_limits, accept_rate), .max = 1 * MILLION,
-     .zero = "no limit", .help = "New client connections a second; the others wait their turn."},
+     .zero = "no limit",
+     .help =
+         "Sessions that may come a second, a second's worth at once. Over it: status 503, and a "
+         "Retry-After at which there is room; from twice as many on, connections wait in the "
+         "kernel."},
     {"memory", CONFIG_BYTES, FIELD(settings_limits, memory_bytes), .min = 32 * MIB, .max = TIB,
      .zero = "no limit",
      .help = "Memory of the process; from 85 % of it new sessions get 503 or close 4100."},

@@ -173,6 +173,24 @@ static const struct config_map sessions_map = {.keys = sessions_keys,
                                                .size = sizeof(struct settings_sessions),
                                                .finish = config_sessions_finish};
 
+static const struct config_key quotas_keys[] = {
+    {"pushes_per_second", CONFIG_COUNT, FIELD(settings_quotas, pushes_per_second), .max = 10000000,
+     .zero = "no limit",
+     .help =
+         "Messages that the app may push to this node, on average; each of a batch counts. Over "
+         "it: status 429.",
+     .example = "1000"},
+    {"push_burst", CONFIG_COUNT, FIELD(settings_quotas, push_burst), .max = 10000000,
+     .zero = "a second's worth", .help = "Messages that may come at once before that counts.",
+     .example = "5000"},
+    {"sessions", CONFIG_COUNT, FIELD(settings_quotas, sessions), .max = 100000000,
+     .zero = "no limit",
+     .help = "Sessions that the app may have on this node. Over it a connect gets status 429.",
+     .example = "20000"},
+};
+static const struct config_map quotas_map = {
+    .keys = quotas_keys, .key_count = LENGTH(quotas_keys), .size = sizeof(struct settings_quotas)};
+
 static const struct config_key app_keys[] = {
     {"name", CONFIG_TEXT, FIELD(settings_app, name), .required = true, .text = &config_text_name,
      .help = "Appears in metrics and logs.", .example = "demo"},
@@ -190,6 +208,8 @@ static const struct config_key app_keys[] = {
     {"groups", CONFIG_MAP, .offset = 0, .map = &groups_map, .help = "Rules for groups."},
     {"webhooks", CONFIG_MAPS, FIELD(settings_app, webhooks), COUNT(settings_app, webhook_count),
      .max = 8, .map = &webhook_map, .help = "Where the app is told what happens, by HTTP."},
+    {"quotas", CONFIG_MAP, FIELD(settings_app, quotas), .map = &quotas_map,
+     .help = "What the app may use of each node, so that the others keep their part."},
 };
 const struct config_map config_schema_app = {.keys = app_keys,
                                              .key_count = LENGTH(app_keys),

@@ -57,6 +57,7 @@ static const struct settings defaults = {
             .ticket_ttl_ms = 60 * MINUTE,
             .ticket_results_bytes = 64 * MIB,
             .kept_bytes = 16 * MIB,
+            .accept_rate = 20000,
         },
     .compression = {.enabled = true, .min_bytes = 256, .level = 6},
     .cluster = {.name = STR("tidegate")},

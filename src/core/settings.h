@@ -130,6 +130,13 @@ struct settings_sessions {
     enum settings_on_excess on_excess;
 };
 
+/* What an app may use of one node; 0: no limit. */
+struct settings_quotas {
+    uint64_t pushes_per_second;
+    uint64_t push_burst; /* 0: as many as pushes_per_second */
+    uint64_t sessions;
+};
+
 /* One tenant. */
 struct settings_app {
     struct str name;
@@ -145,6 +152,7 @@ struct settings_app {
     uint32_t webhook_events; /* of enum settings_event: some webhook asks for it */
     struct settings_presence presence;
     struct settings_sessions sessions;
+    struct settings_quotas quotas;
 };
 
 struct settings_listen {
@@ -205,7 +213,7 @@ struct settings_limits {
 
     uint64_t webhook_queue_bytes; /* events of an app that wait for its webhooks */
 
-    uint64_t accept_rate;  /* new client connections a second; 0: no limit */
+    uint64_t accept_rate;  /* sessions that may come a second, a second's at once; 0: no limit */
     uint64_t memory_bytes; /* at 85 % new sessions are refused; 0: no limit */
 };
 

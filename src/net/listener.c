@@ -16,7 +16,7 @@ enum { ACCEPTS_A_TURN = 64, SHORTAGE_PAUSE_MS = 100, BACKLOG_DEFAULT = 4096 };
 struct listener {
     struct loop *loop; /* borrowed */
     struct loop_watch watch;
-    struct timer retry; /* runs while a shortage lasts */
+    struct timer retry; /* runs while a shortage or a rest lasts */
     int fd;
     int reserve_fd; /* -1 when it could not be had again yet */
     unsigned keep_free;
@@ -31,10 +31,14 @@ static int open_reserve(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+static bool is_open(const struct listener *listener)
+{
+    return !listener->is_paused && !timer_is_running(&listener->retry);
+}
+
 static void update_interest(struct listener *listener)
 {
-    bool wants = !listener->is_paused && !timer_is_running(&listener->retry);
-    loop_rewatch(listener->loop, &listener->watch, wants ? LOOP_READABLE : 0);
+    loop_rewatch(listener->loop, &listener->watch, is_open(listener) ? LOOP_READABLE : 0);
 }
 
 static void on_retry(struct timer *timer)
@@ -120,7 +124,7 @@ static void on_ready(struct loop_watch *watch, unsigned events)
 {
     struct listener *listener = (struct listener *)(void *)((char *)watch -
                                                             offsetof(struct listener, watch));
-    for (int i = 0; i < ACCEPTS_A_TURN && !listener->is_paused; i++) {
+    for (int i = 0; i < ACCEPTS_A_TURN && is_open(listener); i++) {
         struct addr peer;
         int fd = accept_one(listener, &peer);
         if (fd == -EAGAIN) {
@@ -259,6 +263,12 @@ void listener_addr(const struct listener *listener, struct addr *out_addr)
 {
     *out_addr = (struct addr){.port = 0};
     addr_of_local(out_addr, listener->fd);
+}
+
+void listener_rest(struct listener *listener, uint32_t ms)
+{
+    loop_timer_start(listener->loop, &listener->retry, ms);
+    update_interest(listener);
 }
 
 void listener_pause(struct listener *listener)

@@ -30,6 +30,9 @@ void listener_addr(const struct listener *listener, struct addr *out_addr);
 void listener_pause(struct listener *listener);
 void listener_resume(struct listener *listener);
 
+/* Accepts nothing for so many ms; connections wait in the backlog. A pause lasts on behind it. */
+void listener_rest(struct listener *listener, uint32_t ms);
+
 /* Leaves the last so many descriptors below RLIMIT_NOFILE to others (health checks, the bus, logs):
  * a peer that would get one of them counts as a shortage. 0, the default: takes all. */
 void listener_keep_free(struct listener *listener, unsigned descriptors);

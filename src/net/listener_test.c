@@ -169,6 +169,29 @@ static void a_paused_listener_leaves_connections_in_the_backlog(void **state)
     server_fini(&server);
 }
 
+static void a_rest_ends_by_itself_and_a_pause_lasts_on_behind_it(void **state)
+{
+    struct server server;
+    server_init(&server, "127.0.0.1:0");
+    int a = connect_to(&server.addr);
+    listener_rest(server.listener, 50);
+    uint64_t begun_ms = loop_now_ms(server.loop);
+    turn_until(&server, 1);
+    assert_true(loop_now_ms(server.loop) - begun_ms >= 50);
+    listener_rest(server.listener, 1);
+    listener_pause(server.listener);
+    int b = connect_to(&server.addr);
+    for (int i = 0; i < 5; i++) {
+        loop_turn(server.loop, 5);
+    }
+    assert_int_equal(server.count, 1);
+    listener_resume(server.listener);
+    turn_until(&server, 2);
+    close(a);
+    close(b);
+    server_fini(&server);
+}
+
 /* Counts turns that do not wait although nothing can be accepted. */
 static int turns_in_ms(struct loop *loop, uint64_t span_ms)
 {
@@ -283,6 +306,7 @@ int main(void)
         cmocka_unit_test(two_listeners_may_share_an_address),
         cmocka_unit_test(all_addresses_take_ipv4_and_show_it_as_such),
         cmocka_unit_test(a_paused_listener_leaves_connections_in_the_backlog),
+        cmocka_unit_test(a_rest_ends_by_itself_and_a_pause_lasts_on_behind_it),
         cmocka_unit_test(
             without_descriptors_peers_are_turned_away_without_spinning_until_some_return),
         cmocka_unit_test(the_last_descriptors_can_be_kept_for_others),

@@ -2,18 +2,21 @@
 
 #include "base/mem.h"
 
+enum {
+    RETRY_MAX_S = 30,
+    RETRY_BASE_MIN_MS = 500,
+    RETRY_BASE_MAX_MS = 10000,
+    ACCEPTS_A_CONNECT = 2,
+    REST_MAX_US = 1000000,
+};
+
 void admission_init(struct admission *admission, const struct siphash_key *key)
 {
-    admission->key = *key;
-    atomic_init(&admission->sessions, 0);
-    atomic_init(&admission->api_connections, 0);
+    *admission = (struct admission){.key = *key};
     for (int i = 0; i < ADMISSION_SHARDS; i++) {
         pthread_mutex_init(&admission->shards[i].lock, NULL);
         u64map_init(&admission->shards[i].counts);
     }
-    pthread_mutex_init(&admission->rate_lock, NULL);
-    admission->rate_tokens_milli = 0;
-    admission->rate_ms = 0;
 }
 
 void admission_fini(struct admission *admission)
@@ -22,7 +25,6 @@ void admission_fini(struct admission *admission)
         u64map_fini(&admission->shards[i].counts);
         pthread_mutex_destroy(&admission->shards[i].lock);
     }
-    pthread_mutex_destroy(&admission->rate_lock);
 }
 
 uint64_t admission_key_of_user(const struct admission *admission, uint16_t app, struct str user)
@@ -101,20 +103,41 @@ bool admission_memory_is_short(uint64_t limit_bytes)
 
 bool admission_take_rate(struct admission *admission, uint64_t per_second, uint64_t now_ms)
 {
-    if (!per_second) {
-        return true;
-    }
-    pthread_mutex_lock(&admission->rate_lock);
-    /* Loops read the clock once a turn, so another worker's may be ahead of ours. */
-    uint64_t since = admission->rate_ms < now_ms ? admission->rate_ms : now_ms;
-    uint64_t elapsed = admission->rate_ms ? now_ms - since : 1000;
-    uint64_t most = per_second * 1000;
-    uint64_t added = elapsed >= 1000 ? most : elapsed * per_second;
-    uint64_t tokens = admission->rate_tokens_milli + added;
-    tokens = tokens > most ? most : tokens;
-    bool taken = tokens >= 1000;
-    admission->rate_tokens_milli = taken ? tokens - 1000 : tokens;
-    admission->rate_ms += now_ms - since;
-    pthread_mutex_unlock(&admission->rate_lock);
-    return taken;
+    return !per_second ||
+           rate_take(&admission->connects, per_second, per_second, now_ms * 1000) == 0;
+}
+
+/* 0 to most, any of them. */
+static uint64_t draw(struct admission *admission, uint64_t most)
+{
+    uint64_t count = atomic_fetch_add_explicit(&admission->draws, 1, memory_order_relaxed);
+    return siphash(&admission->key, &count, sizeof(count)) % (most + 1);
+}
+
+unsigned admission_retry_after_s(struct admission *admission, uint64_t per_second, uint64_t now_ms)
+{
+    uint64_t line_us = rate_spend(&admission->refused, per_second, 1, now_ms * 1000,
+                                  (uint64_t)(RETRY_MAX_S - 1) * 1000000);
+    return 1 + (unsigned)draw(admission, line_us / 1000000);
+}
+
+unsigned admission_rest_ms(struct admission *admission, uint64_t per_second, uint64_t now_ms)
+{
+    uint64_t accepts = per_second * ACCEPTS_A_CONNECT;
+    uint64_t over_us = accepts ? rate_spend(&admission->accepts, accepts, accepts, now_ms * 1000,
+                                            REST_MAX_US)
+                               : 0;
+    return (unsigned)((over_us + 999) / 1000);
+}
+
+unsigned admission_spread_s(struct admission *admission, unsigned mean_s)
+{
+    return 1 + (unsigned)draw(admission, 2 * ((uint64_t)mean_s - 1));
+}
+
+unsigned admission_retry_base_ms(const struct admission *admission, uint64_t per_second)
+{
+    uint64_t ms = per_second ? admission_sessions(admission) * 1000 / per_second : 0;
+    ms = ms > RETRY_BASE_MIN_MS ? ms : RETRY_BASE_MIN_MS;
+    return (unsigned)(ms < RETRY_BASE_MAX_MS ? ms : RETRY_BASE_MAX_MS);
 }

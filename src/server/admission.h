@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/rate.h"
 #include "base/siphash.h"
 #include "base/u64map.h"
 #include "net/addr.h"
@@ -23,9 +24,10 @@ struct admission {
         pthread_mutex_t lock;
         struct u64map counts;
     } shards[ADMISSION_SHARDS];
-    pthread_mutex_t rate_lock;
-    uint64_t rate_tokens_milli; /* connects that may come now, in thousandths */
-    uint64_t rate_ms;
+    struct rate connects; /* that were let in */
+    struct rate refused;  /* that wait for their turn: how long that will take */
+    struct rate accepts;  /* of the listeners */
+    atomic_uint_fast64_t draws;
 };
 
 void admission_init(struct admission *admission, const struct siphash_key *key);
@@ -47,7 +49,23 @@ uint64_t admission_sessions(const struct admission *admission);
 /* Accounted memory is at 85 % of the limit (0: none). */
 bool admission_memory_is_short(uint64_t limit_bytes);
 
-/* One connect more at this rate a second, with a burst of one second's worth; 0: no limit. */
+/* A storm of connects meets two limits, both of limits.accept_rate (per_second; 0: none). Those
+ * that are let in are per_second, with a burst of one second's worth; others are refused, and told
+ * to come back so late that there is room for all who were refused. And twice as many connections
+ * are accepted, so that refusing has its bound too: the others wait in the kernel. */
 bool admission_take_rate(struct admission *admission, uint64_t per_second, uint64_t now_ms);
+
+/* For who was just refused: 1 to 30 s, drawn, the longer the more were. */
+unsigned admission_retry_after_s(struct admission *admission, uint64_t per_second, uint64_t now_ms);
+
+/* A connection was accepted: for how many ms no other should be. */
+unsigned admission_rest_ms(struct admission *admission, uint64_t per_second, uint64_t now_ms);
+
+/* Around a mean, which is at least 1: clients that are refused at one time come back at several. */
+unsigned admission_spread_s(struct admission *admission, unsigned mean_s);
+
+/* What clients should wait for at first when they lose this node, so that all of them find room at
+ * others: 500 ms to 10 s, the longer the more there are. */
+unsigned admission_retry_base_ms(const struct admission *admission, uint64_t per_second);
 
 #endif

@@ -71,6 +71,60 @@ static void a_name_is_counted_up_to_its_limit(void **state)
     assert_true(admission_take(&admission, key, 2));
 }
 
+static void who_is_refused_is_told_later_the_more_wait(void **state)
+{
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(admission_retry_after_s(&admission, 100, 5000), 1);
+    }
+    unsigned least = 100;
+    unsigned most = 0;
+    for (int i = 0; i < 1000; i++) { /* ten seconds' worth */
+        unsigned told = admission_retry_after_s(&admission, 100, 5000);
+        least = told < least ? told : least;
+        most = told > most ? told : most;
+    }
+    assert_in_range(least, 1, 3);
+    assert_in_range(most, 8, 11);
+    for (int i = 0; i < 100000; i++) {
+        assert_in_range(admission_retry_after_s(&admission, 100, 5000), 1, 30);
+    }
+    assert_int_equal(admission_retry_after_s(&admission, 100, 5000 + 60000), 1);
+}
+
+static void hints_lie_around_their_mean(void **state)
+{
+    unsigned seen = 0;
+    for (int i = 0; i < 1000; i++) {
+        unsigned told = admission_spread_s(&admission, 5);
+        assert_in_range(told, 1, 9);
+        seen |= 1u << told;
+    }
+    assert_int_equal(seen, 0x3fe);
+    assert_int_equal(admission_spread_s(&admission, 1), 1);
+}
+
+static void a_listener_rests_beyond_twice_the_rate(void **state)
+{
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(admission_rest_ms(&admission, 100, 5000), 0);
+    }
+    assert_int_equal(admission_rest_ms(&admission, 100, 5000), 5);
+    assert_int_equal(admission_rest_ms(&admission, 100, 5000), 10);
+    for (int i = 0; i < 1000; i++) {
+        assert_in_range(admission_rest_ms(&admission, 100, 5000), 10, 1000);
+    }
+    assert_int_equal(admission_rest_ms(&admission, 0, 5000), 0);
+}
+
+static void the_first_wait_of_clients_grows_with_their_number(void **state)
+{
+    assert_int_equal(admission_retry_base_ms(&admission, 20000), 500);
+    atomic_store(&admission.sessions, 18000);
+    assert_int_equal(admission_retry_base_ms(&admission, 20000), 900);
+    assert_int_equal(admission_retry_base_ms(&admission, 100), 10000);
+    assert_int_equal(admission_retry_base_ms(&admission, 0), 500);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -78,6 +132,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_rate_comes_back_with_the_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_clock_that_is_behind_brings_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_rate_all_may_come, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_refused_is_told_later_the_more_wait, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(hints_lie_around_their_mean, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_listener_rests_beyond_twice_the_rate, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_first_wait_of_clients_grows_with_their_number, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_name_is_counted_up_to_its_limit, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

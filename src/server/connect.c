@@ -40,12 +40,19 @@ void connect_refuse(struct connecting *connecting, int status, const char *code,
     answer_problem(connecting, status, code, detail, STR(""));
 }
 
-void connect_refuse_for_now(struct connecting *connecting, int status, const char *code,
-                            const char *detail, unsigned seconds)
+static void refuse_for(struct connecting *connecting, int status, const char *code,
+                       const char *detail, unsigned seconds)
 {
     char text[12];
     int len = snprintf(text, sizeof(text), "%u", seconds);
     answer_problem(connecting, status, code, detail, str_make(text, (size_t)len));
+}
+
+void connect_refuse_for_now(struct connecting *connecting, int status, const char *code,
+                            const char *detail, unsigned seconds)
+{
+    struct admission *admission = &connecting->worker->gateway->admission;
+    refuse_for(connecting, status, code, detail, admission_spread_s(admission, seconds));
 }
 
 static bool check_handshake(struct connecting *connecting)
@@ -138,6 +145,34 @@ bool connect_check_started(struct connecting *connecting)
     return false;
 }
 
+static bool take_quota(struct connecting *connecting)
+{
+    static const struct settings_quotas none;
+    const struct tenant *tenant = connecting->tenant;
+    const struct settings_app *app = tenant->settings; /* NULL: echo's, which was taken out */
+    if (!quota_take_session(tenant->quota, app ? &app->quotas : &none)) {
+        stats_quota_refused(tenant, STATS_QUOTA_SESSIONS);
+        connect_refuse_for_now(connecting, 429, "quota_exceeded",
+                               "The app has as many sessions here as it may.", RETRY_AFTER_S);
+        return false;
+    }
+    connecting->holds_quota = true;
+    return true;
+}
+
+static bool take_turn(struct connecting *connecting)
+{
+    struct worker *worker = connecting->worker;
+    struct admission *admission = &worker->gateway->admission;
+    uint64_t rate = worker->settings->limits.accept_rate;
+    if (admission_take_rate(admission, rate, worker_now_ms(worker))) {
+        return true;
+    }
+    refuse_for(connecting, 503, "accept_rate", "Too many connects a second.",
+               admission_retry_after_s(admission, rate, worker_now_ms(worker)));
+    return false;
+}
+
 /* Cheap checks first: what a storm of connects meets. */
 bool connect_take_place(struct connecting *connecting)
 {
@@ -149,9 +184,7 @@ bool connect_take_place(struct connecting *connecting)
                                DRAIN_RETRY_AFTER_S);
         return false;
     }
-    if (!admission_take_rate(admission, limits->accept_rate, worker_now_ms(worker))) {
-        connect_refuse_for_now(connecting, 503, "accept_rate", "Too many connects a second.",
-                               RETRY_AFTER_S);
+    if (!take_turn(connecting)) {
         return false;
     }
     if (admission_memory_is_short(limits->memory_bytes)) {
@@ -159,7 +192,7 @@ bool connect_take_place(struct connecting *connecting)
                                DRAIN_RETRY_AFTER_S);
         return false;
     }
-    if (!take_ip(connecting)) {
+    if (!take_ip(connecting) || !take_quota(connecting)) {
         return false;
     }
     if (!admission_take_session(admission, limits->sessions)) {
@@ -176,6 +209,9 @@ void connect_give_back(struct connecting *connecting)
     struct admission *admission = &connecting->worker->gateway->admission;
     if (connecting->holds_session) {
         admission_give_session(admission);
+    }
+    if (connecting->holds_quota) {
+        quota_give_session(connecting->tenant->quota);
     }
     if (connecting->ip_key) {
         admission_give(admission, connecting->ip_key);

@@ -23,6 +23,7 @@ struct connecting {
     bool needs_credential; /* no hello comes later that could bring one */
     bool holds_session;    /* counted in admission */
     bool is_up;            /* nobody connects: a client speaks for its session */
+    bool holds_quota;      /* and in the app's quota */
     bool tells_origin;     /* answers say that pages of this origin may read them */
     uint64_t ip_key;
     struct ws_deflate_choice deflate;

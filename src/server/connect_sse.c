@@ -20,7 +20,7 @@ enum {
     POLL_MIN_MS = 100,
     POLL_MAX_MS = 300000,
     POLL_RETRY_MS = 250,
-    RETRY_SPREAD = 4, /* times WS_RETRY_BASE_MS: who lost one node does not come back at once */
+    RETRY_SPREAD = 4, /* times the shortest: who lost one node does not come back at once */
 };
 
 /* What the request says beside who it is. */
@@ -149,8 +149,10 @@ static uint64_t retry_ms(const struct stream *stream, const struct session *sess
 {
     uint32_t slot = shard_session_slot(stream->connecting->worker->shard, session);
     uint64_t part = (slot * 2654435761u) & UINT32_MAX;
-    return stream->poll_ms ? POLL_RETRY_MS
-                           : WS_RETRY_BASE_MS + (part * RETRY_SPREAD * WS_RETRY_BASE_MS >> 32);
+    const struct worker *worker = stream->connecting->worker;
+    uint64_t base = admission_retry_base_ms(&worker->gateway->admission,
+                                            worker->settings->limits.accept_rate);
+    return stream->poll_ms ? POLL_RETRY_MS : base + (part * RETRY_SPREAD * base >> 32);
 }
 
 /* The body ends with the connection: nothing is put around what all sessions share. */

@@ -19,6 +19,7 @@ static int stop(void **state)
 {
     test_gateway_turn(&t, TEST_TURNS);
     assert_int_equal(admission_sessions(&t.gateway->admission), 0);
+    assert_int_equal(t.tenants->items[0].quota->sessions, 0);
     test_gateway_stop(&t);
     for (enum mem_owner owner = 0; owner < MEM_OWNERS; owner++) {
         assert_int_equal(mem_accounted(owner), held_before[owner]);
@@ -133,6 +134,19 @@ static void too_many_connects_a_second_are_503(void **state)
     expect("/v1/ws", "", 503, "accept_rate");
 }
 
+static void an_app_with_all_its_sessions_gets_429(void **state)
+{
+    struct test_client *client = test_client_create(&t, &t.gateway->client_addr);
+    t.apps[0].quotas.sessions = 1;
+    expect("/v1/ws", "Authorization: Bearer a.b.c\r\n", 401, "unauthorized");
+    assert_int_equal(test_client_upgrade(client, "/v1/ws", "tidegate.v1.json", ""), 101);
+    expect("/v1/ws", "", 429, "\"quota_exceeded\"");
+    expect("/v1/ws", "", 429, "\r\nRetry-After: ");
+    test_client_destroy(client);
+    test_gateway_turn(&t, 4);
+    expect("/v1/ws", "", 101, "");
+}
+
 static void short_memory_refuses_connects(void **state)
 {
     t.settings->limits.memory_bytes = 100;
@@ -217,6 +231,7 @@ int main(void)
         TEST(the_session_after_the_last_is_503),
         TEST(an_address_has_as_many_sessions_as_it_may),
         TEST(too_many_connects_a_second_are_503),
+        TEST(an_app_with_all_its_sessions_gets_429),
         TEST(short_memory_refuses_connects),
         TEST(a_node_that_goes_away_takes_nobody),
         TEST(echo_is_there_when_it_is_wanted),

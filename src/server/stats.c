@@ -25,18 +25,21 @@ struct app_series {
     struct metric *given_up;
     struct metric *gaps;
     struct metric *accepted[STATS_TARGETS];
+    struct metric *over_quota[STATS_QUOTAS];
 };
 
 static struct app_series apps[MAX_APPS];
 static struct metric *sent_bytes;
 static struct metric *received_bytes;
 static struct metric *latency[STATS_STAGES];
+static struct metric *accepts_paced;
 static struct metric *resumed_series[3];
 
 static const char *const transports[STATS_TRANSPORTS] = {"raw", "v1", "sse_raw", "sse"};
 static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired"};
 static const char *const target_names[STATS_TARGETS] = {"user", "group", "session", "all",
                                                         "several"};
+static const char *const quota_names[STATS_QUOTAS] = {"pushes", "sessions"};
 static const char *const stage_names[STATS_STAGES] = {"api_to_bus", "bus_to_write"};
 
 struct metric *stats_labelled(struct metric *(*make)(const char *, const char *, const char *),
@@ -58,6 +61,8 @@ void stats_init(void)
     sent_bytes = metric_counter("tidegate_sent_bytes_total", "Bytes sent to sessions.", "");
     received_bytes = metric_counter("tidegate_received_bytes_total",
                                     "Bytes received from sessions.", "");
+    accepts_paced = metric_counter("tidegate_accepts_paced_total",
+                                   "Times that connects came too fast, and a listener rested.", "");
     for (int i = 0; i < STATS_STAGES; i++) {
         latency[i] = stats_labelled(metric_histogram, "tidegate_delivery_seconds",
                                     "Time a message spends in a stage of its delivery.", "stage",
@@ -92,6 +97,11 @@ static struct metric *make_app_series(struct app_series *series, const char *app
         series->accepted[i] = stats_labelled(metric_counter, "tidegate_messages_accepted_total",
                                              "Pushes that the bus has, by kind of target.", "app",
                                              app, "target", target_names[i]);
+    }
+    for (int i = 0; i < STATS_QUOTAS; i++) {
+        series->over_quota[i] = stats_labelled(metric_counter, "tidegate_quota_refused_total",
+                                               "Pushes and connects over a quota of their app.",
+                                               "app", app, "quota", quota_names[i]);
     }
     series->acked = stats_labelled(metric_counter, "tidegate_messages_acked_total",
                                    "Messages that clients confirmed.", "app", app, NULL, NULL);
@@ -375,6 +385,20 @@ void stats_push_refused(const struct tenant *tenant, const char *reason)
     metric_add(stats_labelled(metric_counter, "tidegate_messages_refused_total",
                               "Pushes refused, by reason.", "app", tenant->name, "reason", reason),
                1);
+}
+
+void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota)
+{
+    metric_add(series_of_tenant(tenant)->over_quota[quota], 1);
+    log_warn("quota.exceeded", "app '%s' is over its quota of %s", tenant->name,
+             quota_names[quota]);
+}
+
+void stats_accepts_paced(void)
+{
+    metric_add(accepts_paced, 1);
+    log_warn("accepts.paced",
+             "connects come at twice limits.accept_rate; they wait in the backlog");
 }
 
 void stats_latency(enum stats_stage stage, uint64_t us)

@@ -81,6 +81,14 @@ void stats_bus_published(uint64_t us);
 
 enum stats_stage { STATS_API_TO_BUS, STATS_BUS_TO_WRITE, STATS_STAGES };
 
+enum stats_quota { STATS_QUOTA_PUSHES, STATS_QUOTA_SESSIONS, STATS_QUOTAS };
+
+/* An app met its quota; logs it. */
+void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota);
+
+/* A client listener rests, since connects come too fast. */
+void stats_accepts_paced(void);
+
 void stats_latency(enum stats_stage stage, uint64_t us);
 
 #endif

@@ -13,15 +13,14 @@ static struct tenant *find_any(const struct tenants *tenants, struct str name)
     return NULL;
 }
 
-static int add_name(struct tenants *tenants, struct str name)
+/* previous: of the same name; NULL: it is new. */
+static int add_name(struct tenants *tenants, struct str name, const struct tenant *previous)
 {
     struct tenant *added = &tenants->items[tenants->count];
-    added->name = mem_strndup(name.ptr, name.len);
-    if (!added->name) {
-        return ERR_NO_MEMORY;
-    }
     added->id = (uint16_t)tenants->count++;
-    return 0;
+    added->name = mem_strndup(name.ptr, name.len);
+    added->quota = previous ? quota_ref(previous->quota) : quota_create();
+    return added->name && added->quota ? 0 : ERR_NO_MEMORY;
 }
 
 /* The names of before keep their places, the new ones follow. */
@@ -30,11 +29,11 @@ static int add_names(struct tenants *tenants, const struct settings *settings,
 {
     int err = 0;
     for (uint32_t i = 0; previous && i < previous->count && !err; i++) {
-        err = add_name(tenants, str_of(previous->items[i].name));
+        err = add_name(tenants, str_of(previous->items[i].name), &previous->items[i]);
     }
     for (size_t i = 0; i < settings->app_count && !err; i++) {
         if (!find_any(tenants, settings->apps[i].name)) {
-            err = add_name(tenants, settings->apps[i].name);
+            err = add_name(tenants, settings->apps[i].name, NULL);
         }
     }
     return err;
@@ -89,6 +88,7 @@ void tenants_destroy(struct tenants *tenants)
     }
     for (uint32_t i = 0; i < tenants->count; i++) {
         keyring_destroy(tenants->items[i].keyring);
+        quota_unref(tenants->items[i].quota);
         mem_free(tenants->items[i].name);
     }
     settings_unref(tenants->settings);

@@ -42,6 +42,18 @@ static void an_app_is_found_by_name(void **state)
     tenants_destroy(tenants);
 }
 
+static void what_an_app_uses_is_counted_over_reloads(void **state)
+{
+    struct tenants *first = tenants_of("a", NULL, NULL);
+    struct settings_quotas limits = {.sessions = 1};
+    assert_true(quota_take_session(tenants_find(first, STR("a"))->quota, &limits));
+    struct tenants *second = tenants_of("b", "a", first);
+    tenants_destroy(first);
+    assert_false(quota_take_session(tenants_find(second, STR("a"))->quota, &limits));
+    assert_true(quota_take_session(tenants_find(second, STR("b"))->quota, &limits));
+    tenants_destroy(second);
+}
+
 static void numbers_stay_over_reloads(void **state)
 {
     struct tenants *first = tenants_of("a", "b", NULL);
@@ -84,6 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_app_is_found_by_name),
+        cmocka_unit_test(what_an_app_uses_is_counted_over_reloads),
         cmocka_unit_test(numbers_stay_over_reloads),
         cmocka_unit_test(memory_may_be_out),
     };

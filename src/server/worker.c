@@ -61,10 +61,23 @@ static void on_api_refused(void *owner, const struct addr *peer, int status, con
     stats_http_refused("api", peer, status, reason);
 }
 
+/* A storm that is refused anyway waits in the kernel instead of taking all of this thread's time.
+ */
+static void pace(struct worker *worker)
+{
+    unsigned rest_ms = admission_rest_ms(
+        &worker->gateway->admission, worker->settings->limits.accept_rate, worker_now_ms(worker));
+    if (rest_ms) {
+        stats_accepts_paced();
+        listener_rest(worker->client_listener, rest_ms);
+    }
+}
+
 static void on_client_accept(void *owner, int fd, const struct addr *peer)
 {
     struct worker *worker = owner;
     http_service_accept(worker->client_http, fd, peer);
+    pace(worker);
 }
 
 static void on_api_accept(void *owner, int fd, const struct addr *peer)

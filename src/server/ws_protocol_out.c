@@ -168,6 +168,15 @@ static void tell_opened(struct worker *worker, struct session *session)
     }
 }
 
+/* Up to half as long again, for clients that draw nothing themselves. */
+static unsigned retry_base_ms(const struct worker *worker, const struct session *session)
+{
+    unsigned base = admission_retry_base_ms(&worker->gateway->admission,
+                                            worker->settings->limits.accept_rate);
+    uint64_t part = (shard_session_slot(worker->shard, session) * 2654435761u) & UINT32_MAX;
+    return base + (unsigned)(part * base >> 33);
+}
+
 /* By those who tell everybody: it said hello too late for them. */
 static bool has_been_passed(const struct worker *worker, const struct session *session)
 {
@@ -198,9 +207,9 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
     if (cold->expires_s) {
         json_write_u64_field(&out, STR("exp"), cold->expires_s);
     }
-    buf_printf(&out, ",\"limits\":{\"msg\":%llu},\"retry\":{\"base_ms\":%d,\"max_ms\":%d}",
-               (unsigned long long)ws_protocol_limits(worker)->message_bytes, WS_RETRY_BASE_MS,
-               WS_RETRY_MAX_MS);
+    buf_printf(&out, ",\"limits\":{\"msg\":%llu},\"retry\":{\"base_ms\":%u,\"max_ms\":%d}",
+               (unsigned long long)ws_protocol_limits(worker)->message_bytes,
+               retry_base_ms(worker, session), WS_RETRY_MAX_MS);
     stats_resumed(worker, session, resumed);
     buf_append_char(&out, '}');
     send_text_at(worker, session, &out, pos);

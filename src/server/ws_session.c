@@ -122,6 +122,7 @@ void ws_session_destroy(struct worker *worker, struct session *session)
     session->in = NULL;
     stats_session_gone(worker, session);
     admission_give_session(&worker->gateway->admission);
+    quota_give_session(worker->tenants->items[session->app].quota);
     shard_session_free(worker->shard, session);
 }
 
