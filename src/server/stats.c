@@ -397,8 +397,8 @@ void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota)
 void stats_accepts_paced(void)
 {
     metric_add(accepts_paced, 1);
-    log_warn("accepts.paced",
-             "connects come at twice limits.accept_rate; they wait in the backlog");
+    log_debug("accepts.paced",
+              "connects come at twice limits.accept_rate; they wait in the backlog");
 }
 
 void stats_latency(enum stats_stage stage, uint64_t us)

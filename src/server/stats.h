@@ -86,7 +86,7 @@ enum stats_quota { STATS_QUOTA_PUSHES, STATS_QUOTA_SESSIONS, STATS_QUOTAS };
 /* An app met its quota; logs it. */
 void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota);
 
-/* A client listener rests, since connects come too fast. */
+/* A client listener rests, since connects come too fast; their refusals are in the log. */
 void stats_accepts_paced(void);
 
 void stats_latency(enum stats_stage stage, uint64_t us);
