@@ -1,10 +1,9 @@
 """A real browser: its WebSocket, its compression, its Origin."""
 
 import functools
-import http.server
-import threading
 
 import pytest
+from harness.browser import serving
 from harness.gateway import wait_for
 
 PAGE = """<!doctype html><title>page</title><script>
@@ -20,27 +19,11 @@ window.open_socket = (url) => {
 </script>"""
 
 
-class Pages(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = PAGE.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def page_origin():
     """A web server of the application: the origin its pages have."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serving(PAGE) as origin:
+        yield origin
 
 
 def open_page(browser, origin, url):

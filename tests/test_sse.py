@@ -1,13 +1,19 @@
 """Sessions over an event stream: the same frames, resume and limits as over a WebSocket."""
 
+import functools
 import json
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
 from harness import tokens
 from harness.cluster import clusters
+from harness.faults import cut, mend
 from harness.gateway import wait_for
+from harness.harmless import check_harmless
 from harness.sse import open_stream
+from harness.wire import Wire
 
 pytestmark = pytest.mark.smoke
 
@@ -161,6 +167,58 @@ def test_a_token_is_shown_and_refreshed(gateway):
         other = {"t": "refresh", "token": tokens.mint(tokens.claims("other"))}
         assert stream.say(gateway, other, headers=headers).status_code == 202
         assert stream.end()["code"] == 4003
+
+
+def test_what_is_acked_over_an_event_stream_counts(gateway):
+    with open_stream(gateway, user="acks", hello={}) as stream, ThreadPoolExecutor(1) as pool:
+        stream.read("welcome")
+        message = {"to": {"users": ["acks"]}, "data": 1, "wait": "acked", "wait_ms": 5000}
+        pushed = pool.submit(gateway.api, "POST", "/v1/messages", message)
+        frame = stream.read("msg")
+        assert frame["ack"] == 1
+        assert stream.say(gateway, {"t": "ack", "ids": [frame["id"]]}).status_code == 202
+        status, _, answer = pushed.result(10)
+        assert (status, answer["receipt"]["sessions"]["acked"]) == (200, 1)
+
+
+def test_a_node_that_goes_says_when_and_then_ends_the_stream(make_gateway):
+    gateway = make_gateway({"drain": {"window": "300ms"}})
+    with open_stream(gateway, user="staying", hello={}) as stream, open_stream(gateway) as raw:
+        stream.read("welcome")
+        gateway.process.send_signal(signal.SIGTERM)
+        assert stream.read("goaway")["window_ms"] == 300
+        assert stream.end() == {"code": 4200, "reason": "drain"}
+        assert raw.end() == {"code": 4200, "reason": "drain"}
+
+
+LIMITED = {"limits": {"session_queue_age": "1s"}, "heartbeat": {"interval": "500ms"}}
+
+
+def closed_for(gateway, reason):
+    return gateway.metrics().get("tidegate_sessions_closed_total", app="demo", reason=reason)
+
+
+def test_h15_a_stream_that_nobody_reads_is_closed(make_gateway):
+    gateway = make_gateway(LIMITED)
+
+    def attack():
+        with Wire(gateway.client_port, receive_buffer=2048) as wire:
+            wire.send(b"GET /v1/sse?group=room:h15 HTTP/1.1\r\nHost: a\r\n\r\n")
+            groups = functools.partial(gateway.api, "GET", "/v1/groups/room:h15")
+            wait_for(lambda: groups()[2]["sessions"] == 1, 5, "the session")
+            for _ in range(100):
+                gateway.push({"groups": ["room:h15"]}, "x" * 60000)
+            wait_for(lambda: groups()[2]["sessions"] == 0, 10 * gateway.slowness, "its end")
+
+    check_harmless(gateway, attack, reason="slow_consumer", once=True)
+
+
+def test_a_client_that_is_gone_without_a_word_is_noticed(make_gateway):
+    gateway = make_gateway(LIMITED)
+    with open_stream(gateway, user="gone") as stream:
+        cut(stream.socket)
+        wait_for(lambda: closed_for(gateway, "connection_lost") == 1, 9, "the end of the session", 0.1)
+        mend(stream.socket)
 
 
 @pytest.fixture(scope="module")

@@ -344,7 +344,7 @@ static void upgrade(struct connecting *connecting)
     ssize_t len = write_answer(answer, sizeof(answer), connecting);
     struct str query = connecting->request->query;
     struct http_taken link;
-    if (len <= 0 || !http_take_socket(connecting->exchange, &link)) {
+    if (len <= 0 || !http_take_socket(connecting->exchange, 101, &link)) {
         connect_give_back(connecting);
         connect_refuse(connecting, 400, "upgrade_pipelined",
                        "An upgrade can't follow requests that are not answered yet.");

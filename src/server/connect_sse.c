@@ -226,7 +226,7 @@ static void begin(struct stream *stream)
     struct worker *worker = connecting->worker;
     struct str query = connecting->request->query;
     struct http_taken link; /* nothing of its rest is read: the answer says that it is the last */
-    if (!http_take_socket(connecting->exchange, &link)) {
+    if (!http_take_socket(connecting->exchange, 200, &link)) {
         connect_give_back(connecting);
         connect_refuse(connecting, 400, "stream_pipelined",
                        "An event stream can't follow requests that are not answered yet.");

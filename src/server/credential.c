@@ -110,6 +110,17 @@ static enum found find_cookie(const struct http_request *request, struct str nam
     return count == 1 && out_value->len > 0 ? FOUND_ONE : FOUND_NONE;
 }
 
+/* Any page can make a browser send the cookie, so a page must be known. A browser names the origin
+ * of each but the gateway's own, which asks for an event stream by a plain GET; that one it tells
+ * by a header that no page can set (W3C Fetch Metadata). */
+static bool knows_page(const struct http_request *request)
+{
+    const struct str site = STR("Sec-Fetch-Site");
+    return http_fields_has(&request->fields, HTTP_FIELD_ORIGIN) ||
+           (http_fields_count(&request->fields, site) == 1 &&
+            str_equal(http_fields_find(&request->fields, site), STR("same-origin")));
+}
+
 static enum credential_refusal from_cookie(struct credential *credential,
                                            const struct credential_context *context,
                                            const struct http_request *request)
@@ -120,7 +131,7 @@ static enum credential_refusal from_cookie(struct credential *credential,
     if (found != FOUND_ONE) {
         return found == FOUND_BAD ? CREDENTIAL_REFUSED_AMBIGUOUS : CREDENTIAL_REFUSED_NONE;
     }
-    if (!http_fields_has(&request->fields, HTTP_FIELD_ORIGIN)) {
+    if (!knows_page(request)) {
         return CREDENTIAL_REFUSED_ORIGIN;
     }
     return from_token(credential, context, text, CREDENTIAL_COOKIE);

@@ -25,7 +25,7 @@ enum credential_refusal {
     CREDENTIAL_REFUSED_AMBIGUOUS, /* two Authorization headers, cookies or user headers */
     CREDENTIAL_REFUSED_MALFORMED, /* a bearer credential that is none */
     CREDENTIAL_REFUSED_USER,      /* the trusted header's value is no user id */
-    CREDENTIAL_REFUSED_ORIGIN,    /* a cookie without an Origin header: any page may have sent it */
+    CREDENTIAL_REFUSED_ORIGIN,    /* a cookie without an origin: any page may have sent it */
     CREDENTIAL_REFUSED_TOKEN,     /* credential.token_refusal says why */
     CREDENTIAL_REFUSALS,          /* how many there are */
 };

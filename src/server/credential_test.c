@@ -202,6 +202,17 @@ static void a_cookie_without_an_origin_is_refused(void **state)
     assert_int_equal(ask(fixture, "Cookie: sid=%s\r\n", fixture->token_of_ann),
                      CREDENTIAL_REFUSED_ORIGIN);
     assert_int_equal(credential_status(CREDENTIAL_REFUSED_ORIGIN, TOKEN_REFUSED_NOT), 403);
+    /* a browser leaves the origin out where the page is the gateway's own, and says so otherwise */
+    static const char *const foreign[] = {"same-site", "cross-site", "none", "SAME-ORIGIN",
+                                          "same-origin\r\nSec-Fetch-Site: cross-site"};
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+        assert_int_equal(ask(fixture, "Sec-Fetch-Site: %s\r\nCookie: sid=%s\r\n", foreign[i],
+                             fixture->token_of_ann),
+                         CREDENTIAL_REFUSED_ORIGIN);
+    }
+    assert_int_equal(
+        ask(fixture, "Sec-Fetch-Site: same-origin\r\nCookie: sid=%s\r\n", fixture->token_of_ann),
+        CREDENTIAL_REFUSED_NOT);
     fixture->app.auth.cookie = STR("");
     assert_int_equal(ask(fixture, "Cookie: sid=%s\r\n", fixture->token_of_ann),
                      CREDENTIAL_REFUSED_NONE);

@@ -118,9 +118,10 @@ struct http_taken {
 };
 
 /* Inside on_request of a request without earlier ones unanswered: takes the socket out of the
- * connection, which is gone after the handler returns, and ends the exchange without an answer.
+ * connection, which is gone after the handler returns, and ends the exchange, whose answer (of that
+ * status) the caller writes.
  * False when it can't be done (answers are owed before it, or unsent bytes); the exchange then
  * still wants its answer. */
-bool http_take_socket(struct http_exchange *exchange, struct http_taken *out_taken);
+bool http_take_socket(struct http_exchange *exchange, int status, struct http_taken *out_taken);
 
 #endif

@@ -182,7 +182,7 @@ void http_answer_refusal(struct http_exchange *exchange, enum http_refusal refus
     }
 }
 
-bool http_take_socket(struct http_exchange *exchange, struct http_taken *out_taken)
+bool http_take_socket(struct http_exchange *exchange, int status, struct http_taken *out_taken)
 {
     struct http_conn *conn = exchange->conn;
     if (!conn || conn->first != exchange || exchange->next || http_conn_unsent(conn) > 0 ||
@@ -197,7 +197,7 @@ bool http_take_socket(struct http_exchange *exchange, struct http_taken *out_tak
     conn->last = &conn->first;
     conn->exchanges = 0;
     exchange->conn = NULL;
-    count_answer(exchange, 101);
+    count_answer(exchange, status);
     http_exchange_free(exchange);
     return true;
 }

@@ -37,7 +37,7 @@ static void on_request(void *owner, struct http_exchange *exchange)
     t.requests++;
     t.was_secure = exchange->is_secure;
     if (str_equal(path, STR("/take"))) {
-        assert_true(http_take_socket(exchange, &t.taken));
+        assert_true(http_take_socket(exchange, 101, &t.taken));
     } else if (str_equal(path, STR("/large"))) {
         answer(exchange, str_make(t.large, LARGE));
     } else {

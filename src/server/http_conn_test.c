@@ -64,7 +64,7 @@ static void keep_body(struct str body)
 static void take(struct http_exchange *exchange)
 {
     struct http_taken taken;
-    if (http_take_socket(exchange, &taken)) {
+    if (http_take_socket(exchange, 101, &taken)) {
         t.taken_fd = taken.fd;
         snprintf(t.rest, sizeof(t.rest), "%.*s", STR_ARG(taken.rest));
     } else {

@@ -23,7 +23,9 @@ def encode_hello(hello):
 class Stream:
     """One response of /v1/sse. Its events are read by a thread, so that a test can wait with a limit."""
 
-    def __init__(self, url, user=None, params=None, headers=None, last_id=None, timeout=5, ready=True):
+    def __init__(
+        self, url, user=None, params=None, headers=None, last_id=None, timeout=5, ready=True, read_timeout=30
+    ):
         """ready: wait until the session has begun, so that what is pushed from here on reaches it."""
         sent = {**({USER_HEADER: user} if user else {}), **(headers or {})}
         if last_id:
@@ -33,7 +35,7 @@ class Stream:
         self.last_id = last_id
         self.events = queue.Queue()
         self.pending = []  # taken while waiting for the session's begin
-        self.client = httpx.Client(timeout=httpx.Timeout(30), trust_env=False)
+        self.client = httpx.Client(timeout=httpx.Timeout(read_timeout), trust_env=False)
         request = self.client.build_request("GET", url, params=params, headers=sent)
         self.response = self.client.send(request, stream=True)
         self.status = self.response.status_code
@@ -139,10 +141,10 @@ class Stream:
         return httpx.post(gateway.http_url("/v1/up"), content=body, headers=sent, timeout=10, trust_env=False)
 
 
-def open_stream(gateway, user=None, hello=None, **options):
-    """A session of the gateway; with a hello (perhaps {}) one of tidegate.v1.json."""
+def open_stream(gateway, user=None, hello=None, base=None, **options):
+    """A session of the gateway; with a hello (perhaps {}) one of tidegate.v1.json. base: of a proxy's URL."""
     params = dict(options.pop("params", {}))
     if hello is not None:
         params["hello"] = encode_hello(hello)
     timeout = options.pop("timeout", 5) * gateway.slowness
-    return Stream(gateway.http_url("/v1/sse"), user, params, timeout=timeout, **options)
+    return Stream((base or gateway.http_url("")) + "/v1/sse", user, params, timeout=timeout, **options)
