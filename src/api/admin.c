@@ -144,13 +144,18 @@ static void on_answered(void *owner, const struct http_exchange *exchange)
     stats_request("admin", exchange, clock_monotonic_us());
 }
 
+static void on_handshake(void *owner, const char *result)
+{
+    stats_tls_handshake("admin", result);
+}
+
 static void on_refused(void *owner, const struct addr *peer, int status, const char *reason)
 {
     stats_http_refused("admin", peer, status, reason);
 }
 
 int admin_create(struct admin **out_admin, struct loop *loop, const struct addr *addr,
-                 struct gateway *gateway, const struct settings *settings)
+                 struct gateway *gateway, const struct settings *settings, struct tls_context *tls)
 {
     struct admin *admin = mem_zalloc(sizeof(*admin));
     if (!admin) {
@@ -160,11 +165,13 @@ int admin_create(struct admin **out_admin, struct loop *loop, const struct addr 
     struct http_service_options options = {.loop = loop,
                                            .name = "admin",
                                            .settings = settings,
+                                           .tls = tls,
                                            .receive_buffer = admin->receive_buffer,
                                            .receive_buffer_len = RECEIVE_BYTES,
                                            .owner = admin,
                                            .on_request = on_request,
                                            .on_answered = on_answered,
+                                           .on_handshake = on_handshake,
                                            .on_refused = on_refused};
     int err = http_service_create(&admin->http, &options);
     struct addr bound = *addr;
@@ -186,10 +193,12 @@ void admin_destroy(struct admin *admin)
     }
 }
 
-void admin_set_settings(struct admin *admin, const struct settings *settings)
+void admin_set_settings(struct admin *admin, const struct settings *settings,
+                        struct tls_context *tls)
 {
     if (admin) {
         http_service_set_settings(admin->http, settings);
+        http_service_set_tls(admin->http, tls);
     }
 }
 

@@ -15,9 +15,9 @@ static int begin(void **state)
     assert_non_null(test);
     gateway_test_begin(&test->base, NULL);
     assert_int_equal(addr_parse(&addr, STR("127.0.0.1:0")), 0);
-    assert_int_equal(
-        admin_create(&test->admin, test->base.loop, &addr, test->base.gateway, test->base.settings),
-        0);
+    assert_int_equal(admin_create(&test->admin, test->base.loop, &addr, test->base.gateway,
+                                  test->base.settings, NULL),
+                     0);
     admin_addr(test->admin, &addr);
     test->base.port = addr.port;
     *state = test;
@@ -138,7 +138,7 @@ static void new_settings_bring_new_keys(void **state)
     struct admin_test *test = *state;
     struct settings *settings = gateway_test_settings(take_the_admin_key);
     assert_int_equal(ask(test, KEY_ADMIN, "GET /x"), 404);
-    admin_set_settings(test->admin, settings);
+    admin_set_settings(test->admin, settings, NULL);
     settings_unref(settings);
     assert_int_equal(ask(test, KEY_ADMIN, "GET /x"), 401);
 }
@@ -147,7 +147,7 @@ static void new_settings_bring_new_keys(void **state)
 static void where_there_is_none_new_settings_are_ignored(void **state)
 {
     struct admin_test *test = *state;
-    admin_set_settings(NULL, test->base.settings);
+    admin_set_settings(NULL, test->base.settings, NULL);
     admin_destroy(NULL);
 }
 
@@ -157,8 +157,8 @@ static void an_address_that_is_not_here_is_an_error(void **state)
     struct admin *other = NULL;
     struct addr addr;
     assert_int_equal(addr_parse(&addr, STR("192.0.2.1:0")), 0); /* RFC 5737: nobody's */
-    assert_true(
-        admin_create(&other, test->base.loop, &addr, test->base.gateway, test->base.settings) < 0);
+    assert_true(admin_create(&other, test->base.loop, &addr, test->base.gateway,
+                             test->base.settings, NULL) < 0);
     assert_null(other);
     admin_destroy(NULL);
 }
@@ -173,7 +173,7 @@ static void every_failed_allocation_of_making_one_is_told(void **state)
         assert_in_range(nth, 1, 100);
         mem_fail_nth(nth);
         int err = admin_create(&other, test->base.loop, &addr, test->base.gateway,
-                               test->base.settings);
+                               test->base.settings, NULL);
         bool has_failed = !mem_fail_pending();
         mem_fail_nth(0);
         assert_int_equal(err < 0, has_failed);

@@ -220,6 +220,12 @@ void config_secret_file_take(struct config_reader *reader, const struct config_n
     read_file(reader, node, true, check, out_secret);
 }
 
+void config_file_take(struct config_reader *reader, const struct config_node *node,
+                      config_check_fn *check, struct str *out_text)
+{
+    read_file(reader, node, false, check, out_text);
+}
+
 /* --- Keys of tokens --- */
 
 void config_secret_read(struct config_reader *reader, const struct config_key *key,

@@ -43,6 +43,10 @@ typedef const char *config_check_fn(struct str text);
 void config_secret_file_take(struct config_reader *reader, const struct config_node *node,
                              config_check_fn *check, struct str *out_secret);
 
+/* The same of a file that is no secret: all of its text, whoever may read it. */
+void config_file_take(struct config_reader *reader, const struct config_node *node,
+                      config_check_fn *check, struct str *out_text);
+
 /* object: struct settings_secret */
 config_read_fn config_cluster_file_read;
 config_read_fn config_cluster_secret_read;

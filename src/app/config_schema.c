@@ -231,6 +231,9 @@ static const struct config_key root_keys[] = {
     {"workers", CONFIG_COUNT, FIELD(settings, workers), .max = 256, .zero = "one a core",
      .needs_restart = true, .help = "Threads that hold the connections."},
     SECTION(listen, "Addresses: \"127.0.0.1:8080\", \"[::1]:8080\", \":8080\" for all."),
+    {"tls", CONFIG_MAP, FIELD(settings, tls), .map = &config_schema_tls,
+     .help = "Listeners that speak TLS themselves; see [how-to/tls.md](how-to/tls.md). Files are "
+             "read again by SIGHUP, and connections made from then on get the new certificate."},
     {"bus", CONFIG_MAP, FIELD(settings, bus), .map = &config_schema_bus,
      .help = "The engine that carries events between nodes."},
     SECTION(window, "This node's memory of recent messages, from which clients resume."),

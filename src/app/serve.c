@@ -43,6 +43,7 @@ struct server {
     struct fetcher *fetcher;
     struct settings *settings;
     struct tenants *tenants;
+    struct listen_tls tls;
     struct webhooks *webhooks;
     struct gateway *gateway;
     struct admin *admin;
@@ -50,6 +51,7 @@ struct server {
     struct timer timer;             /* draining, or a reload that waits for key sets */
     struct settings *next_settings; /* of the reload under way */
     struct tenants *next_tenants;
+    struct listen_tls next_tls;
     uint64_t reload_started_ms;
     uint64_t drain_ends_ms;
     bool has_mailbox;
@@ -65,6 +67,7 @@ static void end_reload(struct server *server)
 {
     tenants_destroy(server->next_tenants);
     settings_unref(server->next_settings);
+    listen_tls_fini(&server->next_tls);
     server->next_tenants = NULL;
     server->next_settings = NULL;
 }
@@ -82,7 +85,7 @@ static void apply_reload(struct server *server)
     int err = webhooks_apply(server->webhooks, server->next_tenants);
     err = err ? err
               : gateway_reload(server->gateway, server->next_settings, server->next_tenants,
-                               on_reloaded, server);
+                               &server->next_tls, on_reloaded, server);
     if (err) {
         webhooks_apply(server->webhooks, server->tenants);
         log_error("reload.failed", "nothing was changed: %s", err_str(err));
@@ -91,12 +94,16 @@ static void apply_reload(struct server *server)
     }
     struct settings *settings = server->settings;
     struct tenants *tenants = server->tenants;
+    struct listen_tls tls = server->tls;
     server->settings = server->next_settings;
     server->tenants = server->next_tenants;
     server->next_settings = settings;
     server->next_tenants = tenants;
+    server->tls = server->next_tls;
+    server->next_tls = tls;
+    stats_tls_certificates(&server->tls);
     log_set_level(server->settings->log.level);
-    admin_set_settings(server->admin, server->settings);
+    admin_set_settings(server->admin, server->settings, server->tls.admin);
 }
 
 static void log_lines(const char *event, const struct buf *lines)
@@ -151,9 +158,11 @@ static void begin_reload(struct server *server)
     if (!load_next(server)) {
         return;
     }
-    int err = make_tenants(server, &server->next_tenants, server->next_settings);
+    const char *problem = NULL;
+    int err = listen_tls_create(&server->next_tls, server->next_settings, &problem);
+    err = err ? err : make_tenants(server, &server->next_tenants, server->next_settings);
     if (err) {
-        log_error("reload.refused", "nothing was changed: %s", err_str(err));
+        log_error("reload.refused", "nothing was changed: %s", problem ? problem : err_str(err));
         end_reload(server);
         return;
     }
@@ -275,6 +284,16 @@ static bool parse_listen(struct addr *out_addr, struct str text)
     return text.len > 0 && addr_parse(out_addr, text) == 0;
 }
 
+static int create_tls(struct server *server, const char **out_problem)
+{
+    *out_problem = "a certificate of the configuration can't be used";
+    int err = listen_tls_create(&server->tls, server->settings, out_problem);
+    if (!err) {
+        stats_tls_certificates(&server->tls);
+    }
+    return err;
+}
+
 static int create_gateway(struct server *server, const char **out_problem)
 {
     const struct settings *settings = server->settings;
@@ -289,6 +308,7 @@ static int create_gateway(struct server *server, const char **out_problem)
                   .on_session_closed = webhook_on_session_closed,
                   .on_client_message = webhook_on_client_message,
                   .on_worker_end = push_free_scratch},
+        .tls = server->tls,
         .main_mailbox = &server->mailbox,
         .webhooks = server->webhooks,
     };
@@ -303,7 +323,7 @@ static int create_admin(struct server *server, const char **out_problem)
     *out_problem = "the admin listener can't be opened (listen.admin)";
     return parse_listen(&addr, server->settings->listen.admin)
                ? admin_create(&server->admin, server->loop, &addr, server->gateway,
-                              server->settings)
+                              server->settings, server->tls.admin)
                : 0;
 }
 
@@ -354,6 +374,7 @@ static int start(struct server *server, const char **out_problem)
         *out_problem = "webhooks can't be made";
         err = webhooks_create(&server->webhooks, server->tenants);
     }
+    err = err ? err : create_tls(server, out_problem);
     err = err ? err : create_gateway(server, out_problem);
     err = err ? err : create_admin(server, out_problem);
     if (!err) {
@@ -382,6 +403,8 @@ static void stop(struct server *server)
     loop_destroy(server->loop);
     settings_unref(server->settings);
     settings_unref(server->next_settings);
+    listen_tls_fini(&server->tls);
+    listen_tls_fini(&server->next_tls);
 }
 
 static int serve(struct server *server)

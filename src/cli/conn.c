@@ -45,14 +45,18 @@ static int tls_settle(struct conn *conn, int result, uint64_t deadline_ms)
     }
 }
 
-static int tls_prepare(struct conn *conn, const struct url *url)
+static int tls_prepare(struct conn *conn, const struct url *url, const char *ca_file)
 {
     conn->context = SSL_CTX_new(TLS_client_method());
     if (!conn->context) {
         return ERR_NO_MEMORY;
     }
     SSL_CTX_set_min_proto_version(conn->context, TLS1_2_VERSION);
-    SSL_CTX_set_default_verify_paths(conn->context);
+    if (!ca_file) {
+        SSL_CTX_set_default_verify_paths(conn->context);
+    } else if (SSL_CTX_load_verify_file(conn->context, ca_file) != 1) {
+        return ERR_SYNTAX;
+    }
     SSL_CTX_set_verify(conn->context, SSL_VERIFY_PEER, NULL);
     conn->ssl = SSL_new(conn->context);
     if (!conn->ssl || SSL_set_fd(conn->ssl, conn->fd) != 1) {
@@ -67,9 +71,10 @@ static int tls_prepare(struct conn *conn, const struct url *url)
     return ok ? 0 : ERR_NO_MEMORY;
 }
 
-static int tls_start(struct conn *conn, const struct url *url, uint64_t deadline_ms)
+static int tls_start(struct conn *conn, const struct url *url, const char *ca_file,
+                     uint64_t deadline_ms)
 {
-    int err = tls_prepare(conn, url);
+    int err = tls_prepare(conn, url, ca_file);
     if (err) {
         return err;
     }
@@ -160,14 +165,15 @@ static int connect_to_host(struct conn **out_conn, const struct url *url, uint64
     return err;
 }
 
-int conn_open(struct conn **out_conn, const struct url *url, uint64_t deadline_ms)
+int conn_open(struct conn **out_conn, const struct url *url, const char *ca_file,
+              uint64_t deadline_ms)
 {
     struct conn *conn = NULL;
     int err = connect_to_host(&conn, url, deadline_ms);
     if (err) {
         return err;
     }
-    err = url->is_secure ? tls_start(conn, url, deadline_ms) : 0;
+    err = url->is_secure ? tls_start(conn, url, ca_file, deadline_ms) : 0;
     if (err) {
         conn_close(conn);
         return err;
@@ -183,7 +189,8 @@ const char *conn_advice(int err)
     case ERR_NOT_FOUND: return "there is no such host; check --url";
     case ERR_TIMEOUT: return "the host does not answer; check --url, the network and firewalls";
     case ERR_DENIED:
-        return "its certificate is not trusted; SSL_CERT_FILE can name your own authority's";
+        return "its certificate is not trusted; --ca names the file of your own authority's";
+    case ERR_SYNTAX: return "the file of --ca can't be read, or holds no certificate in PEM";
     case ERR_PROTOCOL:
         return "it does not speak TLS there; check the port, or use http:// or ws://";
     default: return "check --url and the network";

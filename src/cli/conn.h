@@ -12,10 +12,12 @@
 struct conn; /* conn.c */
 
 /* Looks the host up, connects to one of its addresses and, for https and wss, checks the
- * certificate against the system's authorities and the host. 0; ERR_NOT_FOUND (no such host),
+ * certificate against the host and the authorities in ca_file (PEM; NULL: the system's). 0;
+ * ERR_SYNTAX (ca_file can't be read or holds none), ERR_NOT_FOUND (no such host),
  * -errno of the last address tried, ERR_TIMEOUT, ERR_CANCELED (interrupt.h), ERR_DENIED (the
  * certificate), ERR_PROTOCOL (no TLS there), ERR_NO_MEMORY. */
-int conn_open(struct conn **out_conn, const struct url *url, uint64_t deadline_ms);
+int conn_open(struct conn **out_conn, const struct url *url, const char *ca_file,
+              uint64_t deadline_ms);
 
 /* What a user can do about a failure of conn_open: a phrase without a full stop, static. */
 const char *conn_advice(int err);

@@ -93,10 +93,10 @@ static void a_connection_is_opened_or_refused(void **state)
     int listener = bind_free_port(&port);
     struct url url = make_url("http", port);
     struct conn *conn = NULL;
-    assert_int_equal(conn_open(&conn, &url, soon()), -ECONNREFUSED);
+    assert_int_equal(conn_open(&conn, &url, NULL, soon()), -ECONNREFUSED);
     assert_null(conn);
     assert_int_equal(listen(listener, 1), 0);
-    assert_int_equal(conn_open(&conn, &url, soon()), 0);
+    assert_int_equal(conn_open(&conn, &url, NULL, soon()), 0);
     conn_close(conn);
     close(listener);
 }
@@ -109,7 +109,7 @@ static void a_failed_allocation_is_reported(void **state)
     struct url url = make_url("http", port);
     struct conn *conn = NULL;
     mem_fail_nth(1);
-    assert_int_equal(conn_open(&conn, &url, soon()), ERR_NO_MEMORY);
+    assert_int_equal(conn_open(&conn, &url, NULL, soon()), ERR_NO_MEMORY);
     mem_fail_nth(0);
     close(listener);
 }
@@ -119,7 +119,7 @@ static void each_failure_has_its_own_advice(void **state)
     assert_non_null(strstr(conn_advice(-ECONNREFUSED), "is the gateway running"));
     assert_non_null(strstr(conn_advice(ERR_NOT_FOUND), "no such host"));
     assert_non_null(strstr(conn_advice(ERR_TIMEOUT), "does not answer"));
-    assert_non_null(strstr(conn_advice(ERR_DENIED), "SSL_CERT_FILE"));
+    assert_non_null(strstr(conn_advice(ERR_DENIED), "--ca"));
     assert_non_null(strstr(conn_advice(ERR_PROTOCOL), "does not speak TLS"));
     assert_non_null(strstr(conn_advice(-EHOSTUNREACH), "network"));
 }
@@ -189,7 +189,7 @@ static void *serve_tls(void *arg)
     return NULL;
 }
 
-static int open_tls(struct conn **out_conn, pthread_t *out_thread)
+static int open_tls(struct conn **out_conn, pthread_t *out_thread, const char *ca_file)
 {
     static int listener;
     uint16_t port;
@@ -197,7 +197,7 @@ static int open_tls(struct conn **out_conn, pthread_t *out_thread)
     assert_int_equal(listen(listener, 1), 0);
     assert_int_equal(pthread_create(out_thread, NULL, serve_tls, &listener), 0);
     struct url url = make_url("https", port);
-    return conn_open(out_conn, &url, soon());
+    return conn_open(out_conn, &url, ca_file, soon());
 }
 
 static void a_certificate_that_nobody_vouches_for_is_denied(void **state)
@@ -205,7 +205,7 @@ static void a_certificate_that_nobody_vouches_for_is_denied(void **state)
     struct conn *conn = NULL;
     pthread_t thread;
     unsetenv("SSL_CERT_FILE");
-    assert_int_equal(open_tls(&conn, &thread), ERR_DENIED);
+    assert_int_equal(open_tls(&conn, &thread, NULL), ERR_DENIED);
     pthread_join(thread, NULL);
 }
 
@@ -215,13 +215,27 @@ static void bytes_go_over_tls_to_a_server_with_a_good_certificate(void **state)
     pthread_t thread;
     char data[16];
     setenv("SSL_CERT_FILE", certificate_path, 1);
-    assert_int_equal(open_tls(&conn, &thread), 0);
+    assert_int_equal(open_tls(&conn, &thread, NULL), 0);
     assert_int_equal(conn_write(conn, "hello", 5, soon()), 0);
     assert_int_equal(conn_read(conn, data, sizeof(data), soon()), 5);
     assert_memory_equal(data, "hello", 5);
     assert_int_equal(conn_read(conn, data, sizeof(data), soon()), 0);
     pthread_join(thread, NULL);
     conn_close(conn);
+}
+
+static void authorities_of_a_file_are_trusted_in_place_of_the_systems(void **state)
+{
+    struct conn *conn = NULL;
+    pthread_t thread;
+    unsetenv("SSL_CERT_FILE");
+    assert_int_equal(open_tls(&conn, &thread, certificate_path), 0);
+    assert_int_equal(conn_write(conn, "x", 1, soon()), 0);
+    pthread_join(thread, NULL);
+    conn_close(conn);
+    assert_int_equal(open_tls(&conn, &thread, "/dev/null"), ERR_SYNTAX);
+    pthread_join(thread, NULL);
+    assert_non_null(strstr(conn_advice(ERR_SYNTAX), "--ca"));
 }
 
 static void a_server_that_stays_silent_on_tls_is_a_time_out(void **state)
@@ -232,7 +246,7 @@ static void a_server_that_stays_silent_on_tls_is_a_time_out(void **state)
     struct url url = make_url("https", port);
     struct conn *conn = NULL;
     /* Silent: the backlog accepts, nobody answers. */
-    assert_int_equal(conn_open(&conn, &url, clock_monotonic_ms() + 20), ERR_TIMEOUT);
+    assert_int_equal(conn_open(&conn, &url, NULL, clock_monotonic_ms() + 20), ERR_TIMEOUT);
     close(listener);
 }
 
@@ -246,6 +260,7 @@ int main(void)
         cmocka_unit_test(each_failure_has_its_own_advice),
         cmocka_unit_test(a_certificate_that_nobody_vouches_for_is_denied),
         cmocka_unit_test(bytes_go_over_tls_to_a_server_with_a_good_certificate),
+        cmocka_unit_test(authorities_of_a_file_are_trusted_in_place_of_the_systems),
         cmocka_unit_test(a_server_that_stays_silent_on_tls_is_a_time_out),
     };
     return cmocka_run_group_tests(tests, prepare_tls, forget_tls);

@@ -17,7 +17,9 @@ static int explain_connect(const struct push_options *options, int err)
 {
     args_complain("push", "can't connect to %s: %s; %s", options->url.authority, err_str(err),
                   conn_advice(err));
-    return err == ERR_TIMEOUT ? EXIT_CODE_TIMEOUT : EXIT_CODE_CONNECT;
+    return err == ERR_TIMEOUT  ? EXIT_CODE_TIMEOUT
+           : err == ERR_SYNTAX ? EXIT_CODE_USAGE
+                               : EXIT_CODE_CONNECT;
 }
 
 /* After the request went out nobody knows what became of it, unless an answer says so. */
@@ -112,7 +114,7 @@ static int push(const struct push_options *options, const char *key)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + options->timeout_ms;
     struct conn *conn;
-    int err = conn_open(&conn, &options->url, deadline_ms);
+    int err = conn_open(&conn, &options->url, options->ca_file, deadline_ms);
     if (err) {
         return explain_connect(options, err);
     }

@@ -29,6 +29,8 @@ static bool parse_args(struct push_options *options, struct push_texts *texts, i
         {"data", "JSON", "the data; @FILE reads a file; without it: standard input",
          .text = &texts->data},
         {"url", "URL", "the API listener (default http://127.0.0.1:8081)", .text = &texts->url},
+        {"ca", "FILE", "trust these authorities for https (PEM) instead of the system's",
+         .text = &options->ca_file},
         {"key-file", "FILE", "the API key's file (else TIDEGATE_API_KEY)",
          .text = &options->key_file},
         {"timeout", "TIME", "give up after this (default 10s)", .text = &texts->timeout},

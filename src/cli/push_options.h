@@ -16,6 +16,7 @@ struct push_options {
     const char *id;
     const char *wait;
     const char *key_file;
+    const char *ca_file;
     uint64_t ttl_ms; /* 0: not given */
     uint64_t timeout_ms;
     struct url url;

@@ -15,6 +15,8 @@ static bool parse_args(struct tail_options *options, struct tail_texts *texts, i
     const struct args_option table[] = {
         {"url", "URL", "the client listener (default ws://127.0.0.1:8080/v1/ws)",
          .text = &texts->url},
+        {"ca", "FILE", "trust these authorities for wss (PEM) instead of the system's",
+         .text = &options->ca_file},
         {"app", "A", "the app to connect to", .text = &texts->app},
         {"group", "G", "join this group", .list = &options->groups},
         {"raw", NULL, "no subprotocol: the payloads alone, no resume", .flag = &options->raw},

@@ -12,6 +12,7 @@ struct tail_options {
     bool json;
     bool no_reconnect;
     const char *token_file; /* NULL: TIDEGATE_TOKEN */
+    const char *ca_file;    /* NULL: the system's authorities */
     uint64_t count;         /* 0: no end */
     uint64_t timeout_ms;    /* for connecting, and for the welcome */
     struct url url;

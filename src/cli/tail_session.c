@@ -133,6 +133,7 @@ static int open_link(struct tail *tail, int *out_status)
 {
     const struct ws_link_request request = {
         .url = &tail->options.url,
+        .ca_file = tail->options.ca_file,
         .target = buf_str(&tail->options.target),
         .token = tail->token.text,
         .protocol = tail->options.raw ? STR("") : STR("tidegate.v1.json"),
@@ -255,6 +256,9 @@ static struct tail_verdict judge_open(int err, int status)
     }
     if (err == ERR_CANCELED) {
         return (struct tail_verdict){TAIL_STOP, EXIT_CODE_OK, NULL};
+    }
+    if (err == ERR_SYNTAX) { /* the file of --ca: it will not mend itself */
+        return (struct tail_verdict){TAIL_STOP, EXIT_CODE_USAGE, conn_advice(err)};
     }
     int code = err == ERR_TIMEOUT ? EXIT_CODE_TIMEOUT : EXIT_CODE_CONNECT;
     return (struct tail_verdict){TAIL_RETRY, code, conn_advice(err)};

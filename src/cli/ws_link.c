@@ -119,7 +119,7 @@ int ws_link_open(struct ws_link **out_link, const struct ws_link_request *reques
     if (!link) {
         return ERR_NO_MEMORY;
     }
-    int err = conn_open(&link->conn, request->url, deadline_ms);
+    int err = conn_open(&link->conn, request->url, request->ca_file, deadline_ms);
     if (!err) {
         err = start(link, request, deadline_ms, out_status);
     }

@@ -10,6 +10,7 @@ struct ws_link; /* ws_link.c */
 
 struct ws_link_request {
     const struct url *url;
+    const char *ca_file; /* see conn_open */
     struct str target;   /* path and query */
     const char *token;   /* "": no Authorization header */
     struct str protocol; /* "": none is asked for */

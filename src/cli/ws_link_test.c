@@ -19,7 +19,8 @@ static int open_link(struct ws_link **out_link, const char *token, int *out_stat
     static struct url url;
     const char *reason;
     assert_int_equal(url_parse(&url, server.url, &reason), 0);
-    const struct ws_link_request request = {&url, STR("/v1/ws"), token, STR("tidegate.v1.json")};
+    const struct ws_link_request request = {&url, NULL, STR("/v1/ws"), token,
+                                            STR("tidegate.v1.json")};
     return ws_link_open(out_link, &request, soon(), out_status);
 }
 

@@ -161,6 +161,27 @@ struct settings_listen {
     struct str admin;
 };
 
+/* Files are read when the configuration is loaded, so the texts are complete here. */
+struct settings_certificate {
+    struct str file;  /* where chain came from; for messages */
+    struct str chain; /* PEM: its own first, then those that lead to its authority */
+    struct str key;   /* PEM */
+};
+
+enum settings_tls_version { SETTINGS_TLS_1_2, SETTINGS_TLS_1_3 };
+
+/* Of one listener. */
+struct settings_tls {
+    struct settings_certificate *certificates; /* the first is for names that none has */
+    size_t certificate_count;                  /* 0: plain */
+    struct str client_ca; /* PEM; clients must show a certificate that comes from it. "": not */
+    enum settings_tls_version min_version;
+};
+
+struct settings_tls_of {
+    struct settings_tls client, api, admin;
+};
+
 struct settings_bus {
     struct str engine;              /* "memory" */
     const struct bus_value *values; /* of the engine's own options, in their order; NULL: none */
@@ -254,6 +275,7 @@ struct settings_chunk;
 
 struct settings {
     struct settings_listen listen;
+    struct settings_tls_of tls;
     uint64_t workers; /* 0: one a core; see settings_worker_count */
     struct settings_bus bus;
     struct settings_window window;

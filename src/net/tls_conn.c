@@ -1,10 +1,14 @@
 #include "net/tls_conn.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -12,7 +16,7 @@
 
 /* Records of the handshake's kind after it, in all: renegotiation that is refused (TLS 1.2) and
  * updates of keys (TLS 1.3), which honest clients make once in millions of records. */
-enum { LATE_HANDSHAKES_MAX = 256 };
+enum { LATE_HANDSHAKES_MAX = 256, GIVE_BACK_FROM = 8 * 1024 * 1024 };
 
 struct tls_conn {
     SSL *ssl;
@@ -24,6 +28,32 @@ struct tls_conn {
     bool is_broken; /* no good-bye then: the library refuses it after a fatal error */
     bool is_ended;  /* the good-bye is said */
 };
+
+/* ---- its memory ---- */
+
+static _Atomic int64_t peak; /* of all sessions' since memory was given back last */
+
+/* The library's blocks are small, and the allocator keeps them: after a storm of handshakes, or
+ * when a node's sessions are gone, they go back to the system. */
+static void give_back(int64_t now)
+{
+    int64_t before = atomic_load_explicit(&peak, memory_order_relaxed);
+    if (before >= GIVE_BACK_FROM && now <= before / 4 &&
+        atomic_compare_exchange_strong(&peak, &before, now)) {
+        malloc_trim(0);
+    }
+}
+
+static void account(int64_t delta)
+{
+    mem_account(MEM_TLS, delta);
+    int64_t now = mem_accounted(MEM_TLS);
+    if (delta < 0) {
+        give_back(now);
+    } else if (now > atomic_load_explicit(&peak, memory_order_relaxed)) {
+        atomic_store_explicit(&peak, now, memory_order_relaxed); /* about right is enough */
+    }
+}
 
 /* The library would answer for ever, inside one read: so the socket is taken from it. */
 static void on_late_handshake(struct tls_conn *conn)
@@ -61,7 +91,7 @@ int tls_conn_create(struct tls_conn **out_conn, struct tls_context *context, int
     SSL_set_accept_state(ssl);
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, conn);
-    mem_account(MEM_TLS, TLS_CONN_BYTES);
+    account(TLS_HANDSHAKE_BYTES);
     *out_conn = conn;
     return 0;
 }
@@ -84,8 +114,9 @@ void tls_conn_destroy(struct tls_conn *conn)
     SSL_free(conn->ssl);
     ERR_clear_error();
     tls_context_unref(conn->context);
-    mem_account(MEM_TLS, -TLS_CONN_BYTES);
+    int64_t held = conn->is_open ? TLS_CONN_BYTES : TLS_HANDSHAKE_BYTES;
     mem_free(conn);
+    account(-held);
 }
 
 /* ---- what went wrong ---- */
@@ -149,6 +180,46 @@ const char *tls_conn_reason(const struct tls_conn *conn)
 
 /* ---- handshake ---- */
 
+enum { HEADER_BYTES = 5 };
+
+/* RFC 8446 5.1. What is no handshake needs no more to be refused. */
+static size_t first_record_len(const uint8_t *data, size_t len)
+{
+    if (data[0] != SSL3_RT_HANDSHAKE) {
+        return 1;
+    }
+    if (len < HEADER_BYTES) {
+        return HEADER_BYTES;
+    }
+    size_t body = (size_t)data[3] << 8 | data[4];
+    return body > TLS_RECORD_BYTES - HEADER_BYTES ? HEADER_BYTES : HEADER_BYTES + body;
+}
+
+static void wait_for_bytes(int fd, size_t count)
+{
+    int bytes = (int)count;
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
+/* The rest will never come, and the socket stays ready. */
+static bool has_ended(int fd)
+{
+    struct pollfd watched = {.fd = fd, .events = POLLRDHUP};
+    return poll(&watched, 1, 0) == 1;
+}
+
+int tls_conn_may_begin(int fd, uint8_t *room, size_t len)
+{
+    ssize_t got = recv(fd, room, len, MSG_DONTWAIT | MSG_PEEK);
+    if (got <= 0) {
+        return got < 0 ? -errno : 0;
+    }
+    size_t wanted = first_record_len(room, (size_t)got);
+    bool is_whole = (size_t)got >= wanted;
+    wait_for_bytes(fd, is_whole ? 1 : wanted);
+    return is_whole ? 1 : has_ended(fd) ? ERR_CLOSED : -EAGAIN;
+}
+
 int tls_conn_handshake(struct tls_conn *conn)
 {
     begin_call();
@@ -158,6 +229,7 @@ int tls_conn_handshake(struct tls_conn *conn)
         return err == ERR_CLOSED ? fail(conn, err, "tls_closed") : err;
     }
     conn->is_open = true;
+    account(TLS_CONN_BYTES - TLS_HANDSHAKE_BYTES);
     tls_context_unref(conn->context);
     conn->context = NULL;
     return 0;

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -16,8 +17,9 @@ struct tls_conn; /* tls_conn.c */
 
 enum {
     TLS_RECORD_BYTES = 16384, /* RFC 8446 5.1: reads with less room may leave something in here */
-    /* What memory accounts hold one to cost when it idles, in MEM_TLS. */
+    /* What memory accounts hold one to cost, in MEM_TLS: when it idles, and before that. */
     TLS_CONN_BYTES = 14 * 1024 + 512,
+    TLS_HANDSHAKE_BYTES = 32 * 1024,
 };
 
 /* The context needs to live no longer than this call. fd is borrowed: end it before the descriptor
@@ -29,6 +31,13 @@ void tls_conn_destroy(struct tls_conn *conn);
 
 /* Only says good-bye, before the socket is shut for writing. Nothing is written after it. */
 void tls_conn_end_output(struct tls_conn *conn);
+
+/* Before a session is made, which costs memory: 1 when the first record of a handshake is whole in
+ * the socket, or what is there can't be one. -EAGAIN: it is not, and the socket is not ready again
+ * before it is (SO_RCVLOWAT; TCP alone). 0: the peer ended it without
+ * a byte, ERR_CLOSED: behind some. -errno. room: TLS_RECORD_BYTES or
+ * more, to look with. */
+int tls_conn_may_begin(int fd, uint8_t *room, size_t len);
 
 /* 0: done; -EAGAIN: again when the socket is ready (to be written to, if tls_conn_wants_write);
  * another error: it failed, tls_conn_reason says how, and an alert is on its way where one can be.

@@ -100,6 +100,30 @@ static ssize_t write_text(struct ends *ends, const char *text)
     return tls_conn_write(ends->conn, &part, 1);
 }
 
+static void a_session_begins_with_a_whole_record(void **state)
+{
+    static const char *const cases[] = {"\x16\x03\x01\x00\x02xy", "\x16\x03\x01\xff\xffx", "G"};
+    static const size_t lens[] = {7, 5, 1}; /* the bytes that are enough */
+    uint8_t room[TLS_RECORD_BYTES];
+    for (size_t i = 0; i < 3; i++) {
+        int fds[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        assert_int_equal(tls_conn_may_begin(fds[0], room, sizeof(room)), -EAGAIN);
+        for (size_t at = 0; at < lens[i]; at++) {
+            assert_int_equal(send(fds[1], cases[i] + at, 1, 0), 1);
+            int may = tls_conn_may_begin(fds[0], room, sizeof(room));
+            assert_int_equal(may, at + 1 == lens[i] ? 1 : -EAGAIN);
+        }
+        assert_int_equal(recv(fds[0], room, sizeof(room), 0), lens[i]); /* all is still there */
+        assert_int_equal(send(fds[1], "\x16", 1, 0), 1);
+        close(fds[1]);
+        assert_int_equal(tls_conn_may_begin(fds[0], room, sizeof(room)), ERR_CLOSED);
+        assert_int_equal(recv(fds[0], room, sizeof(room), 0), 1);
+        assert_int_equal(tls_conn_may_begin(fds[0], room, sizeof(room)), 0);
+        close(fds[0]);
+    }
+}
+
 static void bytes_go_both_ways_in_each_version(void **state)
 {
     const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
@@ -475,6 +499,7 @@ static void an_idle_session_costs_what_the_accounts_say(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_session_begins_with_a_whole_record),
         cmocka_unit_test(bytes_go_both_ways_in_each_version),
         cmocka_unit_test(it_may_arrive_in_slices_of_any_size),
         cmocka_unit_test(one_read_of_a_records_size_leaves_nothing_inside),

@@ -271,6 +271,7 @@ int gateway_create(struct gateway **out_gateway, const struct gateway_options *o
     gateway->options = *options;
     pthread_mutex_init(&gateway->drain_lock, NULL);
     settings_ref(options->settings);
+    gateway->options.tls = listen_tls_ref(&options->tls);
     settings_node_name(options->settings, gateway->node);
     bus_health_init(&gateway->bus_health, options->engine->name);
     gateway->workers = workers;
@@ -396,5 +397,6 @@ void gateway_destroy(struct gateway *gateway)
     mem_free(thread);
     mem_free(gateway->workers);
     settings_unref(gateway->options.settings);
+    listen_tls_fini(&gateway->options.tls);
     mem_free(gateway);
 }

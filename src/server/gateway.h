@@ -19,6 +19,7 @@
 #include "server/cluster_keys.h"
 #include "server/drain.h"
 #include "server/hub_gate.h"
+#include "server/listen_tls.h"
 #include "server/tenants.h"
 
 struct bus_engine;
@@ -55,6 +56,7 @@ struct gateway_options {
     struct gateway_hooks hooks;
     struct addr client; /* where to listen; port 0 picks one */
     struct addr api;
+    struct listen_tls tls;        /* references are taken; admin is not used */
     struct mailbox *main_mailbox; /* borrowed; NULL: nothing is reloaded */
     struct webhooks *webhooks;    /* borrowed, for the hooks; NULL: there are none */
     bool has_client;
@@ -110,11 +112,12 @@ int gateway_start(struct gateway *gateway);
  */
 void gateway_destroy(struct gateway *gateway);
 
-/* Main thread: new settings and tenants to every worker (a reference to the settings is taken, the
- * tenants are borrowed). on_done runs on the loop of main_mailbox once no worker uses the old ones
- * any more. One at a time: ERR_UNAVAILABLE while another is under way. */
+/* Main thread: new settings, tenants and TLS to every worker (references to the settings and
+ * contexts are taken, the tenants are borrowed). on_done runs on the loop of main_mailbox once no
+ * worker uses the old ones any more. One at a time: ERR_UNAVAILABLE while another is under way. */
 int gateway_reload(struct gateway *gateway, struct settings *settings,
-                   const struct tenants *tenants, void (*on_done)(void *owner), void *owner);
+                   const struct tenants *tenants, const struct listen_tls *tls,
+                   void (*on_done)(void *owner), void *owner);
 
 /* Any thread: nobody is let in any more, and sessions are told to go within window_ms, or longer
  * for the rate; see gateway_is_empty. While this lasts, a call that would be over sooner takes its

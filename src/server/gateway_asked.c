@@ -20,7 +20,8 @@ void gateway_worker_reloaded(struct gateway *gateway)
 }
 
 int gateway_reload(struct gateway *gateway, struct settings *settings,
-                   const struct tenants *tenants, void (*on_done)(void *owner), void *owner)
+                   const struct tenants *tenants, const struct listen_tls *tls,
+                   void (*on_done)(void *owner), void *owner)
 {
     if (atomic_load_explicit(&gateway->reloading, memory_order_acquire) > 0) {
         return ERR_UNAVAILABLE;
@@ -30,7 +31,7 @@ int gateway_reload(struct gateway *gateway, struct settings *settings,
     atomic_store_explicit(&gateway->reloading, gateway->worker_count, memory_order_release);
     struct worker_reload *reloads[HUB_MAX_WORKERS];
     for (uint32_t i = 0; i < gateway->worker_count; i++) {
-        reloads[i] = worker_reload_create(&gateway->workers[i], settings, tenants);
+        reloads[i] = worker_reload_create(&gateway->workers[i], settings, tenants, tls);
         if (!reloads[i]) {
             while (i > 0) {
                 worker_reload_destroy(reloads[--i]);

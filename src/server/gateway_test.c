@@ -125,9 +125,12 @@ static void a_reload_reaches_the_workers_and_is_told_once(void **state)
     struct test_client *before = test_connect(&t, "/v1/ws", "");
     struct settings *settings = more_settings();
     struct tenants *tenants = more_tenants(settings);
-    assert_int_equal(gateway_reload(t.gateway, settings, tenants, count_reload, NULL), 0);
-    assert_int_equal(gateway_reload(t.gateway, settings, tenants, count_reload, NULL),
-                     ERR_UNAVAILABLE);
+    assert_int_equal(
+        gateway_reload(t.gateway, settings, tenants, &t.gateway->options.tls, count_reload, NULL),
+        0);
+    assert_int_equal(
+        gateway_reload(t.gateway, settings, tenants, &t.gateway->options.tls, count_reload, NULL),
+        ERR_UNAVAILABLE);
     test_gateway_turn(&t, 2);
     assert_int_equal(reloads, 0);
     assert_int_equal(loop_turn(main_loop, 0), 0);
@@ -145,10 +148,13 @@ static void a_reload_without_memory_changes_nothing(void **state)
     struct settings *settings = more_settings();
     struct tenants *tenants = more_tenants(settings);
     mem_fail_nth(1);
-    assert_int_equal(gateway_reload(t.gateway, settings, tenants, count_reload, NULL),
-                     ERR_NO_MEMORY);
+    assert_int_equal(
+        gateway_reload(t.gateway, settings, tenants, &t.gateway->options.tls, count_reload, NULL),
+        ERR_NO_MEMORY);
     mem_fail_nth(0);
-    assert_int_equal(gateway_reload(t.gateway, settings, tenants, count_reload, NULL), 0);
+    assert_int_equal(
+        gateway_reload(t.gateway, settings, tenants, &t.gateway->options.tls, count_reload, NULL),
+        0);
     test_gateway_turn(&t, 2);
     swap(settings, tenants);
 }
@@ -157,7 +163,9 @@ static void an_app_for_which_there_was_no_memory_is_taken_later(void **state)
 {
     struct settings *settings = more_settings();
     struct tenants *tenants = more_tenants(settings);
-    assert_int_equal(gateway_reload(t.gateway, settings, tenants, count_reload, NULL), 0);
+    assert_int_equal(
+        gateway_reload(t.gateway, settings, tenants, &t.gateway->options.tls, count_reload, NULL),
+        0);
     mem_fail_nth(1); /* the table of apps, which has to grow */
     test_gateway_turn(&t, 1);
     assert_false(mem_fail_pending());
@@ -172,7 +180,9 @@ static void a_reload_under_way_at_the_end_is_told_all_the_same(void **state)
 {
     struct settings *settings = more_settings();
     struct tenants *tenants = more_tenants(settings);
-    assert_int_equal(gateway_reload(t.gateway, settings, tenants, count_reload, NULL), 0);
+    assert_int_equal(
+        gateway_reload(t.gateway, settings, tenants, &t.gateway->options.tls, count_reload, NULL),
+        0);
     gateway_destroy(t.gateway); /* the worker had not even heard of it */
     t.gateway = NULL;
     assert_int_equal(reloads, 1);
@@ -231,7 +241,9 @@ static void threads_start_and_end(void **state)
     struct settings *settings = more_settings();
     settings->workers = 2;
     struct tenants *tenants = more_tenants(settings);
-    assert_int_equal(gateway_reload(t.gateway, settings, tenants, count_reload, NULL), 0);
+    assert_int_equal(
+        gateway_reload(t.gateway, settings, tenants, &t.gateway->options.tls, count_reload, NULL),
+        0);
     for (int i = 0; i < 1000 && !reloads; i++) {
         assert_int_equal(loop_turn(main_loop, 10), 0);
     }

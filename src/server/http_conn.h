@@ -60,6 +60,9 @@ struct http_service_options {
     /* A request that could not be parsed or was too slow: reason is a stable slug. status 0: the
      * connection was closed without an answer ("no_request", "write_stall"). May be NULL. */
     void (*on_refused)(void *owner, const struct addr *peer, int status, const char *reason);
+    /* A TLS handshake is done ("full", "resumed") or failed (a reason that on_refused is told,
+     * too). May be NULL. */
+    void (*on_handshake)(void *owner, const char *result);
 };
 
 int http_service_create(struct http_service **out_service,

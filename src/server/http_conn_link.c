@@ -1,8 +1,10 @@
 /* What is under HTTP: a socket, plain or TLS. */
 #include <errno.h>
+#include <sys/ioctl.h>
 
 #include "base/err.h"
 #include "net/link.h"
+#include "server/admission.h"
 #include "server/http_conn_private.h"
 
 /* Each step of a handshake may cost a signature (a millisecond with RSA), and thousands come at
@@ -23,30 +25,45 @@ static void answer_plainly(struct http_conn *conn)
     buf_fini(&out);
 }
 
+static void tell_handshake(const struct http_conn *conn, const char *result)
+{
+    const struct http_service_options *options = &conn->service->options;
+    if (options->on_handshake) {
+        options->on_handshake(options->owner, result);
+    }
+}
+
 static bool refuse_link(struct http_conn *conn)
 {
     const char *reason = tls_conn_reason(conn->tls);
     if (str_equal(str_of(reason), STR("tls_required"))) {
         answer_plainly(conn);
     }
+    tell_handshake(conn, reason);
     http_conn_give_up(conn, reason);
     return false;
 }
 
-/* Who connects and goes, as probes do, is not worth a session. */
+/* Who connects and goes, as probes do, or says half a word, is not worth a session. */
 static bool begin_tls(struct http_conn *conn)
 {
-    uint8_t first;
-    ssize_t got = recv(conn->watch.fd, &first, 1, MSG_DONTWAIT | MSG_PEEK);
-    if (got <= 0) {
-        conn->dead = got == 0 || errno != EAGAIN;
+    const struct http_service_options *options = &conn->service->options;
+    int fd = conn->watch.fd;
+    int ready = tls_conn_may_begin(fd, options->receive_buffer, options->receive_buffer_len);
+    if (ready == ERR_CLOSED) {
+        tell_handshake(conn, "tls_closed");
+        http_conn_give_up(conn, "tls_closed");
+    }
+    if (ready <= 0) {
+        conn->dead = ready != -EAGAIN;
         return false;
     }
-    if (tls_conn_create(&conn->tls, conn->service->tls, conn->watch.fd)) {
-        conn->dead = true;
+    if (admission_memory_is_short(http_conn_limits(conn)->memory_bytes)) {
+        http_conn_give_up(conn, "memory");
         return false;
     }
-    return true;
+    conn->dead = tls_conn_create(&conn->tls, conn->service->tls, fd) != 0;
+    return !conn->dead;
 }
 
 static bool shake_hands(struct http_conn *conn)
@@ -62,7 +79,21 @@ static bool shake_hands(struct http_conn *conn)
     if (err == -EAGAIN) {
         return false;
     }
-    return err ? refuse_link(conn) : true;
+    if (err) {
+        return refuse_link(conn);
+    }
+    tell_handshake(conn, tls_conn_is_resumed(conn->tls) ? "resumed" : "full");
+    return true;
+}
+
+void http_conn_give_up_link(struct http_conn *conn)
+{
+    int unread = 0;
+    bool has_begun = conn->tls || (ioctl(conn->watch.fd, FIONREAD, &unread) == 0 && unread > 0);
+    if (has_begun) {
+        tell_handshake(conn, "tls_timeout");
+    }
+    http_conn_give_up(conn, has_begun ? "tls_timeout" : "no_request");
 }
 
 bool http_conn_open_link(struct http_conn *conn)

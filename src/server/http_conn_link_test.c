@@ -143,10 +143,10 @@ static void requests_are_answered_over_tls(void **state)
     assert_int_equal(mem_accounted(MEM_TLS), TLS_CONN_BYTES);
 }
 
-static void it_may_come_byte_by_byte(void **state)
+static void it_may_come_in_small_slices(void **state)
 {
     accept_peer();
-    t.peer.slice = 1;
+    t.peer.slice = 3; /* of single bytes an AF_UNIX socket holds too few */
     for (int i = 0; i < 3000 && !SSL_is_init_finished(t.peer.ssl); i++) {
         turn(1);
     }
@@ -201,6 +201,7 @@ static void half_a_handshake_has_its_time(void **state)
     t.peer.slice = 1;
     turn(20);
     assert_int_equal(http_service_connections(t.service), 1);
+    assert_int_equal(mem_accounted(MEM_TLS), 0); /* for half a hello no session is made */
     uint64_t end = clock_monotonic_ms() + 20 * SHORT_MS;
     while (http_service_connections(t.service) && clock_monotonic_ms() < end) {
         assert_int_equal(loop_turn(t.loop, 5), 0);
@@ -221,6 +222,34 @@ static void who_sends_nothing_has_the_same_time_and_costs_no_session(void **stat
         assert_int_equal(loop_turn(t.loop, 5), 0);
     }
     assert_string_equal(t.refused, "no_request");
+}
+
+static void a_handshake_that_stops_half_way_has_the_same_time(void **state)
+{
+    t.settings->limits.header_timeout_ms = SHORT_MS;
+    http_service_set_settings(t.service, t.settings);
+    accept_peer();
+    tls_peer_step(&t.peer);
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    assert_int_equal(mem_accounted(MEM_TLS), TLS_HANDSHAKE_BYTES);
+    uint64_t end = clock_monotonic_ms() + 20 * SHORT_MS;
+    while (http_service_connections(t.service) && clock_monotonic_ms() < end) {
+        assert_int_equal(loop_turn(t.loop, 5), 0);
+    }
+    assert_string_equal(t.refused, "tls_timeout");
+}
+
+static void without_memory_no_handshake_begins(void **state)
+{
+    t.settings->limits.memory_bytes = 1024;
+    http_service_set_settings(t.service, t.settings);
+    mem_account(MEM_SESSIONS, 1024);
+    accept_peer();
+    tls_peer_step(&t.peer);
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    mem_account(MEM_SESSIONS, -1024);
+    assert_string_equal(t.refused, "memory");
+    assert_int_equal(http_service_connections(t.service), 0);
 }
 
 static void plain_http_gets_an_answer_that_it_can_read(void **state)
@@ -244,17 +273,18 @@ static void many_handshakes_share_a_loop_with_others(void **state)
     for (int i = 0; i < MANY; i++) {
         int pair[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-        assert_int_equal(send(pair[0], "\x16", 1, 0), 1);
+        assert_int_equal(send(pair[0], "\x16\x03\x01\x00\x01\x01", 6, 0),
+                         6); /* a record of one byte */
         http_service_accept(t.service, pair[1], &addr);
         fds[i] = pair[0];
     }
     assert_int_equal(loop_turn(t.loop, 0), 0);
-    int64_t first = mem_accounted(MEM_TLS) / TLS_CONN_BYTES;
+    int64_t first = mem_accounted(MEM_TLS) / TLS_HANDSHAKE_BYTES;
     assert_in_range(first, 1, MANY - 1);
     for (int i = 0; i < MANY; i++) {
         assert_int_equal(loop_turn(t.loop, 0), 0);
     }
-    assert_int_equal(mem_accounted(MEM_TLS) / TLS_CONN_BYTES, MANY);
+    assert_int_equal(mem_accounted(MEM_TLS), MANY * TLS_HANDSHAKE_BYTES);
     for (int i = 0; i < MANY; i++) {
         close(fds[i]);
     }
@@ -305,12 +335,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(requests_are_answered_over_tls),
-        TEST(it_may_come_byte_by_byte),
+        TEST(it_may_come_in_small_slices),
         TEST(a_large_answer_arrives_whole),
         TEST(the_end_begins_with_a_good_bye),
         TEST(a_peer_that_ends_its_side_gets_its_answer),
         TEST(half_a_handshake_has_its_time),
         TEST(who_sends_nothing_has_the_same_time_and_costs_no_session),
+        TEST(a_handshake_that_stops_half_way_has_the_same_time),
+        TEST(without_memory_no_handshake_begins),
         TEST(plain_http_gets_an_answer_that_it_can_read),
         TEST(many_handshakes_share_a_loop_with_others),
         TEST(a_taken_socket_takes_its_session_along),

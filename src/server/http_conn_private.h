@@ -140,6 +140,9 @@ void http_conn_account(struct http_conn *conn);
 /* What comes before HTTP, as far as it has come. True when requests may be read. */
 bool http_conn_open_link(struct http_conn *conn);
 
+/* It did not come in time. */
+void http_conn_give_up_link(struct http_conn *conn);
+
 /* As recv and send, but for a negative error as the result. What comes after the last request is
  * only thrown away, so it is not decrypted. */
 ssize_t http_conn_receive(struct http_conn *conn, void *data, size_t len);

@@ -53,7 +53,7 @@ static void check_deadlines(struct http_conn *conn, uint64_t now)
     switch (conn->phase) {
     case PHASE_OPENING:
         if (age >= limits->header_timeout_ms) {
-            http_conn_give_up(conn, conn->tls ? "tls_timeout" : "no_request");
+            http_conn_give_up_link(conn);
         }
         break;
     case PHASE_FIRST:

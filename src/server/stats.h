@@ -58,6 +58,13 @@ void stats_up(const char *result);
 void stats_http_refused(const char *listener, const struct addr *peer, int status,
                         const char *reason);
 
+/* A TLS handshake of a listener ended so; result is a literal. */
+void stats_tls_handshake(const char *listener, const char *result);
+
+/* When the certificates in use end; see listen_tls.h. Main thread, at start and after a reload. */
+struct listen_tls;
+void stats_tls_certificates(const struct listen_tls *tls);
+
 /* A request was answered. */
 void stats_request(const char *listener, const struct http_exchange *exchange, uint64_t now_us);
 

@@ -51,6 +51,16 @@ static void on_api_answered(void *owner, const struct http_exchange *exchange)
     stats_request("api", exchange, clock_monotonic_us());
 }
 
+static void on_client_handshake(void *owner, const char *result)
+{
+    stats_tls_handshake("client", result);
+}
+
+static void on_api_handshake(void *owner, const char *result)
+{
+    stats_tls_handshake("api", result);
+}
+
 static void on_client_refused(void *owner, const struct addr *peer, int status, const char *reason)
 {
     stats_http_refused("client", peer, status, reason);
@@ -93,18 +103,22 @@ static int create_services(struct worker *worker)
     struct http_service_options client = {.loop = worker->loop,
                                           .name = "client",
                                           .settings = worker->settings,
+                                          .tls = worker->gateway->options.tls.client,
                                           .receive_buffer = worker->receive_buffer,
                                           .receive_buffer_len = WORKER_RECEIVE_BYTES,
                                           .owner = worker,
                                           .on_request = on_client_request,
                                           .on_answered = on_client_answered,
+                                          .on_handshake = on_client_handshake,
                                           .on_refused = on_client_refused};
     struct http_service_options api = client;
     api.name = "api";
+    api.tls = worker->gateway->options.tls.api;
     api.connections = &worker->gateway->admission.api_connections;
     api.on_head = on_api_head;
     api.on_request = on_api_request;
     api.on_answered = on_api_answered;
+    api.on_handshake = on_api_handshake;
     api.on_refused = on_api_refused;
     int err = http_service_create(&worker->client_http, &client);
     return err ? err : http_service_create(&worker->api_http, &api);

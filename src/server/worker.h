@@ -75,6 +75,7 @@ struct worker_reload {
     struct worker *worker;
     struct settings *settings; /* a reference */
     const struct tenants *tenants;
+    struct listen_tls tls;
 };
 
 /* On failure, worker_fini all the same. */
@@ -114,7 +115,8 @@ void worker_drain(struct worker *worker);
 
 /* Main thread. */
 struct worker_reload *worker_reload_create(struct worker *worker, struct settings *settings,
-                                           const struct tenants *tenants);
+                                           const struct tenants *tenants,
+                                           const struct listen_tls *tls);
 void worker_reload_destroy(struct worker_reload *reload); /* one that was not posted */
 void worker_drain_callers(struct worker *worker);
 

@@ -15,6 +15,9 @@ static void run_reload(struct mail *mail)
     shard_set_max_groups(worker->shard, (uint32_t)worker->settings->limits.groups_per_session);
     http_service_set_settings(worker->client_http, worker->settings);
     http_service_set_settings(worker->api_http, worker->settings);
+    http_service_set_tls(worker->client_http, reload->tls.client);
+    http_service_set_tls(worker->api_http, reload->tls.api);
+    listen_tls_fini(&reload->tls);
     if (worker_add_apps(worker)) {
         log_error("reload.short", "worker %u: no memory for a new app yet", worker->index);
     }
@@ -23,7 +26,8 @@ static void run_reload(struct mail *mail)
 }
 
 struct worker_reload *worker_reload_create(struct worker *worker, struct settings *settings,
-                                           const struct tenants *tenants)
+                                           const struct tenants *tenants,
+                                           const struct listen_tls *tls)
 {
     struct worker_reload *reload = mem_zalloc(sizeof(*reload));
     if (reload) {
@@ -31,6 +35,7 @@ struct worker_reload *worker_reload_create(struct worker *worker, struct setting
         reload->worker = worker;
         reload->settings = settings_ref(settings);
         reload->tenants = tenants;
+        reload->tls = listen_tls_ref(tls);
     }
     return reload;
 }
@@ -38,6 +43,7 @@ struct worker_reload *worker_reload_create(struct worker *worker, struct setting
 void worker_reload_destroy(struct worker_reload *reload)
 {
     settings_unref(reload->settings);
+    listen_tls_fini(&reload->tls);
     mem_free(reload);
 }
 

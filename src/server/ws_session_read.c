@@ -1,5 +1,6 @@
 /* What comes in: frames are read by proto/ws_message.h, controls answered here, messages handed on.
  */
+#include "base/err.h"
 #include "net/link.h"
 #include "proto/ws_deflate.h"
 #include "proto/ws_message.h"
@@ -189,6 +190,13 @@ static void mind_idle_talk(struct worker *worker, struct session *session)
     }
 }
 
+static void tell_broken_tls(const struct session *session, const struct tls_conn *tls)
+{
+    struct addr peer = {0};
+    addr_of_peer(&peer, session->fd);
+    stats_http_refused("client", &peer, 0, tls_conn_reason(tls));
+}
+
 static void on_readable(struct worker *worker, struct session *session)
 {
     bool is_deaf = ws_is_deaf(session);
@@ -202,6 +210,9 @@ static void on_readable(struct worker *worker, struct session *session)
         stats_received(worker, session, (uint64_t)got);
         ws_session_feed(worker, session, worker->receive_buffer, (size_t)got);
     } else if (got != -EAGAIN && got != -EINTR) {
+        if (got == ERR_PROTOCOL) {
+            tell_broken_tls(session, tls);
+        }
         ws_session_doom(worker, session, WS_CLOSE_ABORT);
     }
 }

@@ -11,6 +11,7 @@ import contextlib
 import glob
 import json
 import select
+import ssl
 import subprocess
 import sys
 import time
@@ -28,7 +29,8 @@ class Control:
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         orders = {
-            "ws_port": gateway.client_port,
+            "ws_url": gateway.ws_url(),
+            "ca": gateway.tls_ca and str(gateway.tls_ca),
             "api_port": gateway.api_port,
             "key": gateway.api_key,
             "timeout": 5 * gateway.slowness,
@@ -143,8 +145,9 @@ def main():
     from websockets.sync.client import connect
 
     orders = json.loads(sys.stdin.readline())
-    url = f"ws://127.0.0.1:{orders['ws_port']}/v1/ws"
-    with connect(url, additional_headers={"X-User-Id": "control"}, compression=None) as session:
+    trust = ssl.create_default_context(cafile=orders["ca"]) if orders["ca"] else None
+    headers = {"X-User-Id": "control"}
+    with connect(orders["ws_url"], ssl=trust, additional_headers=headers, compression=None) as session:
         print("ready", flush=True)
         while sys.stdin.readline():
             watch_once(orders, session)

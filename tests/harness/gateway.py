@@ -113,6 +113,7 @@ class Gateway:
         self.config["apps"][0] = merge(self.config["apps"][0], app or {})
         self.config_path = self.folder / "tidegate.yaml"
         self.stderr_path = self.folder / "stderr"
+        self.tls_ca = None  # the file that clients trust, where the client listener speaks TLS
         self.process = None
         self.control = None
 
@@ -307,7 +308,7 @@ class Gateway:
             connection.close()
 
     def ws_url(self, path="/v1/ws"):
-        return f"ws://127.0.0.1:{self.client_port}{path}"
+        return f"{'wss' if self.tls_ca else 'ws'}://127.0.0.1:{self.client_port}{path}"
 
     def http_url(self, path="/"):
         return f"http://127.0.0.1:{self.client_port}{path}"

@@ -231,6 +231,18 @@ class Wire:
             assert got.opcode != CLOSE, f"closed with {got.close_code}"
 
 
+class TlsWire(Wire):
+    """The same over TLS. name: the host that is asked for, and looked for in the certificate."""
+
+    def __init__(self, port, context, name="localhost", **options):
+        super().__init__(port, **options)
+        try:
+            self.socket = context.wrap_socket(self.socket, server_hostname=name)
+        except BaseException:
+            self.socket.close()
+            raise
+
+
 def get(path="/", headers=(), host="127.0.0.1", method="GET", body=b""):
     """A plain request."""
     lines = [f"{method} {path} HTTP/1.1"]
