@@ -1,6 +1,6 @@
 """Section B of the list of bad input: what the bus does to a cluster, on the real servers of each engine.
 
-B16 (quotas of a tenant) is not here: there are none yet. What only one engine can suffer is in
+B16 (quotas of a tenant) needs no bus: test_operations.py. What only one engine can suffer is in
 test_bus_faults_redis.py, test_bus_faults_rocketmq.py and test_bus_faults_zookeeper.py.
 """
 

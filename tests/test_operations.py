@@ -1,12 +1,20 @@
 """What an operator does: limits, a reload by SIGHUP, a second gateway on the same ports."""
 
+import contextlib
+import copy
+import hashlib
+import json
 import signal
 import subprocess
+import time
+from collections import Counter
 
 import pytest
 import yaml
 from harness.clients import V1Client, connect_raw
-from harness.gateway import ROOT, wait_for
+from harness.control import Control
+from harness.gateway import ROOT, Gateway, wait_for
+from harness.wire import Wire, get
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -138,3 +146,78 @@ def test_a_second_gateway_on_a_port_does_not_start(make_gateway, tmp_path, port)
     assert done.returncode == 1
     assert "somebody listens there already" in done.stderr or "can't be opened" in done.stderr
     assert f"listen.{port}" in done.stderr
+
+
+# B16: one app of several uses too much
+
+
+CALM_KEY = "test-key-of-the-app-that-is-calm-and-has-no-part-in-it"
+
+
+@pytest.fixture
+def gateway_of_two(tmp_path):
+    """An app with quotas, the tests' own, and a calm one. Measured, so the release gateway."""
+    gateway = Gateway("release", tmp_path, app={"quotas": {"pushes_per_second": 200, "sessions": 3}})
+    digest = "sha256:" + hashlib.sha256(CALM_KEY.encode()).hexdigest()
+    keys = [{"name": "calm", "hash": digest, "scopes": ["push"]}]
+    auth = copy.deepcopy(gateway.config["apps"][0]["auth"])
+    gateway.config["apps"].append({"name": "calm", "api_keys": keys, "auth": auth})
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+def flood(gateway, seconds, rate):
+    """Pushes of the app with a quota, by one caller that waits for nothing. Returns the answers."""
+    body = b'{"to":{"users":["x"]},"data":1}'
+    headers = [("Authorization", f"Bearer {gateway.api_key}"), ("Content-Length", len(body))]
+    request = get("/v1/messages", headers, method="POST", body=body)
+    answers, start = [], time.monotonic()
+    with Wire(gateway.api_port) as wire:
+        while (passed := time.monotonic() - start) < seconds:
+            due = int(rate * passed) + 1 - len(answers)
+            wire.send(request * due)
+            answers += [wire.read_response() for _ in range(due)]
+            time.sleep(0.01)
+    return answers
+
+
+@pytest.mark.release
+def test_b16_an_app_that_pushes_ten_times_its_quota_gets_429_and_the_others_do_not_notice(gateway_of_two):
+    gateway, calm = gateway_of_two, copy.copy(gateway_of_two)
+    calm.api_key = CALM_KEY
+    seconds, quota = 2, 200
+    with contextlib.closing(Control(calm, app="calm")) as control:
+        control.begin()
+        time.sleep(1)  # a figure over time needs its time
+        quiet = control.end()["p99_ms"]
+        control.begin()
+        answers = flood(gateway, seconds, 10 * quota)
+        noisy = control.end()["p99_ms"]
+    counts = Counter(answer.status for answer in answers)
+    assert set(counts) == {202, 429}
+    assert quota * seconds <= counts[202] <= quota * (seconds + 1.5), counts
+    refusal = next(answer for answer in answers if answer.status == 429)
+    assert json.loads(refusal.body)["code"] == "quota_exceeded"
+    assert int(refusal.header("Retry-After")) >= 1
+    assert gateway.metrics().get("tidegate_quota_refused_total", app="demo", quota="pushes") == counts[429]
+    assert any(line["event"] == "quota.exceeded" for line in gateway.log())
+    assert noisy <= max(1.5 * quiet, 5), (quiet, noisy)
+
+
+def test_b16_an_app_with_all_its_sessions_gets_429_and_the_others_still_connect(gateway_of_two):
+    gateway = gateway_of_two
+
+    def connect_to(app):
+        headers = {"X-User-Id": "ada"}
+        return connect(gateway.ws_url(f"/v1/ws?app={app}"), additional_headers=headers, legacy=True)
+
+    sessions = [connect_to("demo") for _ in range(3)]
+    with pytest.raises(InvalidStatus) as caught:
+        connect_to("demo")
+    assert caught.value.response.status_code == 429
+    assert int(caught.value.response.headers["Retry-After"]) > 0
+    sessions += [connect_to("calm") for _ in range(10)]
+    assert gateway.metrics().get("tidegate_quota_refused_total", app="demo", quota="sessions") == 1
+    for session in sessions:
+        session.close()

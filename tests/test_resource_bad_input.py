@@ -1,5 +1,6 @@
 """Section R: descriptors, memory, disk, network and clock run out or misbehave."""
 
+import contextlib
 import errno
 import http.client
 import itertools
@@ -17,8 +18,10 @@ import zlib
 import pytest
 from harness import faults
 from harness.clients import V1Client, connect_raw
+from harness.control import Control
 from harness.gateway import SANITIZER, USER_HEADER, wait_for
 from harness.harmless import check_harmless
+from harness.storm import Storm
 from harness.tokens import claims, mint
 from harness.wire import TEXT, V1, Closed, Wire, frame, get, upgrade_request
 from websockets.exceptions import ConnectionClosed
@@ -586,42 +589,47 @@ def pings(gateway, before):
 # R13
 
 
-def storm(gateway, seconds, threads=8):
-    """Clients that come back at once, whatever they are told. Returns {status: how many}."""
-    counts, lock, end = {}, threading.Lock(), time.monotonic() + seconds
-    request = upgrade_request("/v1/ws", [(USER_HEADER, "storm")])
-
-    def knock():
-        while time.monotonic() < end:
-            try:
-                with Wire(gateway.client_port, timeout=5) as wire:
-                    status = wire.request(request).status
-            except (Closed, OSError):
-                status = 0
-            with lock:
-                counts[status] = counts.get(status, 0) + 1
-
-    workers = [threading.Thread(target=knock) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return counts
+def told(control, what):
+    """What a bystander tells of it: at how many ms the slowest hundredth of its pushes began."""
+    control.begin()
+    what()
+    return control.end()["p99_ms"]
 
 
 @pytest.mark.release
-def test_r13_a_storm_of_connects_is_held_to_the_rate(make_gateway):
-    rate, seconds = 100, 1.5
+def test_r13_clients_that_lose_their_node_come_back_at_the_rate_and_nobody_else_notices(make_gateway):
+    rate, count = 2000, 4000
     gateway = make_gateway({"limits": {"accept_rate": rate}})
-    totals = []
+    with contextlib.closing(Control(gateway)) as control, contextlib.closing(Storm(gateway, count)) as storm:
+        storm.run_until_all_are_in(30)
+        assert storm.most_in_a_second() <= 2 * rate  # a burst, and what comes within the second
+        quiet = told(control, lambda: storm.run(1))
+        before = gateway.metrics()
+        storm.drop()
+        noisy = told(control, lambda: storm.run_until_all_are_in(15))
+        assert storm.counts()[101] == count
+        assert storm.most_in_a_second() <= 2 * rate
+        assert moved(gateway, before, reason="accept_rate") < count, "hardly anybody has to ask twice"
+        assert noisy <= max(2 * quiet, 10), (quiet, noisy)
+
+
+@pytest.mark.release
+def test_r13_clients_that_never_wait_are_held_to_the_rate_and_cost_little(make_gateway):
+    rate, seconds = 200, 1.5
+    gateway = make_gateway({"limits": {"accept_rate": rate}})
 
     def attack():
-        used = gateway.cpu_seconds()
-        counts = storm(gateway, seconds)
+        before, used = gateway.metrics(), gateway.cpu_seconds()
+        with contextlib.closing(Storm(gateway, 300, hostile=True)) as storm:
+            storm.run(seconds)
         spent = (gateway.cpu_seconds() - used) / seconds
-        totals.append(counts)
-        assert counts.get(101, 0) <= rate * (seconds + 1.5), counts
-        assert sum(counts.values()) > counts.get(101, 0), counts
+        counts = storm.counts()
+        assert 0 < counts[101] <= rate * (seconds + 1), counts
+        assert counts[503] > 0, counts
+        # A second's worth of twice the rate is accepted at once, then twice the rate; the others wait.
+        assert counts[101] + counts[503] <= 2 * rate * (seconds + 1) + 64 * 2, counts
+        paced = "tidegate_accepts_paced_total"
+        assert gateway.metrics().get(paced) > before.get(paced)
         assert spent < 0.9, f"{spent:.2f} cores"
 
     check_harmless(gateway, attack, reason="accept_rate")

@@ -23,13 +23,14 @@ ALLOWED_MS = 50
 class Control:
     """One bystander of a gateway, for all of its tests."""
 
-    def __init__(self, gateway):
+    def __init__(self, gateway, app=""):
+        """app: named where there are several; the gateway's API key is one of its."""
         self.gateway = gateway
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         orders = {
-            "ws_url": gateway.ws_url(),
+            "ws_url": gateway.ws_url(f"/v1/ws?app={app}" if app else "/v1/ws"),
             "ca": gateway.tls_ca and str(gateway.tls_ca),
             "api_port": gateway.api_port,
             "key": gateway.api_key,
@@ -80,6 +81,7 @@ class Account:
             {
                 "pushes": len(self.taken),
                 "worst_ms": round(ordered[-1] * 1000, 2),
+                "p99_ms": round(ordered[len(ordered) * 99 // 100] * 1000, 2),
                 "median_ms": round(ordered[len(ordered) // 2] * 1000, 2),
                 "waited_for_cpu_ms": round(self.waited * 1000, 2),
                 "error": self.error,
