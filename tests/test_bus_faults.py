@@ -207,11 +207,28 @@ def test_b13_nodes_killed_in_turn_lose_nothing_and_clients_are_back_within_ten_s
     assert longest_outage(events) <= 10
 
 
-@EVERY_LONG
-def test_b14_a_rolling_restart_costs_a_client_two_seconds_at_most(name):
-    events = must_hold(name, "1 roll", seconds=8)
+# Planned restarts are the nodes' matter, not the bus's: the quickest one shows them.
+PLANNED = [name if name == "redis" else pytest.param(name, marks=pytest.mark.long) for name in LOSSLESS]
+DRAIN_RATE = 60
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_b14_a_rolling_restart_costs_no_client_its_connection_and_nodes_no_more_than_the_rate(name):
+    """Clients open the new connection first; on a busy machine one may be late."""
+    changes = {"drain": {"window": "1s", "rate": DRAIN_RATE}}
+    events = must_hold(name, "1 roll", seconds=8, users=100, rate=100, changes=changes)
     assert longest_outage(events) <= 2
-    assert moment(events, "n2 has been rolled")
+    without = [name for name, seconds in outages(events).items() if seconds > 0]
+    assert len(without) <= 10, f"{len(without)} of 200 clients were without a connection"
+    began, ended = moment(events, "1.0 roll begins"), moment(events, "n2 has been rolled")
+    opened = [event["t"] for event in events if event["e"] == "open" and began < event["t"] < ended]
+    assert len(opened) >= 200
+    assert most_within(opened, 2) <= 2 * DRAIN_RATE
+
+
+def most_within(times, seconds):
+    """How many there are in the fullest stretch of so many seconds."""
+    return max(sum(start <= when < start + seconds for when in times) for start in times)
 
 
 # B12: the same again

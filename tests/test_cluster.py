@@ -63,16 +63,38 @@ def test_a_killed_node_is_gone_after_five_seconds_and_one_that_ends_in_order_at_
     assert events.count("node.left") == 1
 
 
-def test_a_stopped_node_comes_back_by_its_beacon(make_cluster):
+def test_r17_a_node_that_stood_still_serves_on_and_tells_nothing_old(make_cluster):
+    """Longer than it takes to count as gone. One of its clients moves meanwhile, another one waits."""
     cluster = make_cluster()
     first, _, third = cluster.nodes
+    moving, waiting = V1Client(third, "moves"), V1Client(third, "waits")
+    third.push({"users": ["moves", "waits"]}, "before")
+    assert moving.read_data() == waiting.read_data() == ["before"]
     os.kill(third.process.pid, signal.SIGSTOP)
-    wait_for(lambda: sees(first)[0] == 2, 20, "two nodes")
-    status, _, answer = first.api("GET", "/v1/users/42")
-    assert (status, answer["complete"]) == (200, True)
+    for number in range(20):
+        first.push({"users": ["moves", "waits"]}, number)
+    with V1Client(first, "moves", hello=moving.resume()) as moved:
+        assert moved.welcome["resumed"] == "full"
+        assert moved.read_data(20) == list(range(20))
+        moving.socket.socket.close()
+        wait_for(lambda: sees(first)[0] == 2, 20, "two nodes")
+        assert online(first, "moves") == (True, 1)
+        assert online(first, "waits") == (False, 0)
+    wait_for(lambda: online(first, "moves") == (False, 0), 5, "it has left")
     os.kill(third.process.pid, signal.SIGCONT)
-    wait_for(lambda: sees(first)[0] == 3, 10, "three nodes")
+    # It may not know yet who left, or who is there, but then it says so.
+    assert wait_for(lambda: online(third, "moves"), 20, "it knows") == (False, 0)
+    assert waiting.read_data(20) == list(range(20))
     cluster.wait_until_all_know()
+    assert online(first, "waits") == (True, 1)
+    waiting.close()
+
+
+def online(gateway, user):
+    """What is known for sure of a user: (online, sessions), or None."""
+    status, _, answer = gateway.api("GET", f"/v1/users/{user}")
+    assert status == 200
+    return (answer["online"], answer["session_count"]) if answer["complete"] else None
 
 
 def test_a_push_counts_all_nodes_and_a_user_once(cluster):

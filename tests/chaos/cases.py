@@ -10,9 +10,10 @@ from chaos.faults import parse
 from chaos.run import Scenario, run
 
 
-def must_hold(name, *plan, seconds, users=60, rate=200):
+def must_hold(name, *plan, seconds, users=60, rate=200, changes=None):
     """Runs the faults; nothing may be lost, doubled or out of order. Returns the history."""
-    scenario = Scenario(ENGINES[name], 1, seconds, [parse(line) for line in plan], users, rate)
+    faults = [parse(line) for line in plan]
+    scenario = Scenario(ENGINES[name], 1, seconds, faults, users, rate, changes or {})
     verdict = run(scenario)
     assert verdict.is_good, str(verdict)
     return verdict.events

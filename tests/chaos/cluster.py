@@ -7,7 +7,7 @@ import signal
 import time
 
 from harness.brokers import Brokers
-from harness.gateway import Gateway, wait_for
+from harness.gateway import Gateway, merge, wait_for
 
 from chaos.links import Links
 
@@ -62,9 +62,9 @@ def ports_of(servers):
 
 
 class Cluster:
-    def __init__(self, engine, folder):
+    def __init__(self, engine, folder, changes=None):
         """Everything is up and ready."""
-        self.engine, self.folder = engine, pathlib.Path(folder)
+        self.engine, self.folder, self.changes = engine, pathlib.Path(folder), changes or {}
         self.servers = self.links = None
         self.nodes, self.secret = [], make_secret()
         self.cluster_secret = {"id": "a", "secret": secrets.token_urlsafe(32)}
@@ -93,6 +93,7 @@ class Cluster:
             "heartbeat": {"interval": "5s"},
         }
         name = f"n{number}"
+        changes = merge(changes, self.changes)
         return Node(name, self.folder / name, changes, dict(self.secret), self.links)
 
     def known_nodes(self):

@@ -7,7 +7,7 @@ import random
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.gateway import ROOT
 
@@ -32,6 +32,7 @@ class Scenario:
     plan: list
     users: int = USERS
     rate: float = RATE
+    changes: dict = field(default_factory=dict)  # to the nodes' configuration
 
     def __str__(self):
         plan = "; ".join(str(fault) for fault in self.plan)
@@ -74,7 +75,7 @@ class Run:
         self.chance = random.Random(scenario.seed)
 
     def go(self):
-        cluster = Cluster(self.scenario.engine, self.folder)
+        cluster = Cluster(self.scenario.engine, self.folder, self.scenario.changes)
         try:
             self.history = History()
             asyncio.run(self.drive(cluster))
