@@ -51,6 +51,7 @@ RIGHT = {
     "pushMessage": ("/v1/messages", b'{"to":{"users":["42"]},"data":1}'),
     "pushBatch": ("/v1/messages:batch", b'[{"to":{"users":["42"]},"data":1},{"to":{},"data":2}]'),
     "getMessage": ("/v1/messages/known-1", b""),
+    "cancelMessage": ("/v1/messages/known-1", b""),
     "pushToUser": ("/v1/users/42/messages", b'{"n":1}'),
     "pushToGroup": ("/v1/groups/room:1/messages", b'{"n":1}'),
     "pushToSession": ("/v1/sessions/SID/messages", b'{"n":1}'),
@@ -297,7 +298,7 @@ WRONG_BODIES = [
     (b'{"to":{"users":["x"]},"data":1,"wait":"Acked"}', 422, "invalid_wait"),
     (b'{"to":{"users":["x"]},"data":1,"wait":"routed","wait_ms":99999}', 422, "invalid_wait_ms"),
     (b'{"to":{"users":["x"]},"data":1,"except":{"sessions":7}}', 422, "invalid_except"),
-    (b'{"to":{"users":["x"]},"data":1,"collapse":"c"}', 422, "unsupported_field"),
+    (b'{"to":{"users":["x"]},"data":1,"collapse":""}', 422, "invalid_collapse"),
     (b'{"to":{"users":["x"]},"data":1,"final":true}', 422, "unsupported_field"),
     (b'{"to":{"users":["x"]},"data":1,"tll_ms":1}', 422, "unknown_field"),
     (b'{"to":{"users":["x"]},"data":"' + b"x" * (2 << 20) + b'"}', 413, "message_too_large"),
@@ -320,7 +321,7 @@ WRONG_PATHS = [
     ("/v1/users/42/messages?ttl_ms=x", 422, "invalid_ttl_ms"),
     ("/v1/users/42/messages?tll_ms=1", 422, "unknown_option"),
     ("/v1/users/42/messages?type=%z", 400, "bad_query"),
-    ("/v1/users/42/messages?collapse=c", 422, "unknown_option"),
+    ("/v1/users/42/messages?collapse=", 422, "invalid_collapse"),
     ("/v1/users/42/messages?wait=soon", 422, "invalid_wait"),
 ]
 

@@ -1,12 +1,14 @@
 """What became of a message: confirmed, counted, asked about later."""
 
 import contextlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.clients import V1Client, connect_raw
 from harness.cluster import clusters
-from harness.gateway import wait_for
+from harness.gateway import USER_HEADER, Gateway, wait_for
+from harness.wire import TEXT, V1, Wire
 
 pytestmark = pytest.mark.smoke
 
@@ -215,3 +217,202 @@ def test_a_node_adds_up_what_all_have_counted(cluster):
             assert answer["receipt"]["complete"] is True
             assert answer["receipt"]["nodes"] == {"expected": 3, "reported": 3}
             assert (sessions_of(answer)["matched"], sessions_of(answer)["written"]) == (6, 6)
+
+
+# Cancelling
+
+
+def cancel(gateway, message_id):
+    status, _, answer = gateway.api("DELETE", f"/v1/messages/{message_id}")
+    return status, answer
+
+
+def test_who_has_it_is_told_to_take_it_back(gateway):
+    with V1Client(gateway, "told") as client, connect_raw(gateway, "told"):
+        push(gateway, "told", id="told-1")
+        assert client.read("msg")["id"] == "told-1"
+        status, answer = cancel(gateway, "told-1")
+        assert (status, answer["state"], answer["complete"]) == (200, "cancelled", True)
+        assert answer["sessions"] == {"told": 1, "spared": 0}  # a raw session can't be told
+        assert client.read("revoke")["id"] == "told-1"
+        push(gateway, "told", data="the end")
+        assert client.read_data() == ["the end"]
+    assert ask_about(gateway, "told-1")[1]["state"] == "cancelled"
+
+
+def test_who_was_away_does_not_get_it_and_who_had_it_is_told_when_it_comes_back(gateway):
+    with V1Client(gateway, "away") as client:
+        before = client.resume()
+        push(gateway, "away", id="away-1")
+        client.read("msg")
+        has_it = client.resume()
+    assert cancel(gateway, "away-1")[0] == 200
+    push(gateway, "away", data="the end")
+    for back in (before, has_it):
+        with V1Client(gateway, "away", hello=back) as client:
+            assert client.read("revoke")["id"] == "away-1"
+            assert client.read_data() == ["the end"]
+            then = client.resume()
+        with V1Client(gateway, "away", hello=then) as client:  # the revoke has a position of its own
+            client.assert_silent(0.1)
+
+
+def test_a_cancelled_id_stays_taken_and_may_be_cancelled_again(gateway):
+    with V1Client(gateway, "taken") as client:
+        for _ in range(2):
+            push(gateway, "taken", id="taken-1")
+            assert cancel(gateway, "taken-1")[0] == 200
+        assert push(gateway, "taken", id="taken-1")[1]["replayed"] is True
+        assert [client.read("msg", "revoke")["t"] for _ in range(3)] == ["msg", "revoke", "revoke"]
+        client.assert_silent(0.1)
+
+
+def test_what_is_not_remembered_cannot_be_cancelled(gateway):
+    for message_id in ("never", push(gateway, "nobody")[1]["id"]):
+        status, answer = cancel(gateway, message_id)
+        assert (status, answer["code"]) == (404, "message_unknown")
+
+
+def test_a_message_is_cancelled_on_all_nodes_from_any(cluster):
+    users = [f"cancel-{i}" for i in range(6)]
+    with contextlib.ExitStack() as ends:
+        clients = [ends.enter_context(V1Client(cluster.nodes[i % 3], user)) for i, user in enumerate(users)]
+        message = {"to": {"users": users, "all": True}, "data": 1, "id": "far-cancel"}
+        assert cluster.nodes[0].api("POST", "/v1/messages", message)[0] == 202
+        status, answer = cancel(cluster.nodes[1], "far-cancel")
+        assert (status, answer["complete"], answer["sessions"]) == (200, True, {"told": 6, "spared": 0})
+        for client in clients:
+            assert [client.read("msg", "revoke")["t"] for _ in range(2)] == ["msg", "revoke"]
+        for node in cluster.nodes:
+            assert ask_about(node, "far-cancel")[1]["state"] == "cancelled"
+            assert cancel(node, "never-pushed")[0] == 404
+
+
+# What waits for a client that does not read
+
+
+class Sleeper:
+    """A session that reads nothing until it is told to; what is pushed to it waits in the gateway."""
+
+    def __init__(self, gateway, user):
+        self.gateway, self.user = gateway, user
+        self.wire = Wire(gateway.client_port, timeout=10 * gateway.slowness, receive_buffer=4096)
+        self.wire.upgrade(headers=[("Sec-WebSocket-Protocol", V1), (USER_HEADER, user)])
+        self.wire.send_frame(TEXT, b'{"t":"hello","v":1}')
+        self.sid = self.next("welcome")["sid"]
+        while not gateway.api("GET", f"/v1/sessions/{self.sid}")[2]["queued_bytes"]:
+            push(gateway, user, data="x" * 50_000, type="filler")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.wire.close()
+
+    def next(self, *kinds):
+        while (value := json.loads(self.wire.read_frame().payload))["t"] not in kinds:
+            assert value["t"] == "pos"
+        return value
+
+    def wake(self):
+        """All it gets now but the fillers: type and id of each."""
+        push(self.gateway, self.user, data="the end", id=f"end-of-{self.user}")
+        got = []
+        while not got or got[-1] != ("msg", f"end-of-{self.user}"):
+            value = self.next("msg", "revoke")
+            if value.get("type") != "filler":
+                got.append((value["t"], value["id"]))
+        return got[:-1]
+
+
+@pytest.fixture(scope="module")
+def patient(request, tmp_path_factory):
+    """A gateway that keeps much for a slow client."""
+    limits = {"session_queue": "64MiB", "session_queue_age": "60s", "message": "1MiB"}
+    gateway = Gateway(
+        request.config.getoption("preset"), tmp_path_factory.mktemp("patient"), {"limits": limits}
+    )
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+def dropped(gateway, reason):
+    return gateway.metrics().get("tidegate_messages_dropped_total", app="demo", reason=reason) or 0
+
+
+def test_of_one_collapse_key_only_the_newest_waits(patient):
+    before = dropped(patient, "collapsed")
+    with Sleeper(patient, "collapses") as sleeper:
+        for message_id, key in (("c-1", "k"), ("c-2", "other"), ("c-3", None), ("c-4", "k"), ("c-5", None)):
+            push(patient, "collapses", id=message_id, **({"collapse": key} if key else {}))
+        assert sleeper.wake() == [("msg", "c-2"), ("msg", "c-3"), ("msg", "c-4"), ("msg", "c-5")]
+    assert sessions_of(ask_about(patient, "c-1")[1])["dropped_by"] == {"collapsed": 1}
+    assert dropped(patient, "collapsed") == before + 1
+
+
+def test_who_reads_gets_each_of_one_collapse_key(gateway):
+    with V1Client(gateway, "fast") as client:
+        body = json.dumps(
+            [{"to": {"users": ["fast"]}, "data": i, "collapse": "k"} for i in range(20)]
+        ).encode()
+        assert gateway.api("POST", "/v1/messages:batch", body)[0] == 200
+        assert client.read_data(20) == list(range(20))
+
+
+def test_a_key_is_of_the_same_targets_alone(gateway):
+    with V1Client(gateway, "apart", hello={"groups": ["room:apart"]}) as client:
+        back = client.resume()
+    for to in ({"users": ["apart"]}, {"groups": ["room:apart"]}, {"users": ["apart"]}):
+        gateway.push(to, to, collapse="k")
+    with V1Client(gateway, "apart", hello={**back, "groups": ["room:apart"]}) as client:
+        got = [client.read_data()[0] for _ in range(2)]
+        assert sorted(got, key=str) == [{"groups": ["room:apart"]}, {"users": ["apart"]}]
+        client.assert_silent(0.1)
+
+
+def test_a_replay_has_only_the_newest_of_a_key(gateway):
+    with V1Client(gateway, "replays") as client:
+        back = client.resume()
+    for i in range(5):
+        push(gateway, "replays", data=i, collapse="k")
+        push(gateway, "replays", data=f"plain {i}")
+    with V1Client(gateway, "replays", hello=back) as client:
+        assert client.read_data(6) == [*(f"plain {i}" for i in range(4)), 4, "plain 4"]
+        client.assert_silent(0.1)
+
+
+def test_what_waits_past_its_ttl_is_dropped_when_its_turn_comes(patient):
+    before = dropped(patient, "expired")
+    with Sleeper(patient, "expires") as sleeper:
+        push(patient, "expires", id="e-1", ttl_ms=30)
+        push(patient, "expires", id="e-2", ttl_ms=60_000)
+        pushed = push(patient, "expires", id="e-3", ttl_ms=30, wait="acked", wait_ms=0)[1]
+        assert sessions_of(pushed)["matched"] == 1
+        for message_id in ("e-1", "e-3"):
+            wait_for(lambda i=message_id: ask_about(patient, i)[1]["state"] == "expired", 5, "its end")
+        assert sleeper.wake() == [("msg", "e-2")]
+    for message_id in ("e-1", "e-3"):
+        assert sessions_of(ask_about(patient, message_id)[1])["dropped_by"] == {"expired": 1}
+    assert dropped(patient, "expired") == before + 2
+
+
+def test_what_still_waits_when_it_is_cancelled_never_arrives(patient):
+    before = dropped(patient, "revoked")
+    with Sleeper(patient, "spared") as sleeper:
+        push(patient, "spared", id="s-1", wait="acked", wait_ms=0)
+        push(patient, "spared", id="s-2")
+        assert cancel(patient, "s-1")[1]["sessions"] == {"told": 0, "spared": 1}
+        assert sleeper.wake() == [("msg", "s-2")]
+    answer = ask_about(patient, "s-1")[1]
+    assert answer["receipt"]["complete"] is True
+    assert sessions_of(answer)["dropped_by"] == {"revoked": 1}
+    assert dropped(patient, "revoked") == before + 1
+
+
+def test_a_slow_client_that_is_closed_has_dropped_what_waited_for_that_reason(make_gateway):
+    gateway = make_gateway({"limits": {"session_queue_age": "300ms"}})
+    with Sleeper(gateway, "slow"):
+        push(gateway, "slow", id="slow-1", wait="acked", wait_ms=0)
+        wait_for(lambda: sessions_of(ask_about(gateway, "slow-1")[1])["dropped"] == 1, 5, "its close")
+    assert sessions_of(ask_about(gateway, "slow-1")[1])["dropped_by"] == {"slow_consumer": 1}

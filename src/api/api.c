@@ -35,6 +35,7 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_POST, "/v1/messages", SETTINGS_SCOPE_PUSH, push_handle_message},
     {HTTP_METHOD_POST, "/v1/messages:batch", SETTINGS_SCOPE_PUSH, push_handle_batch},
     {HTTP_METHOD_GET, "/v1/messages/{}", SETTINGS_SCOPE_READ, receipts_handle_get},
+    {HTTP_METHOD_DELETE, "/v1/messages/{}", SETTINGS_SCOPE_PUSH, receipts_handle_delete},
     {HTTP_METHOD_POST, "/v1/users/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_user},
     {HTTP_METHOD_POST, "/v1/groups/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_group},
     {HTTP_METHOD_POST, "/v1/sessions/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_session},

@@ -33,7 +33,7 @@ void push_make_id(struct worker *worker, char out[PUSH_ID_LEN])
 static void account(struct push_task *task)
 {
     const struct publish *publish = task->publish;
-    size_t bytes = sizeof(*task) + task->id.len;
+    size_t bytes = sizeof(*task) + task->id.len + task->subject.len;
     if (publish) {
         bytes += sizeof(*publish) + sizeof(publish->parts[0]) * publish->part_count;
     }
@@ -191,6 +191,7 @@ static uint64_t body_hash(const struct gateway *gateway, const struct push *push
     }
     hash = mix(hash + push->data_kind, push->data);
     hash = mix(hash + push->ttl_ms, push->type);
+    hash = push->collapse.len ? mix(hash + 1, push->collapse) : hash;
     return mix(hash, push->origin_tag);
 }
 
@@ -319,6 +320,7 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
                             .time_ms = clock_wall_ms(),
                             .id = task->id,
                             .type = push->type,
+                            .collapse = push->collapse,
                             .origin_tag = push->origin_tag,
                             .data = push->data,
                             .data_kind = push->data_kind};
@@ -329,7 +331,8 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
                                     (push->wait ? EVENT_WANTS_RECEIPT : 0) |
                                     (push->wait >= PUSH_WAIT_WRITTEN ? EVENT_COUNTS_WRITES : 0) |
                                     (push->wait == PUSH_WAIT_ACKED ? EVENT_WANTS_ACKS : 0) |
-                                    (kind ? EVENT_IS_CONTROL : 0));
+                                    (kind && !event_kind_is_shown(kind->kind) ? EVENT_IS_CONTROL
+                                                                              : 0));
     if (kind) {
         event->subject = kind->subject;
     }
@@ -339,10 +342,12 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
     }
 }
 
-static struct push_task *create_task(struct worker *worker, const struct push *push)
+static struct push_task *create_task(struct worker *worker, const struct push *push,
+                                     const struct push_kind *kind)
 {
     size_t id_len = push->id.len ? push->id.len : PUSH_ID_LEN;
-    struct push_task *task = mem_alloc(sizeof(*task) + id_len);
+    struct str subject = kind ? kind->subject : STR("");
+    struct push_task *task = mem_alloc(sizeof(*task) + id_len + subject.len);
     if (!task) {
         return NULL;
     }
@@ -353,7 +358,9 @@ static struct push_task *create_task(struct worker *worker, const struct push *p
     } else {
         push_make_id(worker, id);
     }
+    memcpy(id + id_len, subject.ptr, subject.len);
     task->id = str_make(id, id_len);
+    task->subject = str_make(id + id_len, subject.len);
     task->timer.on_fire = on_timer;
     return task;
 }
@@ -400,7 +407,7 @@ static int build(struct push_task *task, const struct push *push, const struct p
 int push_start(struct worker *worker, const struct tenant *tenant, const struct push *push,
                const struct push_kind *kind, push_done_cb on_done, void *owner, uint32_t index)
 {
-    struct push_task *task = create_task(worker, push);
+    struct push_task *task = create_task(worker, push, kind);
     if (!task) {
         return ERR_NO_MEMORY;
     }

@@ -41,7 +41,8 @@ struct push_task {
     uint8_t target; /* enum stats_target: for counting */
     bool is_published;
     bool is_timed_out;
-    struct str id; /* in memory behind the struct */
+    struct str id;      /* in memory behind the struct, like subject */
+    struct str subject; /* of struct push_kind */
 };
 
 /* How an event differs from a plain message. */
@@ -71,6 +72,9 @@ void push_write_pos(struct buf *out, uint32_t queue, struct bus_pos at);
 
 /* The status and code that stand for an outcome: 200, 202, 413, 422, 429, 503. */
 int push_status(const struct push_outcome *outcome, const char **out_code, const char **out_detail);
+
+/* Of a push whose owner is the exchange: answers one that failed. False: it did not. */
+bool push_answer_failure(struct push_task *task, const struct push_outcome *outcome);
 
 /* Endpoints. */
 void push_handle_message(struct api_call *call); /* POST /v1/messages */

@@ -82,3 +82,16 @@ int push_status(const struct push_outcome *outcome, const char **out_code, const
                              : "The bus did not take the push. Try again.";
     return 503;
 }
+
+bool push_answer_failure(struct push_task *task, const struct push_outcome *outcome)
+{
+    const char *code;
+    const char *detail;
+    int status = push_status(outcome, &code, &detail);
+    if (code && (status == 503 || status == 429)) {
+        http_answer_retry(task->owner, status, code, detail, 1);
+    } else if (code) {
+        http_answer_problem(task->owner, status, code, detail);
+    }
+    return code != NULL;
+}

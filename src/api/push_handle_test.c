@@ -221,6 +221,7 @@ static void options_that_are_none_are_refused(void **state)
         {USER "?id=", "1", 422, "invalid_id"},
         {USER "?type=%0a", "1", 422, "invalid_type"},
         {USER "?origin=", "1", 422, "invalid_except"},
+        {USER "?collapse=", "1", 422, "invalid_collapse"},
         {USER "?ttl_ms=0", "1", 422, "invalid_ttl_ms"},
         {USER "?ttl_ms=-1", "1", 422, "invalid_ttl_ms"},
         {USER "?wait=x", "1", 422, "invalid_wait"},

@@ -261,6 +261,10 @@ static bool read_texts(struct push *push, const struct json_field *fields,
         !read_name(push, fields[F_ID].value, limits->name_bytes, &push->id)) {
         return push_fail(error, 422, "invalid_id", "`id` is a short text.");
     }
+    if (fields[F_COLLAPSE].value.type != JSON_TYPE_NONE &&
+        !read_name(push, fields[F_COLLAPSE].value, limits->name_bytes, &push->collapse)) {
+        return push_fail(error, 422, "invalid_collapse", "`collapse` is a short text.");
+    }
     if (fields[F_WAIT].value.type != JSON_TYPE_NONE) {
         if (!decode_text(push, fields[F_WAIT].value, &wait)) {
             return push_fail(error, 422, "invalid_wait",
@@ -274,9 +278,6 @@ static bool read_texts(struct push *push, const struct json_field *fields,
 static bool refuse_unsupported(const struct json_field *fields, struct push_error *error)
 {
     bool final = false;
-    if (fields[F_COLLAPSE].value.type != JSON_TYPE_NONE) {
-        return push_fail(error, 422, "unsupported_field", "`collapse` is not supported.");
-    }
     if (fields[F_FINAL].value.type != JSON_TYPE_NONE &&
         (!json_bool(fields[F_FINAL].value, &final) || final)) {
         return push_fail(error, 422, "unsupported_field", "`final` is not supported.");

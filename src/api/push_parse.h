@@ -19,7 +19,8 @@ struct push {
     size_t except_count;
     struct str origin_tag;
     struct str type;
-    struct str id; /* "": none was given */
+    struct str id;       /* "": none was given */
+    struct str collapse; /* "": none */
     struct str data;
     enum event_data_kind data_kind;
     uint32_t ttl_ms;

@@ -69,6 +69,10 @@ static bool read_option(struct push *push, struct str name, struct str value,
         push->id = value;
         return clean || push_fail(error, 422, "invalid_id", "`id` is a short text.");
     }
+    if (str_equal(name, STR("collapse"))) {
+        push->collapse = value;
+        return clean || push_fail(error, 422, "invalid_collapse", "`collapse` is a short text.");
+    }
     if (str_equal(name, STR("origin"))) {
         push->origin_tag = value;
         return clean || push_fail(error, 422, "invalid_except", "`origin` is a short text.");

@@ -448,18 +448,10 @@ void query_on_node_ask(struct gateway *gateway, struct cluster_ask *ask)
 static void answer_count(struct push_task *task, const struct push_outcome *outcome,
                          const char *name)
 {
-    const char *code;
-    const char *detail;
-    int status = push_status(outcome, &code, &detail);
-    if (code && (status == 503 || status == 429)) {
-        http_answer_retry(task->owner, status, code, detail, 1);
-        return;
-    }
-    if (code) {
-        http_answer_problem(task->owner, status, code, detail);
-        return;
-    }
     struct buf out = {0};
+    if (push_answer_failure(task, outcome)) {
+        return;
+    }
     buf_append_char(&out, '{');
     json_write_u64_field(&out, str_of(name), outcome->matched);
     json_write_u64_field(&out, STR("as_of"), clock_wall_ms());

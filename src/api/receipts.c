@@ -20,7 +20,7 @@ struct known {
     uint32_t is_expired;
     uint32_t matched, written, acked, replayed;
     uint32_t dropped_by[RECEIPT_DROPS];
-    uint32_t unused;
+    uint32_t is_void;
     uint64_t time_ms;
 };
 
@@ -70,6 +70,7 @@ static void take_messages(struct known *known, struct message *const *messages, 
         known->parts = message->event.parts;
         known->time_ms = message->event.time_ms;
         known->is_expired = message->expires_ms && message->expires_ms <= now;
+        known->is_void = message_has_fate(message, MESSAGE_IS_VOID);
         if (!message->receipt) {
             counts.is_settled = false; /* memory was out when it came */
         } else if (!is_counted(messages, i)) {
@@ -90,18 +91,28 @@ static void write_known(struct buf *out, struct message *const *messages, size_t
     }
 }
 
-static void ask(struct gather_part *part)
+static size_t find(const struct worker *worker, uint16_t app, struct str id,
+                   struct message *messages[EVENT_MAX_PARTS])
 {
-    struct message *messages[EVENT_MAX_PARTS];
-    const struct worker *worker = part->worker;
-    size_t count = hub_find_messages(worker->gateway->hub, shard_app_hash(worker->shard, part->app),
-                                     part->gather->name, messages);
-    if (count > 0) {
-        write_known(&part->text, messages, count);
-    }
+    return hub_find_messages(worker->gateway->hub, shard_app_hash(worker->shard, app), id,
+                             messages);
+}
+
+static void let_go(struct message *const *messages, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         message_unref(messages[i]);
     }
+}
+
+static void ask(struct gather_part *part)
+{
+    struct message *messages[EVENT_MAX_PARTS];
+    size_t count = find(part->worker, part->app, part->gather->name, messages);
+    if (count > 0) {
+        write_known(&part->text, messages, count);
+    }
+    let_go(messages, count);
 }
 
 /* All nodes have the same, and any worker of a node can tell. */
@@ -125,6 +136,7 @@ static void add_counts(struct sum *sum, const struct known *known)
     sum->known.parts = known->parts;
     sum->known.time_ms = known->time_ms;
     sum->known.is_expired |= known->is_expired;
+    sum->known.is_void |= known->is_void;
     sum->known.matched += known->matched;
     sum->known.written += known->written;
     sum->known.acked += known->acked;
@@ -221,6 +233,25 @@ static void write_receipt(struct buf *out, const struct gather *gather, const st
     buf_append_str(out, STR("}}"));
 }
 
+/* Ends out. */
+static void answer_built(struct http_exchange *exchange, int status, struct buf *out)
+{
+    if (buf_err(out)) {
+        http_answer_retry(exchange, 503, "overloaded", "The gateway is short of memory.", 1);
+    } else {
+        http_answer_json(exchange, status, buf_str(out));
+    }
+    buf_fini(out);
+}
+
+static struct str state_of(const struct known *known)
+{
+    if (known->is_void) {
+        return STR("cancelled");
+    }
+    return known->is_expired ? STR("expired") : STR("accepted");
+}
+
 static void answer(struct gather *gather, const struct sum *sum)
 {
     struct buf out = {0};
@@ -228,35 +259,54 @@ static void answer(struct gather *gather, const struct sum *sum)
     json_write_string_field(&out, STR("id"), gather->name);
     write_places(&out, sum);
     json_write_u64_field(&out, STR("ts"), sum->known.time_ms);
-    json_write_string_field(&out, STR("state"),
-                            sum->known.is_expired ? STR("expired") : STR("accepted"));
+    json_write_string_field(&out, STR("state"), state_of(&sum->known));
     write_receipt(&out, gather, sum);
     json_write_u64_field(&out, STR("as_of"), clock_wall_ms());
     buf_append_char(&out, '}');
-    if (buf_err(&out)) {
-        http_answer_retry(gather->exchange, 503, "overloaded", "The gateway is short of memory.",
-                          1);
-    } else {
-        http_answer_json(gather->exchange, 200, buf_str(&out));
-    }
-    buf_fini(&out);
+    answer_built(gather->exchange, 200, &out);
 }
 
-static void finish(struct gather *gather)
+static bool add_all(struct sum *sum, struct gather *gather)
 {
-    struct sum sum = {.is_settled = true};
     bool is_known = false;
+    *sum = (struct sum){.is_settled = true};
     for (uint32_t i = 0; i < gather->part_count; i++) {
-        is_known = add(&sum, gather_part_at(gather, i)) || is_known;
+        is_known = add(sum, gather_part_at(gather, i)) || is_known;
     }
-    if (is_known) {
-        answer(gather, &sum);
+    return is_known;
+}
+
+static bool is_short_of_memory(struct gather *gather)
+{
+    for (uint32_t i = 0; i < gather->worker_parts; i++) {
+        if (buf_err(&gather->parts[i].text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void refuse_unknown(struct gather *gather)
+{
+    if (is_short_of_memory(gather)) {
+        http_answer_retry(gather->exchange, 503, "overloaded", "The gateway is short of memory.",
+                          1);
     } else if (gather->is_complete) {
         http_answer_problem(gather->exchange, 404, "message_unknown",
                             "No message of this id is remembered.");
     } else {
         http_answer_retry(gather->exchange, 503, "node_silent",
                           "A node that may know the message did not answer in time.", 1);
+    }
+}
+
+static void finish(struct gather *gather)
+{
+    struct sum sum;
+    if (add_all(&sum, gather)) {
+        answer(gather, &sum);
+    } else {
+        refuse_unknown(gather);
     }
 }
 
@@ -270,4 +320,108 @@ const struct gather_kind receipts_kind = {.number = RECEIPT_KIND,
 void receipts_handle_get(struct api_call *call)
 {
     gather_start(call, &receipts_kind, call->names[0]);
+}
+
+/* ---- cancelling: an event to the targets of the message, behind it in their queues ---- */
+
+enum { CANCEL_WAIT_MS = 5000 };
+
+static void write_cancelled(struct buf *out, const struct push_task *task,
+                            const struct push_outcome *outcome)
+{
+    buf_append_char(out, '{');
+    json_write_string_field(out, STR("id"), task->subject);
+    json_write_string_field(out, STR("state"), STR("cancelled"));
+    json_write_key(out, STR("sessions"));
+    buf_append_char(out, '{');
+    json_write_u64_field(out, STR("told"), outcome->matched - outcome->dropped);
+    json_write_u64_field(out, STR("spared"), outcome->dropped);
+    buf_append_char(out, '}');
+    json_write_u64_field(out, STR("as_of"), clock_wall_ms());
+    json_write_bool_field(out, STR("complete"), outcome->is_complete);
+    buf_append_char(out, '}');
+}
+
+static void on_cancelled(struct push_task *task, const struct push_outcome *outcome)
+{
+    struct buf out = {0};
+    if (push_answer_failure(task, outcome)) {
+        return;
+    }
+    write_cancelled(&out, task, outcome);
+    answer_built(task->owner, 200, &out);
+}
+
+/* Those of all its parts; a session that was left out does not hear of it now either. */
+static bool take_targets(struct push *push, struct message *const *messages, size_t count)
+{
+    struct target target;
+    for (size_t i = 0; i < count; i++) {
+        struct str rest = messages[i]->event.target_bytes;
+        while (event_next_target(&rest, &target)) {
+            if (!push_add_target(push, target.kind, target.name)) {
+                return false;
+            }
+        }
+    }
+    struct str rest = messages[0]->event.except_bytes;
+    while (push->except_count < PUSH_EXCEPTS_MAX &&
+           event_next_except(&rest, &push->excepts[push->except_count])) {
+        push->except_count++;
+    }
+    push->origin_tag = messages[0]->event.origin_tag;
+    return true;
+}
+
+static void cancel(struct worker *worker, uint16_t app, struct http_exchange *exchange,
+                   struct str id, struct message *const *messages, size_t count)
+{
+    struct push push = {.wait = PUSH_WAIT_ROUTED, .wait_ms = CANCEL_WAIT_MS};
+    struct push_kind kind = {EVENT_REVOKE, id};
+    if (!take_targets(&push, messages, count) ||
+        push_start(worker, &worker->tenants->items[app], &push, &kind, on_cancelled, exchange, 0)) {
+        http_answer_retry(exchange, 503, "overloaded", "The gateway is short of memory.", 1);
+    }
+    push_fini(&push);
+}
+
+/* False: this node does not know the message. */
+static bool cancel_if_found(struct worker *worker, uint16_t app, struct http_exchange *exchange,
+                            struct str id)
+{
+    struct message *messages[EVENT_MAX_PARTS];
+    size_t count = find(worker, app, id, messages);
+    if (count > 0) {
+        cancel(worker, app, exchange, id, messages, count);
+    }
+    let_go(messages, count);
+    return count > 0;
+}
+
+/* It may have come meanwhile: the others were asked through the same bus. */
+static void finish_cancel(struct gather *gather)
+{
+    struct sum sum;
+    if (cancel_if_found(gather->asker, gather->parts[0].app, gather->exchange, gather->name)) {
+        return;
+    }
+    if (add_all(&sum, gather)) {
+        http_answer_retry(gather->exchange, 503, "node_behind",
+                          "Another node has the message, and this one has not. Try again.", 1);
+    } else {
+        refuse_unknown(gather);
+    }
+}
+
+static const struct gather_kind cancel_kind = {.number = RECEIPT_KIND,
+                                               .ask = ask,
+                                               .fold = gather_fold,
+                                               .finish = finish_cancel,
+                                               .pick_worker = pick_worker};
+
+void receipts_handle_delete(struct api_call *call)
+{
+    if (!cancel_if_found(call->worker, call->tenant->id, call->exchange, call->names[0])) {
+        gather_start(call, &cancel_kind, call->names[0]);
+    }
 }

@@ -48,6 +48,42 @@ static void what_is_not_remembered_is_404(void **state)
     push(*state, "42", "");
     assert_int_equal(gateway_test_ask(*state, KEY_READ, "GET /v1/messages/never", NULL), 404);
     gateway_test_says_code(*state, "message_unknown");
+    assert_int_equal(gateway_test_ask(*state, KEY_PUSH, "DELETE /v1/messages/never", NULL), 404);
+    gateway_test_says_code(*state, "message_unknown");
+}
+
+static void who_has_what_is_cancelled_is_told(void **state)
+{
+    struct gateway_test *test = *state;
+    struct gateway_test_client client;
+    gateway_test_open_on(test, &client, 1, "42", "[]");
+    push(test, "42", ",\"id\":\"m-3\"");
+    gateway_test_gets(&client, "\"id\":\"m-3\"");
+    assert_int_equal(gateway_test_ask(test, KEY_READ, "DELETE /v1/messages/m-3", NULL), 403);
+    assert_int_equal(gateway_test_ask(test, KEY_PUSH, "DELETE /v1/messages/m-3", NULL), 200);
+    gateway_test_says(test, "{\"id\":\"m-3\",\"state\":\"cancelled\",\"sessions\":{\"told\":1,"
+                            "\"spared\":0},\"as_of\":1");
+    gateway_test_gets(&client, "{\"t\":\"revoke\",\"id\":\"m-3\",\"pos\":\"");
+    assert_int_equal(gateway_test_ask(test, KEY_READ, "GET /v1/messages/m-3", NULL), 200);
+    gateway_test_says(test, "\"state\":\"cancelled\"");
+    assert_int_equal(gateway_test_ask(test, KEY_OTHER, "DELETE /v1/messages/m-3", NULL), 404);
+    gateway_test_close(&client);
+}
+
+static void every_failed_allocation_of_a_question_is_survived(void **state)
+{
+    push(*state, "42", ",\"id\":\"m-4\"");
+    gateway_test_survives(*state, "GET /v1/messages/m-4", NULL, 200);
+}
+
+static void tune_one_worker(struct settings *settings)
+{
+    settings->workers = 1;
+}
+
+static int setup_one_worker(void **state)
+{
+    return gateway_test_setup_tuned(state, tune_one_worker);
 }
 
 int main(void)
@@ -56,6 +92,9 @@ int main(void)
         GATEWAY_TEST(the_counts_of_all_workers_are_told),
         GATEWAY_TEST(who_left_without_confirming_is_dropped_by_its_end),
         GATEWAY_TEST(what_is_not_remembered_is_404),
+        GATEWAY_TEST(who_has_what_is_cancelled_is_told),
+        cmocka_unit_test_setup_teardown(every_failed_allocation_of_a_question_is_survived,
+                                        setup_one_worker, gateway_test_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,8 @@ static bool parse_args(struct push_options *options, struct push_texts *texts, i
         {"all", NULL, "to every session of the app", .flag = &options->all},
         {"type", "T", "the message's type, like comment.created", .text = &options->type},
         {"id", "I", "its id: the same id and data are accepted once", .text = &options->id},
+        {"collapse", "KEY", "of those that wait, only the newest of this key arrives",
+         .text = &options->collapse},
         {"ttl", "TIME", "not delivered later than this: 60s, 10m", .text = &texts->ttl},
         {"wait", "HOW", "none (default), routed, written or acked", .text = &options->wait},
         {"data", "JSON", "the data; @FILE reads a file; without it: standard input",
@@ -67,8 +69,9 @@ static const char *check_targets(const struct push_options *options)
         return "a --user, --group or --session is empty or not UTF-8; write the name as it was made";
     }
     if ((options->type && !utf8_is_valid(str_of(options->type))) ||
-        (options->id && !utf8_is_valid(str_of(options->id)))) {
-        return "--type or --id is not UTF-8; use another name";
+        (options->id && !utf8_is_valid(str_of(options->id))) ||
+        (options->collapse && !utf8_is_valid(str_of(options->collapse)))) {
+        return "--type, --id or --collapse is not UTF-8; use another name";
     }
     return NULL;
 }

@@ -15,6 +15,7 @@ struct push_options {
     const char *type; /* this and the next: NULL when not given; borrowed from argv */
     const char *id;
     const char *wait;
+    const char *collapse;
     const char *key_file;
     const char *ca_file;
     uint64_t ttl_ms; /* 0: not given */

@@ -43,6 +43,7 @@ int push_request_write_body(struct buf *out, const struct push_options *options)
     write_targets(out, options);
     write_text(out, STR("type"), options->type);
     write_text(out, STR("id"), options->id);
+    write_text(out, STR("collapse"), options->collapse);
     write_text(out, STR("wait"), options->wait);
     if (options->ttl_ms > 0) {
         json_write_u64_field(out, STR("ttl_ms"), options->ttl_ms);

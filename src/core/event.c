@@ -191,7 +191,8 @@ static bool is_known(enum event_kind kind)
     case EVENT_TICKET_END:
     case EVENT_AGAIN:
     case EVENT_OPEN:
-    case EVENT_RANK: return true;
+    case EVENT_RANK:
+    case EVENT_REVOKE: return true;
     }
     return false;
 }
@@ -280,6 +281,15 @@ uint64_t event_key(const struct event *event, size_t i)
     uint64_t key;
     memcpy(&key, event->keys + 8 * (i - 1), sizeof(key));
     return key;
+}
+
+uint64_t event_collapse_key(const struct event *event)
+{
+    struct siphash_key key = {event->header.app, 0};
+    for (size_t i = 0; i < event->header.target_count; i++) {
+        key.k1 ^= event_key(event, i);
+    }
+    return siphash(&key, event->collapse.ptr, event->collapse.len) | 1;
 }
 
 static struct str next_name(struct str *rest)

@@ -56,6 +56,9 @@ enum event_kind {
      * Target: the user; subject: the device; time and data: where it stands among the others. */
     EVENT_OPEN = 13, /* one more has begun; its receipt counts those of before */
     EVENT_RANK = 14, /* its receipt counts those that are younger than the one that asks */
+    /* Targets: those of a message; subject: its id. It is cancelled: who has it not yet does not
+     * get it, and who may have it is told, also in a replay. */
+    EVENT_REVOKE = 16,
 };
 
 enum event_data_kind { EVENT_DATA_NONE, EVENT_DATA_JSON, EVENT_DATA_BINARY, EVENT_DATA_TEXT };
@@ -88,6 +91,12 @@ static inline bool event_kind_is_of_nodes(enum event_kind kind)
 static inline bool event_kind_is_of_tickets(enum event_kind kind)
 {
     return kind == EVENT_CLAIM || kind == EVENT_TICKET_END;
+}
+
+/* What goes to sessions, live or out of the window; all else acts on them when it comes. */
+static inline bool event_kind_is_shown(enum event_kind kind)
+{
+    return kind == EVENT_MESSAGE || kind == EVENT_REVOKE;
 }
 
 /* An event in parts: borrowed on the way in, pointing into the bytes on the way out. */
@@ -132,6 +141,9 @@ int event_rekey(struct buf *out, const struct event *event, struct str encoded,
 
 /* Of an id that a caller chose: what stands for it in the tables. */
 uint64_t event_id_hash(const struct target_space *space, uint32_t app_hash, struct str id);
+
+/* Of an event that has a collapse key: the same for those of the same targets. Never 0. */
+uint64_t event_collapse_key(const struct event *event);
 
 /* Returns the bytes of the first event in data, or ERR_SYNTAX, or ERR_UNSUPPORTED for another
  * version. *out_skip is set to the bytes that lead to the next event as soon as these are known,

@@ -92,6 +92,46 @@ static void targets_come_back_with_their_keys(void **state)
     buf_fini(&wire);
 }
 
+static void a_collapse_key_is_of_its_app_and_its_targets_in_any_order(void **state)
+{
+    struct event event = event_test_make(1, "1");
+    struct event again = event_test_make(2, "2");
+    struct buf first = {0};
+    struct buf second = {0};
+    event.collapse = again.collapse = STR("k");
+    event_test_encode(&first, &event, (const char *[]){"u:a", "g:b"}, 2);
+    event_test_encode(&second, &again, (const char *[]){"g:b", "u:a"}, 2);
+    event = event_test_decode(&first);
+    again = event_test_decode(&second);
+    assert_true(event_collapse_key(&event) == event_collapse_key(&again));
+    again.header.app++;
+    assert_true(event_collapse_key(&event) != event_collapse_key(&again));
+    again.header.app--;
+    again.collapse = STR("l");
+    assert_true(event_collapse_key(&event) != event_collapse_key(&again));
+    buf_fini(&first);
+    buf_fini(&second);
+}
+
+static void kinds_that_nobody_knows_are_passed_over(void **state)
+{
+    const int known[] = {EVENT_MESSAGE, EVENT_JOIN, EVENT_KICK, EVENT_REVOKE};
+    size_t at = 0;
+    for (int kind = 0; kind < 256; kind++) {
+        struct event event = event_test_make(1, "1");
+        struct buf wire = {0};
+        size_t skip = 0;
+        event.kind = (enum event_kind)kind;
+        event_test_encode(&wire, &event, (const char *[]){"g:a"}, 1);
+        ssize_t len = event_decode(&event, wire.data, wire.len, &skip);
+        assert_int_equal(skip, wire.len);
+        at += at < 4 && kind == known[at] && len > 0;
+        assert_true(len == ERR_SYNTAX || kind < 64);
+        buf_fini(&wire);
+    }
+    assert_int_equal(at, 4);
+}
+
 static void excepted_sessions_come_back(void **state)
 {
     struct buf wire = {0};
@@ -416,6 +456,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_encoded_is_decoded),
         cmocka_unit_test(targets_come_back_with_their_keys),
+        cmocka_unit_test(a_collapse_key_is_of_its_app_and_its_targets_in_any_order),
+        cmocka_unit_test(kinds_that_nobody_knows_are_passed_over),
         cmocka_unit_test(excepted_sessions_come_back),
         cmocka_unit_test(an_event_cut_at_any_byte_is_refused),
         cmocka_unit_test(an_event_whose_length_lies_is_skipped_whole),

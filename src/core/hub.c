@@ -101,6 +101,7 @@ void hub_destroy(struct hub *hub)
     hub_forget_ids(hub);
     pthread_mutex_destroy(&hub->ids_lock);
     buf_fini(&hub->rekeyed);
+    u64map_fini(&hub->collapses);
     u64map_fini(&hub->marks);
     u64map_fini(&hub->pins);
     interest_table_fini(&hub->interest);

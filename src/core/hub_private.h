@@ -8,7 +8,8 @@
  *   hub_history.c   where queues begin, what is missing, and the epoch
  *   hub_ids.c       which events and ids came before
  *   hub_kept.c      what outlives the window, and is told again
- *   hub_tickets.c   who has a ticket, and what waits for it */
+ *   hub_tickets.c   who has a ticket, and what waits for it
+ *   hub_collapse.c  which message is the newest of its collapse key */
 #ifndef TIDEGATE_CORE_HUB_PRIVATE_H
 #define TIDEGATE_CORE_HUB_PRIVATE_H
 
@@ -82,6 +83,7 @@ struct hub {
     struct u64map pins; /* (group key, worker) → join events that the worker has not answered */
     struct u64map ids;  /* id hash → struct hub_id */
     pthread_mutex_t ids_lock; /* of ids and what they hold, which others look up */
+    struct u64map collapses;  /* event_collapse_key → the newest message of it in the window */
     struct u64map marks; /* (origin, queue, its history) → when (s) << 32 | counter of its last */
     uint64_t marks_swept_ms;
     struct hub_mark_name {
@@ -189,6 +191,10 @@ enum publish_verdict hub_judge_id(struct hub *hub, const struct event *event, ui
                                   struct bus_pos pos, struct publish_part *own);
 void hub_forget_id(struct hub *hub, const struct event *event, uint32_t queue, struct bus_pos pos);
 void hub_forget_ids(struct hub *hub);
+
+/* hub_collapse.c */
+void hub_supersede(struct hub *hub, struct message *message);
+void hub_forget_collapse(struct hub *hub, const struct message *message);
 
 static inline void hub_count(atomic_uint_fast64_t *counter, uint64_t n)
 {

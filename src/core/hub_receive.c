@@ -24,6 +24,7 @@ void hub_on_evict(void *owner, struct message *message)
     struct hub *hub = owner;
     hub_count(&hub->stats.evicted, 1);
     hub_forget_id(hub, &message->event, message->queue, message->pos);
+    hub_forget_collapse(hub, message);
     close_owed(message);
 }
 
@@ -131,6 +132,8 @@ static int accept_event(struct hub *hub, struct message *message, uint64_t wall_
     int err = window_append(hub->window, message, hub->now_ms);
     if (err) {
         hub_mark_all_behind(hub);
+    } else if (message->event.collapse.len) {
+        hub_supersede(hub, message);
     }
     hand_out(hub, message, mask);
     if (err) {
@@ -193,8 +196,22 @@ static void close_receipt(struct hub *hub, struct receipt *receipt, bool is_lost
     receipt_close(receipt);
 }
 
+/* Each node does that where the event stands in the queue, which is behind the message. */
+static void void_messages(struct hub *hub, const struct event *revoke)
+{
+    struct message *messages[EVENT_MAX_PARTS];
+    size_t count = hub_find_messages(hub, revoke->header.app, revoke->subject, messages);
+    for (size_t i = 0; i < count; i++) {
+        message_add_fate(messages[i], MESSAGE_IS_VOID);
+        message_unref(messages[i]);
+    }
+}
+
 static void take_new(struct hub *hub, const struct arrival *arrival, struct publish_part *own)
 {
+    if (arrival->event.kind == EVENT_REVOKE) {
+        void_messages(hub, &arrival->event);
+    }
     struct message *message = message_create(arrival->encoded, &arrival->event, arrival->queue,
                                              arrival->pos);
     if (message) {
@@ -203,7 +220,7 @@ static void take_new(struct hub *hub, const struct arrival *arrival, struct publ
     bool is_lost = !message || accept_event(hub, message, arrival->wall_ms);
     if (is_lost) {
         hub_forget_id(hub, &arrival->event, arrival->queue, arrival->pos);
-        if (arrival->event.kind != EVENT_MESSAGE) {
+        if (!event_kind_is_shown(arrival->event.kind)) {
             hub_lose_control(hub, &arrival->event);
         }
         hub_lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);

@@ -194,7 +194,7 @@ void hub_offer(struct hub *hub, uint32_t index, struct message *message)
     }
     message_unref(message);
     atomic_fetch_or_explicit(&message->owed, 1ull << index, memory_order_relaxed);
-    if (message->event.kind != EVENT_MESSAGE) {
+    if (!event_kind_is_shown(message->event.kind)) {
         keep_control(&hub->workers[index], message);
     }
 }

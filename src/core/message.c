@@ -30,6 +30,7 @@ struct message *message_create(struct str encoded, const struct event *event, ui
     message->queue = queue;
     message->pos = pos;
     message->size = (uint32_t)size;
+    atomic_init(&message->fate, 0);
     atomic_init(&message->refs, 1);
     return message;
 }

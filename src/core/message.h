@@ -13,6 +13,11 @@ struct receipt;
 
 enum { MESSAGE_NO_LINK = 0 };
 
+enum message_fate {
+    MESSAGE_IS_VOID = 1,       /* it was cancelled: nobody gets it any more */
+    MESSAGE_IS_SUPERSEDED = 2, /* a newer one of its collapse key is in the window: not replayed */
+};
+
 struct message {
     atomic_uint refs;
     uint32_t queue;
@@ -29,6 +34,7 @@ struct message {
     uint64_t *links;    /* window, one a target: the target's seq before this one or NO_LINK */
     struct event event; /* points into bytes */
     uint32_t size;      /* of this allocation */
+    atomic_uchar fate;  /* of enum message_fate; set by the hub */
 };
 
 /* Copies the encoded event, which event was decoded from. One reference; NULL: no memory. */
@@ -45,6 +51,16 @@ static inline struct message *message_ref(struct message *message)
 }
 
 void message_unref(struct message *message);
+
+static inline void message_add_fate(struct message *message, enum message_fate fate)
+{
+    atomic_fetch_or_explicit(&message->fate, (unsigned char)fate, memory_order_release);
+}
+
+static inline bool message_has_fate(const struct message *message, unsigned fates)
+{
+    return atomic_load_explicit(&message->fate, memory_order_acquire) & fates;
+}
 
 /* The bus's position as clients see it: "81723.0". Needs 42 bytes; returns the length. */
 enum { MESSAGE_POS_MAX = 42 };

@@ -16,6 +16,7 @@ enum session_delivery deliver_one(struct shard *shard, struct session *session,
     case SESSION_WRITTEN: shard_count(&shard->stats.written, 1); break;
     case SESSION_QUEUED: shard_count(&shard->stats.queued, 1); break;
     case SESSION_DROPPED: shard_count(&shard->stats.dropped, 1); break;
+    case SESSION_SKIPPED: break;
     }
     return result;
 }
@@ -160,6 +161,7 @@ static void serve(struct shard *shard, struct cast *cast, uint32_t slot)
     case SESSION_WRITTEN: cast->written++; break;
     case SESSION_QUEUED: break;
     case SESSION_DROPPED: cast->dropped++; break;
+    case SESSION_SKIPPED: cast->matched--; break;
     }
 }
 
@@ -329,11 +331,15 @@ void cast_begin(struct shard *shard, struct cast *cast, struct lane_item item)
     case EVENT_OPEN:
     case EVENT_RANK: police(shard, cast); return;
     case EVENT_MESSAGE:
+    case EVENT_REVOKE:
     case EVENT_KICK: break;
     default: return; /* the hub keeps what nodes tell each other */
     }
     if (message_is_expired(shard, item.message)) {
         shard_count(&shard->stats.expired, 1);
+        return;
+    }
+    if (message_has_fate(item.message, MESSAGE_IS_VOID)) {
         return;
     }
     cast->targets = event->target_bytes;

@@ -52,7 +52,7 @@ struct bus_pos lane_settled(const struct shard *shard, uint32_t queue)
 
 static bool is_control(const struct message *message)
 {
-    return message->event.kind != EVENT_MESSAGE;
+    return !event_kind_is_shown(message->event.kind);
 }
 
 static bool is_stray(const struct message *message)

@@ -211,7 +211,8 @@ static void skip_evicted(struct shard *shard, struct replay *replay)
 static bool is_for_replay(const struct shard *shard, const struct message *message,
                           const struct session *session)
 {
-    return message->event.kind == EVENT_MESSAGE && !message_is_expired(shard, message) &&
+    return event_kind_is_shown(message->event.kind) && !message_is_expired(shard, message) &&
+           !message_has_fate(message, MESSAGE_IS_VOID | MESSAGE_IS_SUPERSEDED) &&
            !message_excludes(shard, message, session);
 }
 

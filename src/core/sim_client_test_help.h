@@ -309,7 +309,7 @@ static inline void sim_check_message(struct sim_client *client, const struct sha
     SIM_CHECK(sim, at > 0 && sim_pos_compare(event->pos, message->pos) == 0,
               "a message that never was");
     at--;
-    SIM_CHECK(sim, event->push == atoi(message->event.collapse.ptr), "another message stood there");
+    SIM_CHECK(sim, event->push == atoi(message->event.type.ptr), "another message stood there");
     SIM_CHECK(sim, at >= client->next_event[queue] || client->is_repeated[queue],
               "message %d came again to client %d", event->push, sim_client_number(client));
     SIM_CHECK(sim, sim_may_come(client, event, queue), "message %d at %u.%u is not for client %d",
@@ -354,7 +354,7 @@ static inline enum session_delivery sim_deliver(struct shard *shard, struct sess
     struct sim *sim = client->sim;
     uint32_t queue = message->queue;
     bool is_live = session->state == SESSION_LIVE;
-    struct sim_push *push = &sim->pushes[atoi(message->event.collapse.ptr)];
+    struct sim_push *push = &sim->pushes[atoi(message->event.type.ptr)];
     if (client->state == SIM_CONDEMNED) {
         push->live_deliveries += is_live && sim_is_waited_for(message);
         return SESSION_DROPPED;

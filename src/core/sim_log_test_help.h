@@ -69,7 +69,7 @@ static inline void sim_log_add_events(struct sim *sim, uint32_t queue,
         assert_true(len > 0);
         sim_log_add_event(sim, queue,
                           (struct sim_event){.pos = pos,
-                                             .push = atoi(event.collapse.ptr),
+                                             .push = atoi(event.type.ptr),
                                              .part = event.part,
                                              .boot = event.header.origin,
                                              .counter = event.header.counter});

@@ -140,7 +140,7 @@ static inline void sim_encode_part(const struct sim *sim, const struct sim_push 
         .key_tag = node->space.tag,
         .time_ms = sim->now_ms + SIM_WALL_OFFSET_MS,
         .id = str_of(push->id),
-        .collapse = {number, strlen(number) + 1}, /* with its NUL: see sim_check_message */
+        .type = {number, strlen(number) + 1}, /* with its NUL: see sim_check_message */
         .origin_tag = str_of(push->origin_tag),
         .subject = str_of(push->subject),
         .data = STR("hello")};

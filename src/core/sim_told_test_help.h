@@ -96,7 +96,7 @@ static inline void sim_on_start(struct shard *shard, struct session *session,
 static inline bool sim_joins_client(const struct sim_client *client, uint32_t group,
                                     const struct message *message)
 {
-    const struct sim_push *push = &client->sim->pushes[atoi(message->event.collapse.ptr)];
+    const struct sim_push *push = &client->sim->pushes[atoi(message->event.type.ptr)];
     return push->kind == EVENT_JOIN && push->app == client->app && client->user >= 0 &&
            atoi(push->subject + 1) == client->user &&
            (uint32_t)atoi(push->targets[0].name + 5) == group;

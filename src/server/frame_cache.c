@@ -75,19 +75,36 @@ static void encode_data(struct buf *out, const struct event *event)
     }
 }
 
-void frame_encode_v1(struct buf *out, const struct message *message)
+static void encode_place(struct buf *out, const struct message *message)
 {
-    const struct event *event = &message->event;
-    struct str group = only_group(event);
     char pos[MESSAGE_POS_MAX];
     size_t pos_len = message_format_pos(pos, message->pos);
-    buf_append_str(out, STR("{\"t\":\"msg\",\"id\":"));
-    json_write_string(out, event->id);
     buf_append_str(out, STR(",\"pos\":\""));
     buf_append_u64(out, message->queue);
     buf_append_char(out, ':');
     buf_append(out, pos, pos_len);
     buf_append_char(out, '"');
+}
+
+static void encode_revoke(struct buf *out, const struct message *message)
+{
+    buf_append_str(out, STR("{\"t\":\"revoke\",\"id\":"));
+    json_write_string(out, message->event.subject);
+    encode_place(out, message);
+    buf_append_char(out, '}');
+}
+
+void frame_encode_v1(struct buf *out, const struct message *message)
+{
+    const struct event *event = &message->event;
+    if (event->kind == EVENT_REVOKE) {
+        encode_revoke(out, message);
+        return;
+    }
+    struct str group = only_group(event);
+    buf_append_str(out, STR("{\"t\":\"msg\",\"id\":"));
+    json_write_string(out, event->id);
+    encode_place(out, message);
     if (event->type.len) {
         json_write_string_field(out, STR("type"), event->type);
     }
@@ -141,6 +158,8 @@ void frame_cache_mark(struct frame *frame, const struct message *message,
     bool wants_ack = event->header.flags & EVENT_WANTS_ACKS;
     bool can_ack = protocol == FRAME_V1 || protocol == FRAME_SSE_V1;
     frame->id = event->id_hash;
+    frame->expires_ms = message->expires_ms;
+    frame->collapse = event->collapse.len ? event_collapse_key(event) : 0;
     frame->wants_ack = wants_ack && can_ack;
     frame->is_own_ack = wants_ack && !can_ack;
 }

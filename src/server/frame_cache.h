@@ -57,7 +57,7 @@ struct frame *frame_cache_make(struct frame_cache *cache, const struct message *
 struct frame *frame_cache_compress(struct frame_cache *cache, enum ws_opcode opcode,
                                    struct str payload, unsigned window_bits);
 
-/* Appends {"t":"msg",…} of the client protocol. */
+/* Appends {"t":"msg",…} of the client protocol; of a revoke, {"t":"revoke",…}. */
 void frame_encode_v1(struct buf *out, const struct message *message);
 
 /* Forgets all messages. */

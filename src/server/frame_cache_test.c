@@ -201,6 +201,35 @@ static void what_asks_for_acks_says_so_to_who_can_confirm(void **state)
     message_unref(message);
 }
 
+static void a_frame_says_how_long_it_is_wanted(void **state)
+{
+    struct message *message = make_text("hello");
+    message->expires_ms = 77;
+    message->event.id_hash = 5;
+    struct frame *frame = frame_cache_make(&cache, message, FRAME_RAW, 0);
+    assert_int_equal(frame->expires_ms, 77);
+    assert_int_equal(frame->id, 5);
+    assert_int_equal(frame->collapse, 0);
+    frame_unref(frame);
+    message->event.collapse = STR("k");
+    frame = frame_cache_make(&cache, message, FRAME_RAW, 0);
+    assert_true(frame->collapse == event_collapse_key(&message->event));
+    frame_unref(frame);
+    message_unref(message);
+}
+
+static void a_revoke_names_the_message_that_it_cancels(void **state)
+{
+    struct message *message = make_text("");
+    struct buf text = {0};
+    message->event.kind = EVENT_REVOKE;
+    message->event.subject = STR("cmt-\"8");
+    frame_encode_v1(&text, message);
+    assert_memory_equal(text.data, "{\"t\":\"revoke\",\"id\":\"cmt-\\\"8\",\"pos\":\"", 36);
+    buf_fini(&text);
+    message_unref(message);
+}
+
 static void without_memory_there_is_no_frame_and_the_next_try_makes_it(void **state)
 {
     struct message *message = make_text("to be or not to be, to be or not to be, to be or not");
@@ -236,6 +265,8 @@ int main(void)
         TEST(small_messages_go_as_they_are),
         TEST(only_a_live_frame_of_a_push_that_counts_writes_holds_its_receipt),
         TEST(what_asks_for_acks_says_so_to_who_can_confirm),
+        TEST(a_frame_says_how_long_it_is_wanted),
+        TEST(a_revoke_names_the_message_that_it_cancels),
         TEST(without_memory_there_is_no_frame_and_the_next_try_makes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,64 @@ uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, size_t h
     return count;
 }
 
+bool out_queue_is_of_message(const struct frame *frame, uint64_t value)
+{
+    return value && frame->id == value;
+}
+
+bool out_queue_is_of_key(const struct frame *frame, uint64_t value)
+{
+    return value && frame->collapse == value;
+}
+
+bool out_queue_is_expired(const struct frame *frame, uint64_t value)
+{
+    return frame->expires_ms && frame->expires_ms <= value;
+}
+
+static void drop_node(struct out_pool *pool, struct out_queue *queue, struct out_node **link,
+                      const struct out_drop *drop)
+{
+    struct out_node *node = *link;
+    *link = node->next;
+    queue->bytes -= unsent_of(node);
+    queue->frames--;
+    tell_dropped(node->frame, drop->why);
+    if (drop->on_drop) {
+        drop->on_drop(drop->owner, node->frame, drop->why);
+    }
+    frame_unref(node->frame);
+    free_node(pool, node);
+}
+
+static void note_expiry(struct out_queue *queue, const struct frame *frame)
+{
+    if (frame->expires_ms &&
+        (!queue->next_expiry_ms || frame->expires_ms < queue->next_expiry_ms)) {
+        queue->next_expiry_ms = frame->expires_ms;
+    }
+}
+
+uint32_t out_queue_drop(struct out_pool *pool, struct out_queue *queue, size_t held,
+                        const struct out_drop *drop)
+{
+    uint32_t count = 0;
+    uint32_t ignored;
+    struct out_node **link = link_behind(queue, held, &ignored);
+    queue->next_expiry_ms = 0;
+    while (*link) {
+        if (drop->matches((*link)->frame, drop->value)) {
+            drop_node(pool, queue, link, drop);
+            count++;
+        } else {
+            note_expiry(queue, (*link)->frame);
+            link = &(*link)->next;
+        }
+    }
+    queue->last = link;
+    return count;
+}
+
 void out_queue_destroy(struct out_pool *pool, struct out_queue *queue)
 {
     if (!queue) {
@@ -172,6 +230,8 @@ int out_queue_add(struct out_pool *pool, struct out_queue *queue, struct frame *
     queue->last = &node->next;
     queue->bytes += frame->len - sent;
     queue->frames++;
+    queue->has_collapse = queue->has_collapse || frame->collapse;
+    note_expiry(queue, frame);
     return 0;
 }
 

@@ -25,8 +25,10 @@ struct out_queue {
     struct out_node **last;
     uint32_t bytes; /* unsent */
     uint32_t frames;
-    bool is_held;       /* the owner's: nothing is to leave yet */
-    struct frame *pong; /* goes out behind the frame under way; a newer one replaces it */
+    bool is_held;            /* the owner's: nothing is to leave yet */
+    bool has_collapse;       /* of some frame since it was created */
+    uint64_t next_expiry_ms; /* no frame expires before; 0: none does */
+    struct frame *pong;      /* goes out behind the frame under way; a newer one replaces it */
     struct out_queue *next_free;
 };
 
@@ -51,6 +53,27 @@ void out_queue_destroy(struct out_pool *pool, struct out_queue *queue);
  * that is half out, behind which others may be added. Returns how many frames that were. */
 uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, size_t held,
                         enum receipt_drop why);
+
+/* Which frames are taken out, and why. */
+struct out_drop {
+    bool (*matches)(const struct frame *frame, uint64_t value);
+    uint64_t value;
+    enum receipt_drop why;
+    /* The session is told of each. NULL is fine. */
+    void (*on_drop)(void *owner, const struct frame *frame, enum receipt_drop why);
+    void *owner;
+};
+
+/* Takes these out, but none that is on its way (see out_queue_trim); the others keep their order.
+ * Returns how many. It may leave nothing: out_queue_send then returns 1. */
+uint32_t out_queue_drop(struct out_pool *pool, struct out_queue *queue, size_t held,
+                        const struct out_drop *drop);
+
+/* For struct out_drop: frames of the message with the event.id_hash value; of the collapse key
+ * value; that expire at value or before. */
+bool out_queue_is_of_message(const struct frame *frame, uint64_t value);
+bool out_queue_is_of_key(const struct frame *frame, uint64_t value);
+bool out_queue_is_expired(const struct frame *frame, uint64_t value);
 
 /* Takes a reference of its own; sent: bytes of the frame that are already on the wire. 0 or
  * ERR_NO_MEMORY. */

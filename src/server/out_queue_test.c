@@ -255,6 +255,123 @@ static void a_pong_that_finds_no_memory_waits(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
+/* ---- what is taken out ---- */
+
+static void add_of(const char *text, uint32_t sent, struct frame named)
+{
+    struct frame *frame = frame_of_bytes(text, strlen(text));
+    frame->id = named.id;
+    frame->collapse = named.collapse;
+    frame->expires_ms = named.expires_ms;
+    frame->wants_ack = named.wants_ack;
+    assert_int_equal(out_queue_add(&t.pool, t.queue, frame, sent, 7), 0);
+    frame_unref(frame);
+}
+
+static uint32_t take_out(bool (*matches)(const struct frame *, uint64_t), uint64_t value)
+{
+    struct out_drop drop = {.matches = matches, .value = value, .why = RECEIPT_COLLAPSED};
+    return out_queue_drop(&t.pool, t.queue, 0, &drop);
+}
+
+static void what_is_superseded_is_taken_out_and_the_rest_keeps_its_order(void **state)
+{
+    assert_false(t.queue->has_collapse);
+    add_of("one", 0, (struct frame){.collapse = 5});
+    add_of("two", 0, (struct frame){.collapse = 6});
+    add_of("three", 0, (struct frame){0});
+    assert_true(t.queue->has_collapse);
+    assert_int_equal(take_out(out_queue_is_of_key, 5), 1);
+    assert_int_equal(take_out(out_queue_is_of_key, 0), 0);
+    add_of("four", 0, (struct frame){.collapse = 5});
+    assert_int_equal(t.queue->bytes, 12);
+    assert_int_equal(t.queue->frames, 3);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "twothreefour");
+}
+
+static void the_last_one_may_be_taken_out(void **state)
+{
+    add_of("one", 0, (struct frame){.id = 1});
+    add_of("two", 0, (struct frame){.id = 2});
+    assert_int_equal(take_out(out_queue_is_of_message, 2), 1);
+    add_of("three", 0, (struct frame){.id = 3});
+    assert_int_equal(take_out(out_queue_is_of_message, 1), 1);
+    assert_int_equal(take_out(out_queue_is_of_message, 3), 1);
+    assert_int_equal(t.queue->bytes, 0);
+    assert_int_equal(send_out(), 1);
+    add_of("four", 0, (struct frame){0});
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "four");
+}
+
+static void what_is_half_out_stays(void **state)
+{
+    add_of("half", 2, (struct frame){.id = 1, .expires_ms = 10});
+    add_of("again", 0, (struct frame){.id = 1});
+    assert_int_equal(take_out(out_queue_is_of_message, 1), 1);
+    assert_int_equal(take_out(out_queue_is_expired, 10), 0);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "lf");
+}
+
+static void the_next_expiry_is_known(void **state)
+{
+    add_of("never", 0, (struct frame){0});
+    assert_int_equal(t.queue->next_expiry_ms, 0);
+    add_of("late", 0, (struct frame){.expires_ms = 30});
+    add_of("soon", 0, (struct frame){.expires_ms = 10});
+    add_of("later", 0, (struct frame){.expires_ms = 40});
+    assert_int_equal(t.queue->next_expiry_ms, 10);
+    assert_int_equal(take_out(out_queue_is_expired, 9), 0);
+    assert_int_equal(take_out(out_queue_is_expired, 10), 1);
+    assert_int_equal(t.queue->next_expiry_ms, 30);
+    assert_int_equal(take_out(out_queue_is_expired, 50), 2);
+    assert_int_equal(t.queue->next_expiry_ms, 0);
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "never");
+}
+
+static void note_drop(void *owner, const struct frame *frame, enum receipt_drop why)
+{
+    assert_int_equal(why, RECEIPT_REVOKED);
+    *(uint64_t *)owner += frame->id;
+}
+
+static void the_session_is_told_and_so_is_the_receipt(void **state)
+{
+    struct receipt *receipt = receipt_create(1, count_delivery, NULL);
+    uint64_t told = 0;
+    struct out_drop drop = {.matches = out_queue_is_of_message,
+                            .value = 9,
+                            .why = RECEIPT_REVOKED,
+                            .on_drop = note_drop,
+                            .owner = &told};
+    add("counted", 0, receipt);
+    t.queue->first->frame->id = 9;
+    add("confirmed", 0, receipt); /* what its session's acks hold is theirs to count */
+    t.queue->first->next->frame->id = 9;
+    t.queue->first->next->frame->wants_ack = true;
+    assert_int_equal(out_queue_drop(&t.pool, t.queue, 0, &drop), 2);
+    assert_int_equal(told, 18);
+    assert_int_equal(atomic_load(&receipt->dropped_by[RECEIPT_REVOKED]), 1);
+    receipt_close_many(receipt, 2);
+    assert_int_equal(t.delivered, 1);
+    receipt_unref(receipt);
+}
+
+static void what_the_client_cannot_confirm_is_confirmed_when_it_is_written(void **state)
+{
+    struct receipt *receipt = receipt_create(1, count_delivery, NULL);
+    add("raw", 0, receipt);
+    t.queue->first->frame->is_own_ack = true;
+    receipt_close(receipt);
+    assert_int_equal(send_out(), 1);
+    assert_int_equal(atomic_load(&receipt->acked), 1);
+    assert_int_equal(t.delivered, 1);
+    receipt_unref(receipt);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +386,12 @@ int main(void)
         TEST(a_trim_leaves_the_frame_that_is_half_out),
         TEST(nodes_and_queues_are_used_again),
         TEST(a_pong_that_finds_no_memory_waits),
+        TEST(what_is_superseded_is_taken_out_and_the_rest_keeps_its_order),
+        TEST(the_last_one_may_be_taken_out),
+        TEST(what_is_half_out_stays),
+        TEST(the_next_expiry_is_known),
+        TEST(the_session_is_told_and_so_is_the_receipt),
+        TEST(what_the_client_cannot_confirm_is_confirmed_when_it_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,8 @@ static struct metric *accepts_paced;
 static struct metric *resumed_series[3];
 
 static const char *const transports[STATS_TRANSPORTS] = {"raw", "v1", "sse_raw", "sse"};
-static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired"};
+static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired", "collapsed",
+                                                    "revoked"};
 static const char *const target_names[STATS_TARGETS] = {"user", "group", "session", "all",
                                                         "several"};
 static const char *const quota_names[STATS_QUOTAS] = {"pushes", "sessions"};

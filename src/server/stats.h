@@ -8,7 +8,13 @@
 #include "server/http_conn.h"
 #include "server/worker.h"
 
-enum stats_drop { STATS_DROP_CLOSED, STATS_DROP_EXPIRED, STATS_DROPS };
+enum stats_drop {
+    STATS_DROP_CLOSED,
+    STATS_DROP_EXPIRED,
+    STATS_DROP_COLLAPSED,
+    STATS_DROP_REVOKED,
+    STATS_DROPS
+};
 
 /* Registers the series; once, before any thread. */
 void stats_init(void);

@@ -56,6 +56,16 @@ void ws_session_end_doomed(struct worker *worker, const struct doomed *doomed);
 /* ws_session_write.c */
 void ws_session_flush(struct worker *worker, struct session *session);
 
+/* ws_session_drop.c: of what waits in the session's queue. */
+
+/* Drops what is past its ttl. There is a queue. */
+void ws_session_expire(struct worker *worker, struct session *session);
+/* The frame is about to be queued: drops one of the same collapse key. */
+void ws_session_collapse(struct worker *worker, struct session *session, const struct frame *frame);
+/* Drops what the EVENT_REVOKE cancels. True: it was here, so the client never had it. */
+bool ws_session_withdraw(struct worker *worker, struct session *session,
+                         const struct message *revoke);
+
 /* ws_session_timer.c */
 void ws_session_on_timer(struct timer *timer);
 

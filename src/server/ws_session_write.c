@@ -59,6 +59,7 @@ static void send_queue(struct worker *worker, struct session *session)
     if (queue->is_held) {
         return;
     }
+    ws_session_expire(worker, session);
     int done = out_queue_send(&worker->pool, queue, session->fd, tls, &written, &bytes);
     stats_written(worker, session, written, bytes);
     if (done < 0) {
@@ -145,6 +146,7 @@ static void mind_limit(struct worker *worker, struct session *session)
 static enum session_delivery enqueue(struct worker *worker, struct session *session,
                                      struct frame *frame, uint32_t sent)
 {
+    ws_session_collapse(worker, session, frame);
     struct out_queue *queue = session->out;
     if (!queue) {
         queue = out_queue_create(&worker->pool);
@@ -322,6 +324,14 @@ static enum session_delivery deliver(struct shard *shard, struct session *sessio
     if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
         stats_dropped(worker, session, STATS_DROP_CLOSED, 1);
         return SESSION_DROPPED;
+    }
+    if (message->event.kind == EVENT_REVOKE) {
+        if (ws_session_withdraw(worker, session, message)) {
+            return SESSION_DROPPED;
+        }
+        if (!(session->flags & WS_IS_V1)) {
+            return SESSION_SKIPPED;
+        }
     }
     if (ws_is_sse(session)) {
         note_said(worker, session);

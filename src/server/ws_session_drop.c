@@ -1,0 +1,60 @@
+/* What is taken out of a session's queue before its client has read that far: messages that are
+ * past their ttl, superseded by a newer one of their collapse key, or cancelled. */
+#include "net/link.h"
+#include "server/stats.h"
+#include "server/ws_session_private.h"
+
+/* A frame that the client would have been asked to confirm. */
+static void on_drop(void *owner, const struct frame *frame, enum receipt_drop why)
+{
+    struct ws_extra *extra = owner;
+    if (extra && frame->wants_ack) {
+        acks_drop(&extra->acks, frame->id, why);
+    }
+}
+
+static uint32_t drop(struct worker *worker, struct session *session, enum receipt_drop why,
+                     bool (*matches)(const struct frame *, uint64_t), uint64_t value)
+{
+    struct out_drop what = {.matches = matches,
+                            .value = value,
+                            .why = why,
+                            .on_drop = on_drop,
+                            .owner = ws_session_peek_extra(worker, session)};
+    return out_queue_drop(&worker->pool, session->out, link_held(ws_tls_of(worker, session)),
+                          &what);
+}
+
+void ws_session_expire(struct worker *worker, struct session *session)
+{
+    const struct out_queue *queue = session->out;
+    uint64_t now = worker_now_ms(worker);
+    if (queue->next_expiry_ms && queue->next_expiry_ms <= now) {
+        uint32_t count = drop(worker, session, RECEIPT_EXPIRED, out_queue_is_expired, now);
+        stats_dropped(worker, session, STATS_DROP_EXPIRED, count);
+    }
+}
+
+void ws_session_collapse(struct worker *worker, struct session *session, const struct frame *frame)
+{
+    const struct out_queue *queue = session->out;
+    bool is_slow = queue && session->flags & WS_IS_BLOCKED; /* not just corked for this turn */
+    if (is_slow && frame->collapse && queue->has_collapse) {
+        uint32_t count = drop(worker, session, RECEIPT_COLLAPSED, out_queue_is_of_key,
+                              frame->collapse);
+        stats_dropped(worker, session, STATS_DROP_COLLAPSED, count);
+    }
+}
+
+bool ws_session_withdraw(struct worker *worker, struct session *session,
+                         const struct message *revoke)
+{
+    if (!session->out) {
+        return false;
+    }
+    const struct event *event = &revoke->event;
+    uint64_t id = event_id_hash(&worker->gateway->keys.space, event->header.app, event->subject);
+    uint32_t count = drop(worker, session, RECEIPT_REVOKED, out_queue_is_of_message, id);
+    stats_dropped(worker, session, STATS_DROP_REVOKED, count);
+    return count > 0;
+}
