@@ -377,7 +377,7 @@ static void cancel(struct worker *worker, uint16_t app, struct http_exchange *ex
                    struct str id, struct message *const *messages, size_t count)
 {
     struct push push = {.wait = PUSH_WAIT_ROUTED, .wait_ms = CANCEL_WAIT_MS};
-    struct push_kind kind = {EVENT_REVOKE, id};
+    struct push_kind kind = {.kind = EVENT_REVOKE, .subject = id};
     if (!take_targets(&push, messages, count) ||
         push_start(worker, &worker->tenants->items[app], &push, &kind, on_cancelled, exchange, 0)) {
         http_answer_retry(exchange, 503, "overloaded", "The gateway is short of memory.", 1);
