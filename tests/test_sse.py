@@ -2,15 +2,18 @@
 
 import functools
 import json
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+import schemathesis
+import yaml
 from harness import tokens
 from harness.cluster import clusters
 from harness.faults import cut, mend
-from harness.gateway import wait_for
+from harness.gateway import ROOT, wait_for
 from harness.harmless import check_harmless
 from harness.sse import open_stream
 from harness.wire import Wire
@@ -219,6 +222,34 @@ def test_a_client_that_is_gone_without_a_word_is_noticed(make_gateway):
         cut(stream.socket)
         wait_for(lambda: closed_for(gateway, "connection_lost") == 1, 9, "the end of the session", 0.1)
         mend(stream.socket)
+
+
+SPEC = yaml.safe_load((ROOT / "docs/openapi-client.yaml").read_text())
+OPERATIONS = [(path, method, item[method]) for path, item in SPEC["paths"].items() for method in item]
+CODE = re.compile(r"`([a-z_]+)`")
+
+
+def test_the_description_is_right_and_names_every_code_that_the_page_names():
+    schemathesis.openapi.from_dict(SPEC).validate()
+    page = (ROOT / "docs/sse.md").read_text()
+    described = {
+        code
+        for _, _, operation in OPERATIONS
+        for answer in operation["responses"].values()
+        for code in CODE.findall(answer["description"])
+    }
+    rows = re.findall(r"^\| \d{3}[^|]*\|([^|]*)\|", page, re.MULTILINE)
+    named = {code for row in rows for code in CODE.findall(row)}
+    assert named - described == {"method_not_allowed"}
+    assert described - named <= {
+        "app_required",
+        "app_unknown",
+        "ip_session_limit",
+        "session_limit",
+        "accept_rate",
+        "memory",
+        "draining",
+    }, "those are the WebSocket's"
 
 
 @pytest.fixture(scope="module")

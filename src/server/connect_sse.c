@@ -126,6 +126,11 @@ static bool read_poll(struct stream *stream)
         connect_refuse(stream->connecting, 400, "bad_poll", "poll_ms is 100 to 300000.");
         return false;
     }
+    if (stream->awaits_hello) {
+        connect_refuse(stream->connecting, 400, "bad_poll",
+                       "A response that ends soon can't wait for its hello.");
+        return false;
+    }
     stream->poll_ms = (uint32_t)ms;
     return true;
 }

@@ -156,6 +156,7 @@ static void what_is_no_hello_is_refused_and_no_session_made(void **state)
     expect_refusal("?poll_ms=99", "", 400, "bad_poll");
     expect_refusal("?poll_ms=300001", "", 400, "bad_poll");
     expect_refusal("?poll_ms=", "", 400, "bad_poll");
+    expect_refusal("?hello=&poll_ms=1000", "", 400, "bad_poll");
     expect_refusal("", "Last-Event-ID: 17\r\n", 400, "bad_last_event_id");
     expect_refusal("", "Last-Event-ID: AQFlAAAA\r\nLast-Event-ID: AQFlAAAA\r\n", 400,
                    "bad_last_event_id");
@@ -291,6 +292,27 @@ static void a_poll_ends_when_it_has_said_something(void **state)
     test_client_destroy(client);
 }
 
+static void an_answer_ends_a_poll_too_and_a_welcome_does_not(void **state)
+{
+    char query[1100];
+    snprintf(query, sizeof(query), "%s&poll_ms=60000",
+             hello_query("{\"t\":\"hello\",\"v\":1,\"groups\":[\"closed\"]}"));
+    struct test_client *client = open_stream(query, "");
+    test_gateway_turn(&t, TEST_TURNS);
+    expect_part(client, "\"code\":\"forbidden\"");
+    expect_part(client, "\"welcome\"");
+    assert_false(has_ended(client));
+    struct sid sid;
+    shard_session_sid(t.worker->shard, shard_session_at(t.worker->shard, 1), &sid);
+    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR(""),
+                                         STR("{\"t\":\"leave\",\"re\":1,\"g\":\"x\"}")),
+                     WS_UP_TAKEN);
+    test_gateway_turn(&t, TEST_TURNS);
+    assert_non_null(strstr(take(client), "\"code\":\"not_found\""));
+    assert_true(has_ended(client));
+    test_client_destroy(client);
+}
+
 static void a_poll_with_nothing_to_say_ends_in_time(void **state)
 {
     struct test_client *client = open_stream("?poll_ms=100", "");
@@ -409,6 +431,7 @@ int main(void)
         TEST(an_id_of_another_history_is_a_gap_by_name),
         TEST(the_header_counts_before_the_resume_of_the_hello),
         TEST(a_poll_ends_when_it_has_said_something),
+        TEST(an_answer_ends_a_poll_too_and_a_welcome_does_not),
         TEST(a_poll_with_nothing_to_say_ends_in_time),
         TEST(pings_show_that_the_stream_lives),
         TEST(a_client_that_does_not_read_is_closed),

@@ -343,9 +343,10 @@ void ws_protocol_on_heads(struct shard *shard, struct session *session,
     }
 }
 
+/* Not to one that polls: the next welcome says it, and it would end each poll from here on. */
 void ws_protocol_send_expiring(struct worker *worker, struct session *session, uint64_t in_ms)
 {
-    if (session->flags & WS_IS_V1) {
+    if (session->flags & WS_IS_V1 && !ws_is_poll(session)) {
         struct buf out = {0};
         begin_frame(&out, "expiring");
         json_write_u64_field(&out, STR("in_ms"), in_ms);

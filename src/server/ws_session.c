@@ -248,7 +248,8 @@ struct session *ws_session_open(struct worker *worker, int fd, struct tls_conn *
     session->fd = fd;
     session->flags = open->flags;
     /* A client of an event stream says nothing on it. */
-    session->pings = (uint8_t)((ws_is_sse(session) ? WS_WINDOW_BITS_DEAF : open->window_bits) << 4);
+    session->pings = (uint8_t)((ws_is_sse(session) ? WS_WINDOW_BITS_DEAF : open->window_bits) << 4 |
+                               (open->poll_ms ? SSE_IS_POLL : 0));
     session->heard_tick = ws_now_tick(worker);
     cold->opened_s = (uint32_t)(worker_now_ms(worker) / 1000);
     cold->timer.on_fire = ws_session_on_timer;

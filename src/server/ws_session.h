@@ -71,7 +71,7 @@ struct ws_extra {
     uint64_t poll_until_ms; /* of an event stream that ends with what it has to say; 0: it lasts */
     struct session_resume
         *resume;   /* of Last-Event-ID, while its hello is to come; owned, or NULL */
-    bool has_said; /* a message went out, so such a stream may end */
+    bool has_said; /* there was something to say, so such a stream may end */
     bool counts_frames;
     bool is_identified; /* by the upgrade; hello needs no token */
 };
@@ -167,6 +167,15 @@ static inline unsigned ws_window_bits(const struct session *session)
 static inline bool ws_is_sse(const struct session *session)
 {
     return session->transport >= SSE_TRANSPORT;
+}
+
+/* In session->pings, in place of their count. */
+enum { SSE_IS_POLL = 1 };
+
+/* Its response ends with what it has to say. */
+static inline bool ws_is_poll(const struct session *session)
+{
+    return ws_is_sse(session) && session->pings & SSE_IS_POLL;
 }
 
 /* The session's bytes go over it; NULL: plain. */

@@ -27,6 +27,23 @@ static void mark_dirty(struct worker *worker, struct session *session)
     worker->dirty[worker->dirty_count++] = shard_session_slot(worker->shard, session);
 }
 
+/* A poll ends when this is out; that is looked at when the turn is. What its hello is told would
+ * come again with each. */
+static void note_said(struct worker *worker, struct session *session)
+{
+    if (ws_is_poll(session) && session->flags & WS_IS_GREETED) {
+        ws_session_peek_extra(worker, session)->has_said = true;
+        mark_dirty(worker, session);
+    }
+}
+
+static void touch_poll(struct worker *worker, struct session *session)
+{
+    if (ws_is_poll(session)) {
+        ws_session_touch(worker, session);
+    }
+}
+
 static void set_blocked(struct worker *worker, struct session *session, bool blocked)
 {
     bool was = session->flags & WS_IS_BLOCKED;
@@ -208,6 +225,9 @@ void ws_session_send(struct worker *worker, struct session *session, enum ws_opc
     if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
         return;
     }
+    if (opcode == WS_TEXT) {
+        note_said(worker, session);
+    }
     struct frame *frame = make_frame(worker, session, opcode, payload);
     ws_session_send_frame(worker, session, frame);
     frame_unref(frame);
@@ -222,6 +242,9 @@ void ws_session_send_at(struct worker *worker, struct session *session, struct s
     }
     if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
         return;
+    }
+    if (!heads) { /* a welcome and positions alone are no news */
+        note_said(worker, session);
     }
     struct frame *frame = sse_frame_of_text(worker, name, text, heads);
     ws_session_send_frame(worker, session, frame);
@@ -296,25 +319,6 @@ static enum session_delivery send_own_frame(struct worker *worker, struct sessio
     result = note_sent(worker, session, message, frame, result);
     frame_unref(frame);
     return result;
-}
-
-/* Its response ends when the message is out; that is looked at when the turn is. */
-static void note_said(struct worker *worker, struct session *session)
-{
-    struct ws_extra *extra = ws_session_peek_extra(worker, session);
-    if (extra && extra->poll_until_ms) {
-        extra->has_said = true;
-        mark_dirty(worker, session);
-    }
-}
-
-static void touch_poll(struct worker *worker, struct session *session)
-{
-    const struct ws_extra *extra = ws_is_sse(session) ? ws_session_peek_extra(worker, session)
-                                                      : NULL;
-    if (extra && extra->has_said) {
-        ws_session_touch(worker, session);
-    }
 }
 
 static enum session_delivery deliver(struct shard *shard, struct session *session,
