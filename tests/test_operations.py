@@ -219,5 +219,11 @@ def test_b16_an_app_with_all_its_sessions_gets_429_and_the_others_still_connect(
     assert int(caught.value.response.headers["Retry-After"]) > 0
     sessions += [connect_to("calm") for _ in range(10)]
     assert gateway.metrics().get("tidegate_quota_refused_total", app="demo", quota="sessions") == 1
+    # A reload changes the limit, not the count.
+    gateway.config["apps"][0]["quotas"]["sessions"] = 4
+    assert reload(gateway, {})[-1]["event"] == "reload.done"
+    sessions.append(connect_to("demo"))
+    with pytest.raises(InvalidStatus):
+        connect_to("demo")
     for session in sessions:
         session.close()
