@@ -318,6 +318,15 @@ def test_a_message_is_shown_with_its_type_position_and_latency(open_tab, demo):
     assert " ms" in meta
 
 
+def test_a_cancelled_message_is_taken_off_the_page(open_tab, demo):
+    tab = open_tab("?user=grace")
+    for number in (1, 2):
+        demo.push({"users": ["grace"]}, f"number {number}", id=f"cancel-{number}")
+    wait_for(lambda: len(tab.messages()) == 2, tab.patience, "two messages")
+    assert demo.api("DELETE", "/v1/messages/cancel-1")[0] == 200
+    wait_for(lambda: tab.messages() == ["number 2"], tab.patience, "the other one alone")
+
+
 def test_everybody_is_everybody(open_tab):
     first, second = open_tab("?user=ada"), open_tab("?user=grace")
     first.push("to all", to="all")

@@ -451,22 +451,32 @@ def test_h19_no_path_leaves_what_is_served(gateway, prefix, path):
             assert b"root:" not in response.body
 
 
+def bytes_of_pushes(gateway):
+    return gateway.metrics().get("tidegate_memory_bytes", owner="bus")
+
+
 @pytest.mark.smoke
-def test_h20_callers_that_vanish_before_their_answer_cost_nothing(gateway):
+@pytest.mark.parametrize("wait", ["written", "acked"])
+def test_h20_callers_that_vanish_before_their_answer_cost_nothing(gateway, wait):
     rounds = 1000 if gateway.preset == "release" else 100
 
     def attack():
+        before = bytes_of_pushes(gateway)
         with V1Client(gateway, user="h20") as client:
-            body = json.dumps({"to": {"users": ["h20"]}, "data": 1, "wait": "written"}).encode()
+            body = json.dumps({"to": {"users": ["h20"]}, "data": 1, "wait": wait}).encode()
             for _ in range(rounds):
                 with Wire(gateway.api_port) as wire:
                     wire.send(push_request(gateway, body))
                     wire.reset()
             gateway.push({"users": ["h20"]}, "the end")
             got = []
-            while not got or got[-1] != "the end":
-                got += client.read_data()
+            while not got or got[-1]["data"] != "the end":
+                got.append(client.read("msg"))
             assert len(got) <= rounds + 1
+            assert len({message["id"] for message in got}) == len(got)
+            if wait == "acked":  # those whose caller nobody can answer any more
+                client.send({"t": "ack", "ids": [message["id"] for message in got]})
+            wait_for(lambda: bytes_of_pushes(gateway) <= before, 10, "no request is kept")
 
     check_harmless(gateway, attack)
 

@@ -212,6 +212,13 @@ static void on_message(struct tail_state *state, struct json_value frame, struct
     }
 }
 
+static void on_revoke(struct tail_state *state, struct json_value frame, struct tail_sink *sink)
+{
+    take_message_position(state, get(frame, STR("pos")));
+    buf_printf(&sink->words, "the message %.*s was cancelled\n",
+               STR_ARG(quoted_text(get(frame, STR("id")))));
+}
+
 static void on_gap(struct json_value frame, struct tail_sink *sink)
 {
     buf_printf(&sink->words, "messages may be missing (%.*s); fetch the present state anew\n",
@@ -250,6 +257,8 @@ static void dispatch(struct tail_state *state, struct json_value frame, struct t
     } else if (json_equals(kind, STR("pos"))) {
         take_epoch(state, frame);
         take_positions(state, get(frame, STR("pos")));
+    } else if (json_equals(kind, STR("revoke"))) {
+        on_revoke(state, frame, sink);
     } else if (json_equals(kind, STR("gap"))) {
         take_gap(state, frame);
         on_gap(frame, sink);

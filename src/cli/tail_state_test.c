@@ -208,6 +208,16 @@ static void what_is_too_long_or_too_much_is_left_out(void **unused)
     assert_string_equal(state->positions[0].position, "1");
 }
 
+static void a_revoke_is_told_and_has_a_position(void **unused)
+{
+    take("{\"t\":\"welcome\",\"epoch\":\"e\",\"pos\":{\"2\":\"7.0\"}}");
+    buf_clear(&sink.words);
+    take("{\"t\":\"revoke\",\"id\":\"cmt-7\",\"pos\":\"2:8.0\"}");
+    assert_string_equal(buf_cstr(&sink.words), "the message cmt-7 was cancelled\n");
+    assert_string_equal(state->positions[0].position, "8.0");
+    assert_string_equal(out(), "");
+}
+
 static void a_refresh_carries_the_new_token(void **unused)
 {
     struct buf out_buf = {0};
@@ -233,6 +243,7 @@ int main(void)
         TEST(trouble_is_told_in_words),
         TEST(what_is_not_a_frame_is_refused),
         TEST(what_is_too_long_or_too_much_is_left_out),
+        TEST(a_revoke_is_told_and_has_a_position),
         TEST(a_refresh_carries_the_new_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,7 +56,7 @@ class V1Client:
             value = json.loads(text)
             self.pending += value if isinstance(value, list) else [value]
         value = self.pending.pop(0)
-        if value["t"] == "msg" and "pos" in value:
+        if value["t"] in ("msg", "revoke") and "pos" in value:
             queue, position = value["pos"].split(":", 1)
             self.positions[queue] = position
         if value["t"] == "pos":

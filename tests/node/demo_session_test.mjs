@@ -59,7 +59,7 @@ beforeEach(() => {
   globalThis.window = new EventTarget();
   FakeSocket.all = [];
   timers = [];
-  seen = { states: [], messages: [], gaps: [] };
+  seen = { states: [], messages: [], gaps: [], revoked: [] };
   tokens = () => ({ ok: true, status: 200, json: async () => ({ token: "T", app: "demo" }) });
 });
 
@@ -81,6 +81,7 @@ async function started() {
     welcome: () => {},
     message: (frame) => seen.messages.push(frame.id),
     gap: (frame) => seen.gaps.push(frame.why),
+    revoke: (frame) => seen.revoked.push(frame.id),
     groups: () => {},
   });
   session.start("ada");
@@ -317,6 +318,13 @@ test("a stop while the token is on its way stays a stop", async () => {
   await settle();
   assert.equal(FakeSocket.all.length, 1);
   assert.equal(session.isActive(), false);
+});
+
+test("a cancelled message is told, and its place kept", async () => {
+  const session = await connected();
+  last().say({ t: "revoke", id: "m1", pos: "2:9.0" });
+  assert.deepEqual(seen.revoked, ["m1"]);
+  assert.equal(session.positions["2"], "9.0");
 });
 
 test("a gap is told", async () => {

@@ -24,6 +24,9 @@ const session = new Session({
     showGroups();
   },
   message: showMessage,
+  revoke(frame) {
+    for (const entry of [...$("log").children]) if (entry.dataset.id === frame.id) entry.remove();
+  },
   gap(frame) {
     addEntry(`Messages may be missing (${frame.why}).`, frame.q === "*" ? "gap in every queue" : `gap in queue ${frame.q}`, "note");
   },
@@ -53,7 +56,7 @@ function showMessage(frame) {
     frame.pos ? `pos ${frame.pos}` : null,
     frame.id ? `id ${frame.id}` : null,
   ];
-  addEntry(textOf(frame.data ?? frame.data_base64), words.filter(Boolean).join(" · "));
+  addEntry(textOf(frame.data ?? frame.data_base64), words.filter(Boolean).join(" · "), null, frame.id);
 }
 
 function latencyWords(ms) {
@@ -67,11 +70,12 @@ function textOf(data) {
 }
 
 /* Newest last, as a log is read; the view follows unless its reader has scrolled up. */
-function addEntry(text, meta, kind) {
+function addEntry(text, meta, kind, id) {
   const entry = $("message").content.cloneNode(true).firstElementChild;
   entry.querySelector(".text").textContent = text;
   entry.querySelector(".meta").textContent = meta;
   if (kind) entry.classList.add(kind);
+  if (id) entry.dataset.id = id;
   const log = $("log");
   log.hidden = false;
   $("empty").hidden = true;

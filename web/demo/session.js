@@ -210,6 +210,10 @@ export class Session {
       case "msg":
         this.onMessage(line, frame);
         break;
+      case "revoke":
+        this.passBy(frame);
+        this.events.revoke(frame);
+        break;
       case "pos":
         this.take(frame.epoch, frame.pos);
         break;
@@ -236,11 +240,16 @@ export class Session {
     }
   }
 
-  onMessage(line, frame) {
+  /* A message, or the cancelling of one, has a place in its queue. */
+  passBy(frame) {
     if (frame.pos) {
       const [queue, position] = frame.pos.split(":", 2);
       this.positions[queue] = position;
     }
+  }
+
+  onMessage(line, frame) {
+    this.passBy(frame);
     if (frame.ack) line.send({ t: "ack", ids: [frame.id] });
     if (frame.id && this.seen.has(frame.id)) return;
     if (frame.id) this.remember(frame.id);

@@ -1,10 +1,12 @@
-"""What became of a message: confirmed, counted, asked about later."""
+"""Delivery that can be relied on: what became of a message, taking it back, coming back to another node."""
 
 import contextlib
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from harness import faults
 from harness.clients import V1Client, connect_raw
 from harness.cluster import clusters
 from harness.gateway import USER_HEADER, Gateway, wait_for
@@ -416,3 +418,95 @@ def test_a_slow_client_that_is_closed_has_dropped_what_waited_for_that_reason(ma
         push(gateway, "slow", id="slow-1", wait="acked", wait_ms=0)
         wait_for(lambda: sessions_of(ask_about(gateway, "slow-1")[1])["dropped"] == 1, 5, "its close")
     assert sessions_of(ask_about(gateway, "slow-1")[1])["dropped_by"] == {"slow_consumer": 1}
+
+
+# Coming back to another node
+
+
+def pushes_from(cluster, user, numbers):
+    """One message for each number, through the nodes in turn."""
+    for number in numbers:
+        cluster.nodes[number % 3].push({"users": [user]}, number, wait="routed", wait_ms=5000)
+
+
+def test_who_returns_to_another_node_gets_what_it_missed_in_order_and_once(cluster):
+    got = []
+    back = {}
+    for round_ in range(6):
+        pushes_from(cluster, "moves", range(4 * round_, 4 * round_ + 2))  # it is away
+        with V1Client(cluster.nodes[round_ % 3], "moves", hello=back) as client:
+            assert not back or client.welcome["resumed"] == "full"
+            pushes_from(cluster, "moves", range(4 * round_ + 2, 4 * round_ + 4))
+            got += client.read_data(4 if back else 2)
+            client.assert_silent(0.05)
+            back = client.resume()
+    assert got == list(range(2, 24))
+
+
+def test_one_whose_connection_hangs_half_open_goes_on_at_another_node(cluster):
+    """The old session is still there for its node, which writes to it; the new one lacks nothing."""
+    hangs = V1Client(cluster.nodes[0], "hangs")
+    pushes_from(cluster, "hangs", range(3))
+    assert hangs.read_data(3) == [0, 1, 2]
+    faults.cut(hangs.socket.socket)
+    pushes_from(cluster, "hangs", range(3, 6))
+    with V1Client(cluster.nodes[1], "hangs", hello=hangs.resume()) as client:
+        pushes_from(cluster, "hangs", range(6, 9))
+        assert client.read_data(6) == [3, 4, 5, 6, 7, 8]
+        answer = cluster.nodes[2].push({"users": ["hangs"]}, "both", wait="routed", wait_ms=5000)
+        assert sessions_of(answer)["matched"] == 2
+    hangs.socket.socket.close()
+
+
+def test_a_new_connection_before_the_old_one_ends_loses_nothing(cluster):
+    """Make before break, while pushes flow: both get what comes, and a client shows each id once."""
+    shown, stop, pushed = {}, threading.Event(), []
+
+    def push_on():
+        while not stop.is_set():
+            answer = cluster.nodes[len(pushed) % 3].push({"users": ["both"]}, len(pushed))
+            pushed.append(answer["id"])
+
+    old = V1Client(cluster.nodes[0], "both")
+    pusher = threading.Thread(target=push_on)
+    pusher.start()
+    for round_ in range(8):
+        for _ in range(10):
+            take(shown, old)
+        new = V1Client(cluster.nodes[(round_ + 1) % 3], "both", hello=old.resume())
+        assert new.welcome["resumed"] == "full"
+        take(shown, new)  # it is live, or replays
+        take(shown, old)  # and so is the old one
+        old.close()
+        old = new
+    stop.set()
+    pusher.join()
+    while len(shown) < len(pushed):
+        take(shown, old)
+    old.close()
+    assert list(shown) == pushed  # in order, each once
+
+
+def take(shown, client):
+    message = client.read("msg")
+    shown.setdefault(message["id"], message["data"])
+
+
+def test_h23_one_key_on_three_nodes_in_parallel_delivers_once(cluster, pool):
+    message = {"to": {"users": ["h23"]}, "data": "once"}
+
+    def post(number):
+        return cluster.nodes[number % 3].api("POST", "/v1/messages", message, {"Idempotency-Key": "h23-key"})
+
+    with V1Client(cluster.nodes[2], "h23") as client:
+        answers = list(pool.map(post, range(100)))
+        assert {status for status, _, _ in answers} == {202}
+        assert sum(not answer.get("replayed", False) for _, _, answer in answers) == 1
+        assert len({answer["pos"] for _, _, answer in answers}) == 1
+        for node in cluster.nodes:
+            status, _, problem = node.api(
+                "POST", "/v1/messages", {**message, "data": "other"}, {"Idempotency-Key": "h23-key"}
+            )
+            assert (status, problem["code"]) == (422, "id_conflict")
+        cluster.nodes[0].push({"users": ["h23"]}, "the end")
+        assert client.read_data(2) == ["once", "the end"]
