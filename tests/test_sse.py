@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,8 @@ import redis
 import schemathesis
 import yaml
 from harness import tokens
+from harness.certificates import Authority
+from harness.clients import V1Client
 from harness.cluster import clusters
 from harness.faults import cut, mend
 from harness.gateway import ROOT, wait_for
@@ -222,6 +225,44 @@ def test_a_client_that_is_gone_without_a_word_is_noticed(make_gateway):
         cut(stream.socket)
         wait_for(lambda: closed_for(gateway, "connection_lost") == 1, 9, "the end of the session", 0.1)
         mend(stream.socket)
+
+
+def test_a_stream_over_tls(make_gateway, tmp_path):
+    authority = Authority(tmp_path)
+    gateway = make_gateway({"tls": {"client": {"certificates": [authority.sign("server").files]}}})
+    base = f"https://localhost:{gateway.client_port}"
+    with open_stream(gateway, user="tls", hello={}, base=base, verify=authority.trust()) as stream:
+        stream.read("welcome")
+        big = "x" * 60000
+        for data in (1, big, 2):
+            gateway.push({"users": ["tls"]}, data)
+        assert stream.read_data(3) == [1, big, 2]
+        assert stream.ask(gateway, {"t": "join", "g": "room:tls"})["t"] == "ok"
+        gateway.push({"groups": ["room:tls"]}, "bye")
+        assert stream.read_data(1) == ["bye"]
+        gateway.api("DELETE", "/v1/users/tls/sessions")
+        assert stream.end()["code"] == 4000
+
+
+def test_a_policy_of_sessions_holds_for_streams_too(make_gateway):
+    gateway = make_gateway(app={"sessions": {"per_user": 1, "on_excess": "oldest"}})
+    with open_stream(gateway, user="one", hello={}) as old, V1Client(gateway, "one"):
+        old.read("welcome")
+        assert old.end() == {"code": 4001, "reason": "replaced"}
+        with open_stream(gateway, user="one") as new:
+            gateway.push({"users": ["one"]}, "here")
+            assert new.payloads(1) == ['"here"']
+
+
+def test_a_revoked_message_is_told_and_a_raw_stream_hears_nothing_of_it(gateway):
+    with open_stream(gateway, user="undo", hello={}) as stream, open_stream(gateway, user="undo") as raw:
+        stream.read("welcome")
+        sent = gateway.push({"users": ["undo"]}, "oops", id=f"undo-{time.monotonic_ns()}")["id"]
+        assert (stream.read_data(1), raw.payloads(1)) == (["oops"], ['"oops"'])
+        assert gateway.api("DELETE", f"/v1/messages/{sent}")[0] in (200, 202)
+        assert stream.read("revoke")["id"] == sent
+        gateway.push({"users": ["undo"]}, "next")
+        assert raw.payloads(1) == ['"next"']
 
 
 SPEC = yaml.safe_load((ROOT / "docs/openapi-client.yaml").read_text())

@@ -24,18 +24,27 @@ class Stream:
     """One response of /v1/sse. Its events are read by a thread, so that a test can wait with a limit."""
 
     def __init__(
-        self, url, user=None, params=None, headers=None, last_id=None, timeout=5, ready=True, read_timeout=30
+        self,
+        url,
+        user=None,
+        params=None,
+        headers=None,
+        last_id=None,
+        timeout=5,
+        ready=True,
+        read_timeout=30,
+        verify=True,
     ):
         """ready: wait until the session has begun, so that what is pushed from here on reaches it."""
         sent = {**({USER_HEADER: user} if user else {}), **(headers or {})}
         if last_id:
             sent["Last-Event-ID"] = last_id
         self.user, self.sid = user, None
-        self.timeout = timeout
+        self.timeout, self.verify = timeout, verify
         self.last_id = last_id
         self.events = queue.Queue()
         self.pending = []  # taken while waiting for the session's begin
-        self.client = httpx.Client(timeout=httpx.Timeout(read_timeout), trust_env=False)
+        self.client = httpx.Client(timeout=httpx.Timeout(read_timeout), trust_env=False, verify=verify)
         request = self.client.build_request("GET", url, params=params, headers=sent)
         self.response = self.client.send(request, stream=True)
         self.status = self.response.status_code
@@ -138,7 +147,21 @@ class Stream:
             **(headers or {}),
         }
         body = frames if isinstance(frames, bytes) else json.dumps(frames).encode()
-        return httpx.post(gateway.http_url("/v1/up"), content=body, headers=sent, timeout=10, trust_env=False)
+        return httpx.post(
+            self.base_of(gateway) + "/v1/up",
+            content=body,
+            headers=sent,
+            timeout=10,
+            trust_env=False,
+            verify=self.verify,
+        )
+
+    def base_of(self, gateway):
+        return (
+            gateway.http_url("")
+            if str(self.response.url).startswith("http:")
+            else f"https://localhost:{gateway.client_port}"
+        )
 
 
 def open_stream(gateway, user=None, hello=None, base=None, **options):
