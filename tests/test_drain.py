@@ -109,3 +109,17 @@ def test_a_second_node_of_a_name_is_meant_by_its_boot_and_a_node_that_ends_does_
     assert twin.process.wait(10) == 0
     assert time.monotonic() - start < 2 * twin.slowness
     assert near.is_ready()
+
+
+def test_who_was_told_to_go_and_comes_back_after_a_resume_does_not_meet_itself(make_gateway):
+    """Of a user that may have one session, the old one must not keep the new one out."""
+    gateway = make_gateway(app={"sessions": {"per_user": 1}})
+    node = nodes_of(gateway)["nodes"][0]["boot"]
+    with V1Client(gateway, user="ada") as old:
+        assert order(gateway, node, body={"window_ms": 60_000})[0] == 202
+        old.read("goaway")
+        assert order(gateway, node, "resume")[0] == 200
+        with V1Client(gateway, user="ada", hello=old.resume()) as new:
+            old.close()
+            gateway.push({"users": ["ada"]}, "here")
+            assert new.read_data() == ["here"]

@@ -66,7 +66,8 @@ struct worker {
     atomic_bool drain_posted;
     uint64_t drain_started_ms;
     struct drain_plan drain;
-    uint32_t drain_cursor; /* next slot to be told to go; 0: nobody */
+    struct timer leaving_timer; /* after a resume: who was told to go is gone */
+    uint32_t drain_cursor;      /* next slot to be told to go; 0: nobody */
 };
 
 /* A reload on its way to one worker. */

@@ -47,20 +47,45 @@ void worker_reload_destroy(struct worker_reload *reload)
     mem_free(reload);
 }
 
+static void begin_drain(struct worker *worker, const struct drain_plan *plan)
+{
+    worker->draining = true;
+    worker->drain_started_ms = worker_now_ms(worker);
+    worker->drain = *plan;
+    worker->drain_cursor = 1;
+    loop_timer_stop(worker->loop, &worker->leaving_timer);
+    shard_set_leaving(worker->shard, true);
+    http_service_drain(worker->client_http);
+}
+
+static void on_all_gone(struct timer *timer)
+{
+    struct worker *worker = (struct worker *)((char *)timer -
+                                              offsetof(struct worker, leaving_timer));
+    shard_set_leaving(worker->shard, false);
+}
+
+/* Who was told to go still does, until its slot: the old session must not count against the new. */
+static void end_drain(struct worker *worker)
+{
+    uint64_t ends_ms = worker->drain_started_ms + worker->drain.window_ms;
+    uint64_t now_ms = worker_now_ms(worker);
+    worker->draining = false;
+    worker->drain_cursor = 0;
+    worker->leaving_timer.on_fire = on_all_gone;
+    loop_timer_start(worker->loop, &worker->leaving_timer, ends_ms > now_ms ? ends_ms - now_ms : 0);
+    http_service_resume(worker->client_http);
+}
+
 static void run_drain(struct mail *mail)
 {
     struct worker *worker = MAIL_OWNER(mail, struct worker, drain_mail);
     atomic_store_explicit(&worker->drain_posted, false, memory_order_release);
     struct drain_order order = gateway_drain_order(worker->gateway);
-    worker->draining = order.is_on;
-    worker->drain_started_ms = worker_now_ms(worker);
-    shard_set_leaving(worker->shard, order.is_on);
-    worker->drain = order.plan;
-    worker->drain_cursor = order.is_on ? 1 : 0;
     if (order.is_on) {
-        http_service_drain(worker->client_http);
+        begin_drain(worker, &order.plan);
     } else {
-        http_service_resume(worker->client_http);
+        end_drain(worker);
     }
 }
 
