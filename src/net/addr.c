@@ -7,39 +7,9 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/ip.h"
 
-static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-static bool is_v4(const uint8_t ip[16])
-{
-    return memcmp(ip, mapped_prefix, sizeof(mapped_prefix)) == 0;
-}
-
-static void set_v4(uint8_t out_ip[16], const void *four_bytes)
-{
-    memcpy(out_ip, mapped_prefix, sizeof(mapped_prefix));
-    memcpy(out_ip + sizeof(mapped_prefix), four_bytes, 4);
-}
-
-static int ip_parse(uint8_t out_ip[16], int family, struct str text)
-{
-    char name[INET6_ADDRSTRLEN];
-    if (text.len == 0 || text.len >= sizeof(name) || memchr(text.ptr, '\0', text.len)) {
-        return ERR_SYNTAX;
-    }
-    memcpy(name, text.ptr, text.len);
-    name[text.len] = '\0';
-    uint8_t ip[16];
-    if (inet_pton(family, name, ip) != 1) {
-        return ERR_SYNTAX;
-    }
-    if (family == AF_INET) {
-        set_v4(out_ip, ip);
-    } else {
-        memcpy(out_ip, ip, sizeof(ip));
-    }
-    return 0;
-}
+enum { V4_AT = 12 /* where the four bytes of an IPv4 address are */ };
 
 static int host_parse(uint8_t out_ip[16], struct str host)
 {
@@ -48,15 +18,15 @@ static int host_parse(uint8_t out_ip[16], struct str host)
         return 0;
     }
     if (str_equal_nocase(host, STR("localhost"))) {
-        return ip_parse(out_ip, AF_INET, STR("127.0.0.1"));
+        return ip_parse_v4(out_ip, STR("127.0.0.1"));
     }
     if (host.ptr[0] != '[') {
-        return ip_parse(out_ip, AF_INET, host);
+        return ip_parse_v4(out_ip, host);
     }
     if (host.ptr[host.len - 1] != ']') {
         return ERR_SYNTAX;
     }
-    return ip_parse(out_ip, AF_INET6, str_make(host.ptr + 1, host.len - 2));
+    return ip_parse_v6(out_ip, str_make(host.ptr + 1, host.len - 2));
 }
 
 int addr_parse(struct addr *out_addr, struct str text)
@@ -95,7 +65,7 @@ int addr_prefix_parse(struct addr_prefix *out_prefix, struct str text)
         return ERR_SYNTAX;
     }
     bool has_colon = ip_text.len > 0 && memchr(ip_text.ptr, ':', ip_text.len);
-    int err = ip_parse(prefix.ip, has_colon ? AF_INET6 : AF_INET, ip_text);
+    int err = ip_parse(prefix.ip, ip_text);
     if (err) {
         return err;
     }
@@ -124,16 +94,27 @@ bool addr_in_prefix(const struct addr *addr, const struct addr_prefix *prefix)
     return true;
 }
 
+bool addr_is_among(const struct addr *addr, const struct str *prefixes, size_t count)
+{
+    struct addr_prefix prefix;
+    for (size_t i = 0; i < count; i++) {
+        if (addr_prefix_parse(&prefix, prefixes[i]) == 0 && addr_in_prefix(addr, &prefix)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool addr_is_loopback(const struct addr *addr)
 {
     static const uint8_t loopback[16] = {[15] = 1};
-    return is_v4(addr->ip) ? addr->ip[12] == 127 : memcmp(addr->ip, loopback, 16) == 0;
+    return ip_is_v4(addr->ip) ? addr->ip[12] == 127 : memcmp(addr->ip, loopback, 16) == 0;
 }
 
 bool addr_is_any(const struct addr *addr)
 {
     static const uint8_t any[16];
-    size_t from = is_v4(addr->ip) ? sizeof(mapped_prefix) : 0;
+    size_t from = ip_is_v4(addr->ip) ? V4_AT : 0;
     return memcmp(addr->ip + from, any, sizeof(any) - from) == 0;
 }
 
@@ -144,8 +125,8 @@ bool addr_equal_ip(const struct addr *a, const struct addr *b)
 
 const char *addr_format_ip(const struct addr *addr, char out[ADDR_TEXT_MAX])
 {
-    if (is_v4(addr->ip)) {
-        inet_ntop(AF_INET, addr->ip + sizeof(mapped_prefix), out, ADDR_TEXT_MAX);
+    if (ip_is_v4(addr->ip)) {
+        inet_ntop(AF_INET, addr->ip + V4_AT, out, ADDR_TEXT_MAX);
     } else {
         inet_ntop(AF_INET6, addr->ip, out, ADDR_TEXT_MAX);
     }
@@ -157,18 +138,18 @@ const char *addr_format(const struct addr *addr, char out[ADDR_TEXT_MAX])
     char ip[ADDR_TEXT_MAX];
     addr_format_ip(addr, ip);
     /* 45 characters at most: the precision only tells the compiler so. */
-    snprintf(out, ADDR_TEXT_MAX, is_v4(addr->ip) ? "%.46s:%u" : "[%.46s]:%u", ip, addr->port);
+    snprintf(out, ADDR_TEXT_MAX, ip_is_v4(addr->ip) ? "%.46s:%u" : "[%.46s]:%u", ip, addr->port);
     return out;
 }
 
 socklen_t addr_to_sockaddr(const struct addr *addr, struct sockaddr_storage *out_sockaddr)
 {
     memset(out_sockaddr, 0, sizeof(*out_sockaddr));
-    if (is_v4(addr->ip)) {
+    if (ip_is_v4(addr->ip)) {
         struct sockaddr_in *v4 = (struct sockaddr_in *)out_sockaddr;
         v4->sin_family = AF_INET;
         v4->sin_port = htons(addr->port);
-        memcpy(&v4->sin_addr, addr->ip + sizeof(mapped_prefix), 4);
+        memcpy(&v4->sin_addr, addr->ip + V4_AT, 4);
         return sizeof(*v4);
     }
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out_sockaddr;
@@ -182,7 +163,7 @@ int addr_from_sockaddr(struct addr *out_addr, const struct sockaddr *sockaddr)
 {
     if (sockaddr->sa_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)sockaddr;
-        set_v4(out_addr->ip, &v4->sin_addr);
+        ip_set_v4(out_addr->ip, &v4->sin_addr);
         out_addr->port = ntohs(v4->sin_port);
         return 0;
     }

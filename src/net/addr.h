@@ -29,6 +29,9 @@ int addr_parse(struct addr *out_addr, struct str text);
 int addr_prefix_parse(struct addr_prefix *out_prefix, struct str text);
 bool addr_in_prefix(const struct addr *addr, const struct addr_prefix *prefix);
 
+/* In one of them, as text; what is no prefix counts for nothing. */
+bool addr_is_among(const struct addr *addr, const struct str *prefixes, size_t count);
+
 bool addr_is_loopback(const struct addr *addr);
 bool addr_is_any(const struct addr *addr);
 bool addr_equal_ip(const struct addr *a, const struct addr *b);

@@ -137,17 +137,6 @@ static enum credential_refusal from_cookie(struct credential *credential,
     return from_token(credential, context, text, CREDENTIAL_COOKIE);
 }
 
-static bool is_trusted(const struct settings_trusted_header *trusted, const struct addr *peer)
-{
-    struct addr_prefix prefix;
-    for (size_t i = 0; i < trusted->from_count; i++) {
-        if (addr_prefix_parse(&prefix, trusted->from[i]) == 0 && addr_in_prefix(peer, &prefix)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum credential_refusal from_trusted_header(struct credential *credential,
                                                    const struct credential_context *context,
                                                    const struct http_request *request,
@@ -159,7 +148,7 @@ static enum credential_refusal from_trusted_header(struct credential *credential
     if (user.len == 0) {
         return CREDENTIAL_REFUSED_NONE;
     }
-    if (!is_trusted(trusted, peer)) {
+    if (!addr_is_among(peer, trusted->from, trusted->from_count)) {
         credential->has_claimed_user = true;
         return CREDENTIAL_REFUSED_NONE;
     }
