@@ -89,7 +89,7 @@ static bool refuse_foreign(struct admin *admin, struct http_exchange *exchange)
         return true;
     }
     bool changes = request->method != HTTP_METHOD_GET && request->method != HTTP_METHOD_HEAD;
-    if (changes && !loopback_origin_is_own(request)) {
+    if (changes && !loopback_origin_is_own(request, exchange->is_secure)) {
         http_answer_problem(exchange, 403, "foreign_origin",
                             "Pages of another origin may not ask for this.");
         return true;
@@ -164,6 +164,7 @@ int admin_create(struct admin **out_admin, struct loop *loop, const struct addr 
     admin->gateway = gateway;
     struct http_service_options options = {.loop = loop,
                                            .name = "admin",
+                                           .listener = HTTP_LISTENER_ADMIN,
                                            .settings = settings,
                                            .tls = tls,
                                            .receive_buffer = admin->receive_buffer,

@@ -176,7 +176,8 @@ static void answer_unauthorized(struct http_exchange *exchange)
  * needed. */
 static bool refuse_foreign(struct api_call *call)
 {
-    if (loopback_host_is_local(call->request->host) && loopback_origin_is_own(call->request)) {
+    if (loopback_host_is_local(call->request->host) &&
+        loopback_origin_is_own(call->request, call->exchange->is_secure)) {
         return false;
     }
     api_refuse(call, 403, "foreign_origin",

@@ -162,7 +162,7 @@ static void accept_post(struct worker *worker, struct http_exchange *exchange, b
     const struct tenant *tenant = find_tenant(worker);
     if (exchange->request->method != HTTP_METHOD_POST) {
         refuse_method(exchange, STR("POST"));
-    } else if (!loopback_origin_is_own(exchange->request)) {
+    } else if (!loopback_origin_is_own(exchange->request, exchange->is_secure)) {
         http_answer_problem(exchange, 403, "foreign_origin",
                             "only the demo page itself may ask for this");
     } else if (!tenant) {

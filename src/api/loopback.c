@@ -1,5 +1,7 @@
 #include "api/loopback.h"
 
+#include <stdio.h>
+
 #include "server/origin.h"
 
 enum { LONGEST_LOCAL_HOST = 32 };
@@ -39,7 +41,7 @@ bool loopback_host_is_local(struct str host)
             is_ipv4_loopback(name));
 }
 
-bool loopback_origin_is_own(const struct http_request *request)
+bool loopback_origin_is_own(const struct http_request *request, bool is_secure)
 {
     size_t count = http_request_header_count(request, "Origin");
     if (count == 0) {
@@ -48,8 +50,9 @@ bool loopback_origin_is_own(const struct http_request *request)
     if (count > 1 || request->host.len > LONGEST_LOCAL_HOST) {
         return false;
     }
-    char own[sizeof("http://") + LONGEST_LOCAL_HOST] = "http://";
-    memcpy(own + 7, request->host.ptr, request->host.len);
-    struct str allowed = str_make(own, 7 + request->host.len);
+    char own[sizeof("https://") + LONGEST_LOCAL_HOST];
+    int len = snprintf(own, sizeof(own), "%s://%.*s", is_secure ? "https" : "http",
+                       STR_ARG(request->host));
+    struct str allowed = str_make(own, (size_t)len);
     return origin_is_allowed(http_request_header(request, "Origin"), &allowed, 1);
 }

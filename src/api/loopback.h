@@ -11,7 +11,7 @@
 /* "localhost", "127.x.y.z" or "[::1]", with or without a port. */
 bool loopback_host_is_local(struct str host);
 
-/* No Origin (no browser), or one that says http and this request's host. */
-bool loopback_origin_is_own(const struct http_request *request);
+/* No Origin (no browser), or one that says http (is_secure: https) and this request's host. */
+bool loopback_origin_is_own(const struct http_request *request, bool is_secure);
 
 #endif

@@ -39,7 +39,7 @@ static void names_that_anybody_may_resolve_are_not_local(void **state)
     }
 }
 
-static bool origin_passes(const char *host, const char *origins)
+static bool passes(const char *host, const char *origins, bool is_secure)
 {
     char head[512];
     int len = snprintf(head, sizeof(head), "POST /demo/push HTTP/1.1\r\nHost: %s\r\n%s\r\n", host,
@@ -48,7 +48,12 @@ static bool origin_passes(const char *host, const char *origins)
     struct http_request request;
     assert_int_equal(
         http_request_parse(&request, &limits, (const uint8_t *)head, (size_t)len, NULL), len);
-    return loopback_origin_is_own(&request);
+    return loopback_origin_is_own(&request, is_secure);
+}
+
+static bool origin_passes(const char *host, const char *origins)
+{
+    return passes(host, origins, false);
 }
 
 static void a_request_without_origin_is_no_browsers(void **state)
@@ -70,6 +75,13 @@ static void the_origin_must_be_the_host(void **state)
     assert_false(origin_passes("a-name-that-is-too-long-for-a-local-one.example", "Origin: x\r\n"));
 }
 
+static void over_tls_it_is_an_https_origin(void **state)
+{
+    assert_true(passes("localhost:8080", "Origin: https://localhost:8080\r\n", true));
+    assert_true(passes("localhost", "Origin: https://localhost:443\r\n", true));
+    assert_false(passes("localhost:8080", "Origin: http://localhost:8080\r\n", true));
+}
+
 static void two_origins_are_refused(void **state)
 {
     assert_false(origin_passes("localhost:1",
@@ -83,6 +95,7 @@ int main(void)
         cmocka_unit_test(names_that_anybody_may_resolve_are_not_local),
         cmocka_unit_test(a_request_without_origin_is_no_browsers),
         cmocka_unit_test(the_origin_must_be_the_host),
+        cmocka_unit_test(over_tls_it_is_an_https_origin),
         cmocka_unit_test(two_origins_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,8 +232,15 @@ static const struct config_key root_keys[] = {
      .needs_restart = true, .help = "Threads that hold the connections."},
     SECTION(listen, "Addresses: \"127.0.0.1:8080\", \"[::1]:8080\", \":8080\" for all."),
     {"tls", CONFIG_MAP, FIELD(settings, tls), .map = &config_schema_tls,
-     .help = "Listeners that speak TLS themselves; see [how-to/tls.md](how-to/tls.md). Files are "
+     .help = "Listeners that speak TLS themselves; see [TLS and proxies](how-to/tls.md). Files are "
              "read again by SIGHUP, and connections made from then on get the new certificate."},
+    {"proxy_protocol", CONFIG_MAP, FIELD(settings, proxy_protocol),
+     .map = &config_schema_proxy_protocol,
+     .help = "Balancers that say whose connection they pass on, by the PROXY protocol (1 and 2), "
+             "before TLS."},
+    {"forwarded", CONFIG_MAP, FIELD(settings, forwarded), .map = &config_schema_forwarded,
+     .help = "Proxies that say whose request they pass on, by a header. It counts for "
+             "limits.sessions_per_ip and in logs."},
     {"bus", CONFIG_MAP, FIELD(settings, bus), .map = &config_schema_bus,
      .help = "The engine that carries events between nodes."},
     SECTION(window, "This node's memory of recent messages, from which clients resume."),

@@ -65,6 +65,8 @@ extern const struct config_map config_schema;     /* fills struct settings */
 extern const struct config_map config_schema_bus; /* struct settings_bus; open: config_bus.h */
 extern const struct config_map config_schema_app; /* struct settings_app; config_schema_app.c */
 extern const struct config_map config_schema_tls; /* struct settings_tls_of; config_schema_tls.c */
+extern const struct config_map config_schema_proxy_protocol;
+extern const struct config_map config_schema_forwarded;
 extern const struct config_map config_schema_secrets; /* struct settings_secret; there too */
 
 /* Calls visit for every key, maps before what is in them, in the order of the table; path is

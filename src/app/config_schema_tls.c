@@ -1,4 +1,5 @@
-/* The part of the schema that is about TLS: the same keys for each listener. */
+/* The part of the schema that is about what is in front of and under HTTP: TLS, with the same keys
+ * for each listener, and proxies. */
 #include "app/config_schema.h"
 #include "app/config_tls.h"
 
@@ -47,5 +48,40 @@ static const struct config_key tls_keys[] = {
     {"admin", CONFIG_MAP, FIELD(settings_tls_of, admin), .map = &listener_map,
      .help = "Of the admin listener."},
 };
+/* Offsets of the list of one listener. */
+#define PROXIES(listener)                          \
+    FIELD(settings_proxy_protocol, listener.from), \
+        COUNT(settings_proxy_protocol, listener.from_count)
+
+static const struct config_key proxy_protocol_keys[] = {
+    {"client", CONFIG_TEXTS, PROXIES(client), .max = 64, .text = &config_text_prefix,
+     .help = "Of the client listener: addresses of balancers, each of whose connections must begin "
+             "with the header. From other addresses none is read.",
+     .example = "[10.0.0.0/24]"},
+    {"api", CONFIG_TEXTS, PROXIES(api), .max = 64, .text = &config_text_prefix,
+     .help = "Of the API listener.", .example = "[10.0.0.0/24]"},
+    {"admin", CONFIG_TEXTS, PROXIES(admin), .max = 64, .text = &config_text_prefix,
+     .help = "Of the admin listener.", .example = "[10.0.0.0/24]"},
+};
+const struct config_map config_schema_proxy_protocol = {
+    .keys = proxy_protocol_keys,
+    .key_count = LENGTH(proxy_protocol_keys),
+    .size = sizeof(struct settings_proxy_protocol)};
+
+static const char *const headers[] = {"x-forwarded-for", "forwarded", NULL};
+
+static const struct config_key forwarded_keys[] = {
+    {"from", CONFIG_TEXTS, FIELD(settings_forwarded, from), COUNT(settings_forwarded, from_count),
+     .max = 64, .text = &config_text_prefix,
+     .help = "Addresses of proxies that are believed. The rightmost address in the header that is "
+             "none of theirs is the client's.",
+     .example = "[10.0.0.0/24]"},
+    {"header", CONFIG_CHOICE, FIELD(settings_forwarded, header), .choices = headers,
+     .help = "The one that these proxies set; the other is not read, since a client may send it."},
+};
+const struct config_map config_schema_forwarded = {.keys = forwarded_keys,
+                                                   .key_count = LENGTH(forwarded_keys),
+                                                   .size = sizeof(struct settings_forwarded)};
+
 const struct config_map config_schema_tls = {
     .keys = tls_keys, .key_count = LENGTH(tls_keys), .size = sizeof(struct settings_tls_of)};

@@ -182,6 +182,25 @@ struct settings_tls_of {
     struct settings_tls client, api, admin;
 };
 
+/* Of one listener: from these addresses each connection begins with a PROXY header. */
+struct settings_proxies {
+    struct str *from; /* prefixes as text, checked when loaded: "10.0.0.0/8" */
+    size_t from_count;
+};
+
+struct settings_proxy_protocol {
+    struct settings_proxies client, api, admin;
+};
+
+enum settings_forwarded_header { SETTINGS_X_FORWARDED_FOR, SETTINGS_FORWARDED };
+
+/* Proxies that say in a header whose request they pass on. */
+struct settings_forwarded {
+    struct str *from; /* prefixes as text */
+    size_t from_count;
+    enum settings_forwarded_header header;
+};
+
 struct settings_bus {
     struct str engine;              /* "memory" */
     const struct bus_value *values; /* of the engine's own options, in their order; NULL: none */
@@ -276,6 +295,8 @@ struct settings_chunk;
 struct settings {
     struct settings_listen listen;
     struct settings_tls_of tls;
+    struct settings_proxy_protocol proxy_protocol;
+    struct settings_forwarded forwarded;
     uint64_t workers; /* 0: one a core; see settings_worker_count */
     struct settings_bus bus;
     struct settings_window window;

@@ -10,6 +10,7 @@
 #include "net/link.h"
 #include "proto/uri.h"
 #include "proto/ws_handshake.h"
+#include "server/client_addr.h"
 #include "server/connect_private.h"
 #include "server/origin.h"
 #include "server/stats.h"
@@ -29,7 +30,7 @@ static void answer_problem(struct connecting *connecting, int status, const char
     if (connecting->is_up) {
         stats_up(code);
     } else {
-        stats_handshake_refused(code, &connecting->exchange->peer, status);
+        stats_handshake_refused(code, &connecting->client, status);
         connecting->exchange->keep_alive = false;
     }
     http_answer_problem_with(connecting->exchange, status, code, detail, headers, count);
@@ -61,7 +62,7 @@ static bool check_handshake(struct connecting *connecting)
     if (refusal == HTTP_REFUSED_NOT) {
         return true;
     }
-    stats_handshake_refused(http_refusal_slug(refusal), &connecting->exchange->peer,
+    stats_handshake_refused(http_refusal_slug(refusal), &connecting->client,
                             http_refusal_status(refusal));
     http_answer_refusal(connecting->exchange, refusal);
     return false;
@@ -122,7 +123,7 @@ static bool take_ip(struct connecting *connecting)
         return true;
     }
     struct admission *admission = &worker->gateway->admission;
-    uint64_t key = admission_key_of_ip(admission, &connecting->exchange->peer);
+    uint64_t key = admission_key_of_ip(admission, &connecting->client);
     if (!admission_take(admission, key, limit)) {
         connect_refuse_for_now(connecting, 429, "ip_session_limit",
                                "This address has as many sessions as it may.", RETRY_AFTER_S);
@@ -391,7 +392,10 @@ static void on_ws(struct connecting *connecting)
 bool connect_on_request(struct worker *worker, struct http_exchange *exchange)
 {
     struct connecting connecting = {
-        .worker = worker, .exchange = exchange, .request = exchange->request};
+        .worker = worker,
+        .exchange = exchange,
+        .request = exchange->request,
+        .client = client_addr_of(&worker->settings->forwarded, exchange->request, &exchange->peer)};
     struct str path = exchange->request->path;
     if (str_equal(path, STR("/v1/sse"))) {
         exchange->route = "/v1/sse";

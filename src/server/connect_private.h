@@ -15,6 +15,7 @@ struct connecting {
     struct worker *worker;
     struct http_exchange *exchange;
     const struct http_request *request;
+    struct addr client; /* behind proxies that are trusted; exchange->peer is the connection's */
     const struct tenant *tenant;
     struct credential credential;
     bool has_credential;

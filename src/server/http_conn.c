@@ -239,7 +239,7 @@ static struct http_conn *create_conn(struct http_service *service, int fd, const
     conn->peer = *peer;
     conn->last = &conn->first;
     conn->phase_ms = loop_now_ms(service->options.loop);
-    conn->phase = service->tls ? PHASE_OPENING : PHASE_FIRST;
+    conn->phase = http_conn_has_opening(conn) ? PHASE_OPENING : PHASE_FIRST;
     conn->watch.on_ready = on_ready;
     conn->timer.on_fire = http_conn_on_timer;
     conn->events = LOOP_READABLE;

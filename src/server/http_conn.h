@@ -28,7 +28,7 @@ struct http_exchange {
     struct http_exchange *next;
     const struct http_request *request; /* NULL after on_request */
     struct str body;
-    struct addr peer;
+    struct addr peer;  /* the other end, or whom its PROXY header names */
     struct buf answer; /* waits for earlier answers of the connection */
     uint64_t started_us;
     void *user;        /* the handler's */
@@ -39,9 +39,13 @@ struct http_exchange {
     bool is_secure; /* over TLS */
 };
 
+/* Which part of the settings a listener reads. */
+enum http_listener { HTTP_LISTENER_CLIENT, HTTP_LISTENER_API, HTTP_LISTENER_ADMIN };
+
 struct http_service_options {
     struct loop *loop;
     const char *name; /* of the listener: "client", "api", "admin"; for metrics and logs */
+    enum http_listener listener;
     const struct settings *settings; /* a reference is taken */
     struct tls_context *tls;         /* NULL: plain; a reference is taken */
     uint8_t *receive_buffer;         /* borrowed: shared by all connections of the loop */

@@ -1,15 +1,90 @@
-/* What is under HTTP: a socket, plain or TLS. */
+/* What is under HTTP: a socket, plain or TLS, maybe with a PROXY header before all else. */
 #include <errno.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "base/err.h"
 #include "net/link.h"
+#include "proto/proxy_protocol.h"
 #include "server/admission.h"
 #include "server/http_conn_private.h"
 
 /* Each step of a handshake may cost a signature (a millisecond with RSA), and thousands come at
  * once when a node has died: the others of this loop are served between them. */
 enum { HANDSHAKES_A_TURN = 16 };
+
+/* ---- the PROXY header ---- */
+
+static const struct settings_proxies *proxies_of(const struct http_service *service)
+{
+    const struct settings_proxy_protocol *all = &service->settings->proxy_protocol;
+    switch (service->options.listener) {
+    case HTTP_LISTENER_API: return &all->api;
+    case HTTP_LISTENER_ADMIN: return &all->admin;
+    default: return &all->client;
+    }
+}
+
+bool http_conn_has_opening(struct http_conn *conn)
+{
+    const struct settings_proxies *proxies = proxies_of(conn->service);
+    conn->awaits_proxy = addr_is_among(&conn->peer, proxies->from, proxies->from_count);
+    return conn->awaits_proxy || conn->service->tls;
+}
+
+/* Out of the socket: bytes that were looked at before. */
+static bool consume(struct http_conn *conn, uint8_t *room, size_t len)
+{
+    bool is_whole = recv(conn->watch.fd, room, len, MSG_DONTWAIT) == (ssize_t)len;
+    conn->dead = conn->dead || !is_whole;
+    return is_whole;
+}
+
+static bool keep_part(struct http_conn *conn, const uint8_t *data, size_t len)
+{
+    conn->dead = conn->dead || buf_append(&conn->in, data, len);
+    return false;
+}
+
+static bool refuse_proxy(struct http_conn *conn)
+{
+    http_conn_give_up(conn, "proxy_header");
+    return false;
+}
+
+/* What is behind the header may be for the TLS library: the socket is only looked at until it is
+ * known where the header ends. `in` holds what came of it before. */
+static bool take_proxy_header(struct http_conn *conn)
+{
+    uint8_t room[PROXY_HEADER_MAX];
+    size_t had = conn->in.len;
+    if (had > 0) {
+        memcpy(room, conn->in.data, had);
+    }
+    ssize_t got = recv(conn->watch.fd, room + had, sizeof(room) - had, MSG_DONTWAIT | MSG_PEEK);
+    if (got <= 0) {
+        conn->dead = got == 0 || (errno != EAGAIN && errno != EINTR);
+        return false;
+    }
+    struct proxy_header header;
+    ssize_t size = proxy_header_read(&header, room, had + (size_t)got);
+    size_t taken = size > 0 ? (size_t)size - had : (size_t)got;
+    if (size < 0) {
+        return refuse_proxy(conn);
+    }
+    if (!consume(conn, room + had, taken) || size == 0) {
+        return keep_part(conn, room + had, taken);
+    }
+    if (header.has_source) {
+        memcpy(conn->peer.ip, header.ip, sizeof(conn->peer.ip));
+        conn->peer.port = header.port;
+    }
+    buf_fini(&conn->in);
+    conn->awaits_proxy = false;
+    return true;
+}
+
+/* ---- TLS ---- */
 
 /* Plain HTTP where TLS is spoken is somebody's slip: it gets an answer that it can read. */
 static void answer_plainly(struct http_conn *conn)
@@ -88,6 +163,10 @@ static bool shake_hands(struct http_conn *conn)
 
 void http_conn_give_up_link(struct http_conn *conn)
 {
+    if (conn->awaits_proxy && conn->in.len > 0) {
+        http_conn_give_up(conn, "proxy_header");
+        return;
+    }
     int unread = 0;
     bool has_begun = conn->tls || (ioctl(conn->watch.fd, FIONREAD, &unread) == 0 && unread > 0);
     if (has_begun) {
@@ -98,6 +177,9 @@ void http_conn_give_up_link(struct http_conn *conn)
 
 bool http_conn_open_link(struct http_conn *conn)
 {
+    if (conn->awaits_proxy && !take_proxy_header(conn)) {
+        return false;
+    }
     if ((conn->tls || conn->service->tls) && !shake_hands(conn)) {
         return false;
     }

@@ -20,6 +20,7 @@ static struct {
     struct http_taken taken;
     char refused[64];
     unsigned requests;
+    char client[ADDR_TEXT_MAX]; /* of the last request, or refusal */
     bool was_secure;
     uint8_t receive_buffer[RECEIVE_BYTES];
     char large[LARGE + 1];
@@ -36,6 +37,7 @@ static void on_request(void *owner, struct http_exchange *exchange)
     struct str path = exchange->request->path;
     t.requests++;
     t.was_secure = exchange->is_secure;
+    addr_format(&exchange->peer, t.client);
     if (str_equal(path, STR("/take"))) {
         assert_true(http_take_socket(exchange, 101, &t.taken));
     } else if (str_equal(path, STR("/large"))) {
@@ -48,6 +50,20 @@ static void on_request(void *owner, struct http_exchange *exchange)
 static void on_refused(void *owner, const struct addr *peer, int status, const char *reason)
 {
     snprintf(t.refused, sizeof(t.refused), "%s", reason);
+    addr_format(peer, t.client);
+}
+
+static void start_service(struct tls_context *tls)
+{
+    struct http_service_options options = {.loop = t.loop,
+                                           .name = "test",
+                                           .settings = t.settings,
+                                           .tls = tls,
+                                           .receive_buffer = t.receive_buffer,
+                                           .receive_buffer_len = RECEIVE_BYTES,
+                                           .on_request = on_request,
+                                           .on_refused = on_refused};
+    assert_int_equal(http_service_create(&t.service, &options), 0);
 }
 
 static int start(void **state)
@@ -59,15 +75,7 @@ static int start(void **state)
     assert_int_equal(loop_create(&t.loop), 0);
     assert_int_equal(loop_turn(t.loop, 0), 0);
     assert_int_equal(settings_create_default(&t.settings), 0);
-    struct http_service_options options = {.loop = t.loop,
-                                           .name = "test",
-                                           .settings = t.settings,
-                                           .tls = t.context,
-                                           .receive_buffer = t.receive_buffer,
-                                           .receive_buffer_len = RECEIVE_BYTES,
-                                           .on_request = on_request,
-                                           .on_refused = on_refused};
-    assert_int_equal(http_service_create(&t.service, &options), 0);
+    start_service(t.context);
     return 0;
 }
 
@@ -90,7 +98,8 @@ static int stop(void **state)
 static void accept_peer(void)
 {
     int pair[2];
-    struct addr addr = {0};
+    struct addr addr;
+    assert_int_equal(addr_parse(&addr, STR("10.0.0.5:1234")), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
     if (t.peer.fd) {
         close(t.peer.fd);
@@ -329,6 +338,105 @@ static void a_drain_lets_go_of_handshakes(void **state)
     assert_int_equal(http_service_connections(t.service), 0);
 }
 
+/* ---- the PROXY header ---- */
+
+static void expect_header_from(const char *prefix, struct tls_context *tls)
+{
+    static struct str from[1];
+    from[0] = str_of(prefix);
+    t.settings->proxy_protocol.client = (struct settings_proxies){from, 1};
+    http_service_destroy(t.service);
+    start_service(tls);
+    accept_peer();
+}
+
+static void say_plainly(const char *text)
+{
+    assert_int_equal(send(t.peer.fd, text, strlen(text), 0), strlen(text));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(loop_turn(t.loop, 0), 0);
+    }
+}
+
+#define PROXY_LINE "PROXY TCP4 192.0.2.7 10.0.0.1 5678 443\r\n"
+
+static void the_header_tells_who_connects(void **state)
+{
+    expect_header_from("10.0.0.0/8", NULL);
+    say_plainly(PROXY_LINE GET("/"));
+    assert_int_equal(t.requests, 1);
+    assert_string_equal(t.client, "192.0.2.7:5678");
+    assert_false(t.was_secure);
+}
+
+static void the_header_may_be_cut_anywhere(void **state)
+{
+    const char *text = PROXY_LINE GET("/");
+    expect_header_from("10.0.0.0/8", NULL);
+    for (size_t i = 0; i < strlen(text); i++) {
+        char byte[2] = {text[i]};
+        say_plainly(byte);
+    }
+    assert_int_equal(t.requests, 1);
+    assert_string_equal(t.client, "192.0.2.7:5678");
+}
+
+static void it_comes_before_tls_and_takes_nothing_of_it(void **state)
+{
+    expect_header_from("10.0.0.5", t.context);
+    assert_int_equal(send(t.peer.fd, PROXY_LINE, strlen(PROXY_LINE), 0), strlen(PROXY_LINE));
+    say(GET("/over-tls"));
+    assert_true(heard("/over-tls"));
+    assert_true(t.was_secure);
+    assert_string_equal(t.client, "192.0.2.7:5678");
+}
+
+static void the_proxys_own_connections_keep_their_address(void **state)
+{
+    static const char local[] = "\r\n\r\n\0\r\nQUIT\n\x20\0\0";
+    expect_header_from("10.0.0.0/8", NULL);
+    assert_int_equal(send(t.peer.fd, local, sizeof(local), 0), 16);
+    say_plainly(GET("/"));
+    assert_string_equal(t.client, "10.0.0.5:1234");
+    accept_peer();
+    say_plainly("PROXY UNKNOWN\r\n" GET("/"));
+    assert_string_equal(t.client, "10.0.0.5:1234");
+    assert_int_equal(t.requests, 2);
+}
+
+static void without_the_header_nothing_is_read(void **state)
+{
+    expect_header_from("10.0.0.0/8", NULL);
+    say_plainly(GET("/"));
+    assert_int_equal(t.requests, 0);
+    assert_string_equal(t.refused, "proxy_header");
+    assert_int_equal(http_service_connections(t.service), 0);
+}
+
+static void from_others_the_header_is_not_read(void **state)
+{
+    char text[512] = "";
+    expect_header_from("10.0.1.0/24", NULL);
+    say_plainly(PROXY_LINE GET("/"));
+    assert_int_equal(t.requests, 0);
+    assert_true(recv(t.peer.fd, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+    assert_non_null(strstr(text, "HTTP/1.1 400"));
+    assert_string_equal(t.client, "10.0.0.5:1234");
+}
+
+static void half_a_header_has_its_time(void **state)
+{
+    t.settings->limits.header_timeout_ms = SHORT_MS;
+    expect_header_from("10.0.0.0/8", NULL);
+    say_plainly("PROXY TCP4 192.0.2.7");
+    uint64_t end = clock_monotonic_ms() + 20 * SHORT_MS;
+    while (http_service_connections(t.service) && clock_monotonic_ms() < end) {
+        assert_int_equal(loop_turn(t.loop, 5), 0);
+    }
+    assert_int_equal(http_service_connections(t.service), 0);
+    assert_string_equal(t.refused, "proxy_header");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -348,6 +456,13 @@ int main(void)
         TEST(a_taken_socket_takes_its_session_along),
         TEST(new_connections_are_what_the_service_is_told),
         TEST(a_drain_lets_go_of_handshakes),
+        TEST(the_header_tells_who_connects),
+        TEST(the_header_may_be_cut_anywhere),
+        TEST(it_comes_before_tls_and_takes_nothing_of_it),
+        TEST(the_proxys_own_connections_keep_their_address),
+        TEST(without_the_header_nothing_is_read),
+        TEST(from_others_the_header_is_not_read),
+        TEST(half_a_header_has_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@
 enum { HTTP_CONN_MAX_PIPELINED = 1024 };
 
 enum phase {
-    PHASE_OPENING, /* what comes before HTTP: the TLS handshake */
+    PHASE_OPENING, /* what comes before HTTP: the PROXY header, the TLS handshake */
     PHASE_FIRST,   /* accepted, nothing read yet */
     PHASE_IDLE,    /* between two requests */
     PHASE_HEAD,
@@ -55,9 +55,10 @@ struct http_conn {
     uint32_t exchanges;
     unsigned events; /* watched */
     bool is_chunked;
-    bool head_seen; /* on_head was called */
-    bool stopped;   /* paused with requests in `in` */
-    bool closing;   /* no further request; close when all is sent */
+    bool head_seen;    /* on_head was called */
+    bool stopped;      /* paused with requests in `in` */
+    bool closing;      /* no further request; close when all is sent */
+    bool awaits_proxy; /* its PROXY header has not come yet */
     bool dirty;
     bool in_handler;
     bool taken;     /* the socket belongs to somebody else now */
@@ -136,6 +137,9 @@ static inline void http_conn_begin_output(struct http_conn *conn)
 void http_conn_account(struct http_conn *conn);
 
 /* http_conn_link.c */
+
+/* Whether something comes before HTTP. */
+bool http_conn_has_opening(struct http_conn *conn);
 
 /* What comes before HTTP, as far as it has come. True when requests may be read. */
 bool http_conn_open_link(struct http_conn *conn);

@@ -296,6 +296,13 @@ void stats_auth(enum credential_refusal refusal, const struct credential *creden
     }
 }
 
+void stats_forwarded_ignored(const char *reason)
+{
+    count_reason("tidegate_forwarded_ignored_total",
+                 "Requests whose client a trusted proxy did not name, by reason.", reason);
+    log_info("forwarded.ignored", "a trusted proxy did not name the client: %s", reason);
+}
+
 void stats_handshake_refused(const char *reason, const struct addr *peer, int status)
 {
     char text[ADDR_TEXT_MAX];

@@ -67,6 +67,9 @@ void stats_http_refused(const char *listener, const struct addr *peer, int statu
 /* A TLS handshake of a listener ended so; result is a literal. */
 void stats_tls_handshake(const char *listener, const char *result);
 
+/* What a trusted proxy said of a client could not be used; reason is a literal. */
+void stats_forwarded_ignored(const char *reason);
+
 /* When the certificates in use end; see listen_tls.h. Main thread, at start and after a reload. */
 struct listen_tls;
 void stats_tls_certificates(const struct listen_tls *tls);

@@ -113,6 +113,7 @@ static int create_services(struct worker *worker)
                                           .on_refused = on_client_refused};
     struct http_service_options api = client;
     api.name = "api";
+    api.listener = HTTP_LISTENER_API;
     api.tls = worker->gateway->options.tls.api;
     api.connections = &worker->gateway->admission.api_connections;
     api.on_head = on_api_head;
