@@ -95,15 +95,30 @@ static bool read_hello(struct stream *stream)
     return parse_hello(stream, str_make(room, len));
 }
 
-/* A browser sends it by itself when it connects again. Empty: it has seen nothing. */
+/* A browser sends it as a header when it connects again by itself; a page that makes a new
+ * EventSource can only have it in the query. */
+static bool find_last_id(const struct http_request *request, char scratch[SSE_ID_MAX],
+                         struct str *out_id)
+{
+    *out_id = http_request_field(request, HTTP_FIELD_LAST_EVENT_ID);
+    if (out_id->len > 0) {
+        return http_fields_has_one(&request->fields, HTTP_FIELD_LAST_EVENT_ID);
+    }
+    ssize_t len = uri_query_get(request->query, STR("last_event_id"), scratch, SSE_ID_MAX);
+    *out_id = str_make(scratch, len > 0 ? (size_t)len : 0);
+    return len >= 0 || len == ERR_NOT_FOUND;
+}
+
+/* Empty: it has seen nothing. */
 static bool read_last_id(struct stream *stream)
 {
-    const struct http_request *request = stream->connecting->request;
-    struct str id = http_request_field(request, HTTP_FIELD_LAST_EVENT_ID);
-    if (id.len == 0) {
+    char scratch[SSE_ID_MAX];
+    struct str id;
+    bool is_one = find_last_id(stream->connecting->request, scratch, &id);
+    if (is_one && id.len == 0) {
         return true;
     }
-    stream->resumes = http_fields_has_one(&request->fields, HTTP_FIELD_LAST_EVENT_ID) &&
+    stream->resumes = is_one &&
                       sse_id_read(&stream->resume, id,
                                   shard_get_options(stream->connecting->worker->shard)->queues);
     if (!stream->resumes) {

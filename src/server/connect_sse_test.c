@@ -158,6 +158,8 @@ static void what_is_no_hello_is_refused_and_no_session_made(void **state)
     expect_refusal("?poll_ms=", "", 400, "bad_poll");
     expect_refusal("?hello=&poll_ms=1000", "", 400, "bad_poll");
     expect_refusal("", "Last-Event-ID: 17\r\n", 400, "bad_last_event_id");
+    expect_refusal("?last_event_id=17", "", 400, "bad_last_event_id");
+    expect_refusal("?last_event_id=AQFlAAAA&last_event_id=AQFlAAAA", "", 400, "bad_last_event_id");
     expect_refusal("", "Last-Event-ID: AQFlAAAA\r\nLast-Event-ID: AQFlAAAA\r\n", 400,
                    "bad_last_event_id");
     assert_int_equal(admission_sessions(&t.gateway->admission), 0);
@@ -223,6 +225,23 @@ static void what_came_after_the_last_id_is_sent_first(void **state)
     back = last_id(client->text);
     test_client_destroy(client);
     client = open_stream("?group=room:1", back); /* the id of a replayed one is as good */
+    assert_null(strstr(client->text, "missed"));
+    test_client_destroy(client);
+}
+
+static void the_last_id_may_stand_in_the_query_of_a_page_that_begins_anew(void **state)
+{
+    char query[2200];
+    struct test_client *client = open_stream("?group=room:1", "");
+    snprintf(query, sizeof(query), "?group=room:1&last_event_id=%s", last_id(client->text) + 15);
+    query[strcspn(query, "\r")] = '\0';
+    test_client_destroy(client);
+    test_push(&t, TARGET_GROUP, "room:1", STR("missed"));
+    client = open_stream(query, "");
+    expect_part(client, "data: missed\n");
+    const char *newer = last_id(client->text);
+    test_client_destroy(client);
+    client = open_stream(query, newer); /* the header counts */
     assert_null(strstr(client->text, "missed"));
     test_client_destroy(client);
 }
@@ -427,6 +446,7 @@ int main(void)
         TEST(a_page_of_an_allowed_origin_is_told_that_it_may),
         TEST(another_method_is_405),
         TEST(what_came_after_the_last_id_is_sent_first),
+        TEST(the_last_id_may_stand_in_the_query_of_a_page_that_begins_anew),
         TEST(a_hello_may_come_later),
         TEST(an_id_of_another_history_is_a_gap_by_name),
         TEST(the_header_counts_before_the_resume_of_the_hello),

@@ -21,7 +21,7 @@ struct frame_cache {
         struct frame *frames[FRAME_PROTOCOLS][FRAME_WINDOWS];
         /* Of the event stream's frames: what their ids say is true of sessions whose live_from is
          * below this ordinal. */
-        uint64_t good_before;
+        uint64_t good_before[FRAME_PROTOCOLS];
     } entries[FRAME_CACHE_MESSAGES];
     uint32_t next; /* the entry to give up next */
     struct ws_deflater *deflater;

@@ -111,10 +111,10 @@ static struct frame *shared(struct worker *worker, const struct session *session
     struct frame **place = &entry->frames[protocol][0];
     if (!*place) {
         struct hub_heads heads;
-        entry->good_before = live_heads(worker, message, &heads);
+        entry->good_before[protocol] = live_heads(worker, message, &heads);
         *place = build_live(worker, protocol, message, &heads);
     }
-    if (*place && session->live_from >= entry->good_before) {
+    if (*place && session->live_from >= entry->good_before[protocol]) {
         return build_live(worker, protocol, message, NULL);
     }
     return *place ? frame_ref(*place) : NULL;
@@ -153,13 +153,13 @@ struct frame *sse_frame_of_ping(bool is_v1)
     return frame_of_bytes(text.ptr, text.len);
 }
 
-/* By the classes of enum ws_close_code. */
+/* By the classes of enum ws_close_code. 0: as at the start, where it was spread. */
 static uint64_t retry_after(uint16_t code)
 {
     switch (code / 100) {
     case 41:
     case 43: return WS_RETRY_MAX_MS;
-    case 42: return WS_RETRY_BASE_MS;
+    case 42: return 0;
     default: return STOP_MS;
     }
 }
@@ -173,7 +173,9 @@ struct frame *sse_frame_of_close(uint16_t code)
     json_write_string_field(&json, STR("reason"), str_of(stats_close_reason(code)));
     buf_append_char(&json, '}');
     sse_write_name(&out, STR("close"));
-    sse_write_retry(&out, retry_after(code));
+    if (retry_after(code)) {
+        sse_write_retry(&out, retry_after(code));
+    }
     sse_write_json(&out, buf_str(&json));
     sse_write_end(&out);
     struct frame *frame = buf_err(&json) ? NULL : frame_of(&out);

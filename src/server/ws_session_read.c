@@ -197,6 +197,15 @@ static void tell_broken_tls(const struct session *session, const struct tls_conn
     stats_http_refused("client", &peer, 0, tls_conn_reason(tls));
 }
 
+/* The page has closed its stream, or is gone: a browser says no more than that. */
+static void note_stream_left(struct worker *worker, struct session *session)
+{
+    if (ws_is_sse(session) && !(session->flags & (WS_IS_CLOSING | WS_IS_DOOMED))) {
+        stats_closed_by_peer(worker, session);
+        session->flags |= WS_IS_CLOSING; /* it is counted */
+    }
+}
+
 static void on_readable(struct worker *worker, struct session *session)
 {
     bool is_deaf = ws_is_deaf(session);
@@ -212,6 +221,8 @@ static void on_readable(struct worker *worker, struct session *session)
     } else if (got != -EAGAIN && got != -EINTR) {
         if (got == ERR_PROTOCOL) {
             tell_broken_tls(session, tls);
+        } else if (got == 0) {
+            note_stream_left(worker, session);
         }
         ws_session_doom(worker, session, WS_CLOSE_ABORT);
     }

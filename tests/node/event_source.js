@@ -28,7 +28,7 @@ globalThis.EventSource = class extends EventTarget {
     const valueOf = (name) => lines.filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
     const data = valueOf("data");
     if (data.length > 0) {
-      const event = new MessageEvent(valueOf("event")[0] ?? "message", { data: data.join("\n") });
+      const event = new MessageEvent(valueOf("event")[0] ?? "message", { data: data.join("\n"), lastEventId: valueOf("id")[0] ?? "" });
       this.dispatchEvent(event);
       if (event.type === "message") this.onmessage?.(event);
     }
