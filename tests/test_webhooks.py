@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from harness.clients import V1Client, connect_raw
+from harness.cluster import clusters
 from harness.gateway import ROOT, Gateway, wait_for
 from harness.webhooks import SECRET, Receiver
 
@@ -202,9 +203,7 @@ def test_a_reload_changes_secrets_and_endpoints(make_gateway, receiver):
     hook["secrets"] = [{"secret": "another secret, of 32 bytes or more"}, {"secret": SECRET}]
     with Receiver("another secret, of 32 bytes or more") as other:
         gateway.config["apps"][0]["webhooks"].append(other.config("session.opened"))
-        gateway.config_path.write_text(json.dumps(gateway.config))
-        gateway.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "reload.done" in gateway.stderr(), 10, "the reload")
+        reload(gateway, 1)
         with V1Client(gateway) as client:
             receiver.wait_for("session.opened", sid=client.sid)
             other.wait_for("session.opened", sid=client.sid)
@@ -217,6 +216,92 @@ def test_no_secret_is_in_the_log(make_gateway, receiver):
         wait_for(lambda: dead_letters(gateway, "given_up") == 1, 10, "given up")
     assert "webhook.failed" in gateway.stderr() and "webhook.dead_letter" in gateway.stderr()
     assert SECRET not in gateway.stderr() and "in-the-url" not in gateway.stderr()
+
+
+# Users
+
+
+def is_online(gateway, user):
+    answer = gateway.api("GET", f"/v1/users/{user}")[2]
+    many = gateway.api("POST", "/v1/users:query", {"users": [user, "nobody"]})[2]["users"]
+    assert many[user]["online"] == answer["online"] and not many["nobody"]["online"]
+    assert many[user].get("last_seen_ms") == answer.get("last_seen_ms")
+    return answer
+
+
+def test_a_user_is_online_until_the_grace_time_is_over(make_gateway, receiver):
+    gateway = make_gateway(
+        app={"webhooks": [receiver.config("user.online", "user.offline")], "presence": {"grace": "500ms"}}
+    )
+    assert not is_online(gateway, "42")["online"]
+    with V1Client(gateway, "42"):
+        online = receiver.wait_for("user.online", user="42")
+        with V1Client(gateway, "42"):  # a second device
+            assert is_online(gateway, "42")["since_ms"] == online["data"]["since_ms"]
+    state = is_online(gateway, "42")
+    assert (state["online"], state["session_count"]) == (True, 0) and state["last_seen_ms"] >= state[
+        "since_ms"
+    ]
+    with V1Client(gateway, "42"):  # a reload
+        assert "last_seen_ms" not in is_online(gateway, "42")
+    offline = receiver.wait_for("user.offline", user="42")
+    assert offline["data"]["since_ms"] == online["data"]["since_ms"]
+    assert online["subject"] == offline["subject"] == "users/42"
+    assert not is_online(gateway, "42")["online"]
+    assert len(receiver.events) == 2
+    assert gateway.metrics().get("tidegate_presence_users") == 0
+
+
+def test_presence_comes_and_goes_with_the_configuration(make_gateway, receiver):
+    gateway = make_gateway()
+    with V1Client(gateway, "42") as client:
+        assert "since_ms" not in is_online(gateway, "42")
+        gateway.config["apps"][0]["webhooks"] = [receiver.config("user.online", "user.offline")]
+        gateway.config["apps"][0]["presence"] = {"grace": "0"}
+        reload(gateway, 1)
+        receiver.wait_for("user.online", user="42")
+        client.close()
+        receiver.wait_for("user.offline", user="42")
+    with V1Client(gateway, "43"):
+        receiver.wait_for("user.online", user="43")
+        del gateway.config["apps"][0]["webhooks"]
+        reload(gateway, 2)
+        assert "since_ms" not in is_online(gateway, "43")
+    assert gateway.metrics().get("tidegate_presence_users") == 0
+
+
+def reload(gateway, count):
+    """Reads the configuration anew, for the count-th time."""
+    gateway.config_path.write_text(json.dumps(gateway.config))
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: gateway.stderr().count("reload.done") == count, 10, "the reload")
+
+
+# Messages
+
+
+def test_a_message_to_users_that_nobody_gets_is_told(make_gateway, receiver):
+    gateway = make_gateway(app={"webhooks": [receiver.config("message.undelivered")]})
+    with V1Client(gateway, "here") as client:
+        gateway.push({"users": ["here"]}, 1, id="got")
+        gateway.push({"users": ["here", "away"]}, 2, id="got-by-one")
+        assert gateway.push({"users": ["here"]}, 3, wait="routed")["receipt"]["sessions"]["matched"] == 1
+        gateway.push({"groups": ["room:empty"]}, 4)
+        assert "receipt" not in gateway.push({"users": ["away", 'q"']}, 5, id="lost")
+        told = receiver.wait_for("message.undelivered", message="lost")
+        assert told["data"]["users"] == ["away", 'q"'] and told["subject"] == "messages/lost"
+        assert gateway.push({"users": ["away"]}, 6, wait="routed", id="asked")["receipt"]["complete"]
+        receiver.wait_for("message.undelivered", message="asked")
+        status, _, answer = gateway.api(
+            "POST", "/v1/messages:batch", [{"to": {"users": ["away"]}, "data": 7}] * 3
+        )
+        ids = [result["id"] for result in answer["results"]]
+        assert status == 200 and len(set(ids)) == 3
+        for message in ids:
+            receiver.wait_for("message.undelivered", message=message)
+        assert [client.read("msg")["data"] for _ in range(3)] == [1, 2, 3]
+    assert len(receiver.events) == 5
+    assert gateway.metrics().get("tidegate_messages_accepted_total") == 9
 
 
 # A16: where a webhook may lead
@@ -276,3 +361,44 @@ def test_a_webhook_must_be_right_before_the_gateway_starts(make_gateway, receive
         binary = ROOT / "build" / gateway.preset / "tidegate"
         done = subprocess.run([binary, "check", path], capture_output=True, text=True)
         assert done.returncode != 0 and words in done.stdout + done.stderr, (changes, done)
+
+
+# The cluster
+
+
+@pytest.fixture
+def cluster(request, tmp_path, make_brokers, receiver):
+    app = {
+        "webhooks": [receiver.config("user.online", "user.offline", "session.opened")],
+        "presence": {"grace": "500ms"},
+    }
+    with clusters(request, tmp_path, make_brokers) as make:
+        yield make(app=app)
+
+
+def test_a_cluster_tells_once_who_comes_and_who_goes(cluster, receiver):
+    first, second, third = cluster.nodes
+
+    def told(user):
+        events = [event for event in receiver.events if event["data"].get("user") == user]
+        return [event["type"].split(".")[-1] for event in events if event["subject"].startswith("users/")]
+
+    with V1Client(first, "moves"):
+        receiver.wait_for("user.online", user="moves")
+        with V1Client(second, "moves"), V1Client(third, "moves"):
+            receiver.wait_for("session.opened", user="moves")
+    assert is_online(first, "moves")["online"] and is_online(third, "moves")["online"]
+    # A node dies: one of its users comes back elsewhere, the other does not.
+    clients = [V1Client(third, name) for name in ("back", "lost")]
+    for name in ("back", "lost"):
+        receiver.wait_for("user.online", user=name)
+    third.kill()
+    for client in clients:
+        with contextlib.suppress(Exception):
+            client.close()
+    with V1Client(first, "back"):
+        receiver.wait_for("user.offline", seconds=20, user="lost")
+        assert is_online(second, "back")["online"] and not is_online(second, "lost")["online"]
+        receiver.wait_for("user.offline", seconds=20, user="moves")
+        assert told("moves") == ["online", "offline"] and told("lost")[-1] == "offline"
+        assert "offline" not in told("back")

@@ -2,13 +2,14 @@
 
 #include <string.h>
 
+#include "api/webhook_emit.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/u64map.h"
 #include "server/stats.h"
 
-enum { NOT_COUNTED = STATS_TARGETS };
+enum { NOT_COUNTED = STATS_TARGETS, WATCH_MS = 2000 };
 
 /* "m" and hex: boot 8, worker 2, counter 15: unique in the cluster without a look at it. */
 void push_make_id(struct worker *worker, char out[PUSH_ID_LEN])
@@ -50,6 +51,7 @@ static void free_task(struct push_task *task)
     worker_remove_pending(&task->pending);
     publish_destroy(task->publish);
     receipt_unref(task->receipt);
+    mem_free(task->watched);
     mem_free(task);
 }
 
@@ -77,23 +79,49 @@ static void read_receipt(struct push_outcome *outcome, struct receipt *receipt)
     outcome->dropped = atomic_load_explicit(&receipt->dropped, memory_order_acquire);
 }
 
-static void finish(struct push_task *task)
+/* To no session of any node: one that resumes still gets it, but the app may want to know now. */
+static void tell_undelivered(const struct push_task *task, const struct push_outcome *outcome)
+{
+    if (task->watched && outcome->verdict == PUBLISH_ACCEPTED && outcome->is_complete &&
+        outcome->matched == 0) {
+        webhook_on_undelivered(task->worker, &task->worker->tenants->items[task->app], task->id,
+                               str_of(task->watched));
+    }
+}
+
+static void answer(struct push_task *task, const struct push_outcome *outcome)
+{
+    if (task->is_answered) {
+        return;
+    }
+    if (outcome->verdict == PUBLISH_ACCEPTED && task->target != NOT_COUNTED) {
+        stats_push_accepted(&task->worker->tenants->items[task->app], task->target);
+    }
+    task->is_answered = true;
+    task->on_done(task, outcome);
+}
+
+static struct push_outcome outcome_of(const struct push_task *task)
 {
     const struct publish *publish = task->publish;
-    struct push_outcome outcome = {.verdict = publish->verdict,
-                                   .err = publish->err,
-                                   .parts = publish->part_count,
-                                   .accepted_parts = publish->accepted_parts,
-                                   .is_message = task->target != NOT_COUNTED};
+    return (struct push_outcome){.verdict = publish->verdict,
+                                 .err = publish->err,
+                                 .parts = publish->part_count,
+                                 .accepted_parts = publish->accepted_parts,
+                                 .is_message = task->target != NOT_COUNTED};
+}
+
+static void finish(struct push_task *task)
+{
+    struct push_outcome outcome = outcome_of(task);
     if (task->receipt) {
         read_receipt(&outcome, task->receipt);
         task->receipt->request = NULL; /* a report that comes later finds nobody */
     }
     loop_timer_stop(task->worker->loop, &task->timer);
-    if (publish->verdict == PUBLISH_ACCEPTED && task->target != NOT_COUNTED) {
-        stats_push_accepted(&task->worker->tenants->items[task->app], task->target);
-    }
-    task->on_done(task, &outcome);
+    tell_undelivered(task, &outcome);
+    outcome.has_receipt = outcome.has_receipt && !task->answers_early;
+    answer(task, &outcome);
     free_task(task);
 }
 
@@ -105,9 +133,17 @@ static bool waits_for_receipt(const struct push_task *task)
 
 static void finish_if_done(struct push_task *task)
 {
-    if (task->is_published && !waits_for_receipt(task)) {
-        finish(task);
+    if (!task->is_published) {
+        return;
     }
+    if (waits_for_receipt(task)) {
+        struct push_outcome outcome = outcome_of(task);
+        if (task->answers_early) {
+            answer(task, &outcome);
+        }
+        return;
+    }
+    finish(task);
 }
 
 static void on_published(struct publish *publish)
@@ -404,22 +440,14 @@ static int build(struct push_task *task, const struct push *push, const struct p
     return err;
 }
 
-int push_start(struct worker *worker, const struct tenant *tenant, const struct push *push,
-               const struct push_kind *kind, push_done_cb on_done, void *owner, uint32_t index)
+static int start(struct worker *worker, const struct tenant *tenant, const struct push *push,
+                 const struct push_kind *kind, struct push_task *task)
 {
-    struct push_task *task = create_task(worker, push, kind);
-    if (!task) {
-        return ERR_NO_MEMORY;
-    }
     int err = build(task, push, kind, shard_app_hash(worker->shard, tenant->id));
     if (err) {
-        free_task(task);
         return err;
     }
     account(task);
-    task->on_done = on_done;
-    task->owner = owner;
-    task->index = index;
     task->app = tenant->id;
     task->target = kind ? NOT_COUNTED : target_of(push);
     task->started_us = clock_monotonic_us();
@@ -435,4 +463,70 @@ int push_start(struct worker *worker, const struct tenant *tenant, const struct 
     }
     gateway_publish(worker, task->publish);
     return 0;
+}
+
+/* ---- message.undelivered ---- */
+
+static bool is_for_users_alone(const struct push *push)
+{
+    for (size_t i = 0; i < push->target_count; i++) {
+        if (push->targets[i].kind != TARGET_USER) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_watched(const struct tenant *tenant, const struct push *push,
+                       const struct push_kind *kind)
+{
+    const struct settings_app *app = tenant->settings;
+    return app && app->webhook_events & SETTINGS_EVENT_MESSAGE_UNDELIVERED && !kind &&
+           is_for_users_alone(push);
+}
+
+static int watch(struct push_task *task, const struct push *push)
+{
+    struct buf users = {0};
+    buf_append_char(&users, '[');
+    for (size_t i = 0; i < push->target_count; i++) {
+        json_write_comma(&users);
+        json_write_string(&users, push->targets[i].name);
+    }
+    buf_append_char(&users, ']');
+    task->watched = buf_err(&users) ? NULL : mem_strndup((const char *)users.data, users.len);
+    buf_fini(&users);
+    return task->watched ? 0 : ERR_NO_MEMORY;
+}
+
+/* The webhooks need a receipt, for which a caller who doesn't ask for one doesn't wait. */
+static int start_watched(struct worker *worker, const struct tenant *tenant,
+                         const struct push *push, struct push_task *task)
+{
+    struct push asking = *push;
+    task->answers_early = push->wait == PUSH_WAIT_NONE;
+    if (task->answers_early) {
+        asking.wait = PUSH_WAIT_ROUTED;
+        asking.wait_ms = WATCH_MS;
+    }
+    int err = watch(task, push);
+    return err ? err : start(worker, tenant, &asking, NULL, task);
+}
+
+int push_start(struct worker *worker, const struct tenant *tenant, const struct push *push,
+               const struct push_kind *kind, push_done_cb on_done, void *owner, uint32_t index)
+{
+    struct push_task *task = create_task(worker, push, kind);
+    if (!task) {
+        return ERR_NO_MEMORY;
+    }
+    task->on_done = on_done;
+    task->owner = owner;
+    task->index = index;
+    int err = is_watched(tenant, push, kind) ? start_watched(worker, tenant, push, task)
+                                             : start(worker, tenant, push, kind, task);
+    if (err) {
+        free_task(task);
+    }
+    return err;
 }

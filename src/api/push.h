@@ -41,7 +41,10 @@ struct push_task {
     uint8_t target; /* enum stats_target: for counting */
     bool is_published;
     bool is_timed_out;
-    struct str id;      /* in memory behind the struct, like subject */
+    bool is_answered;   /* on_done was called: only the app's webhooks still wait for the receipt */
+    bool answers_early; /* once published: its receipt is for them alone */
+    char *watched; /* users as a JSON list, for message.undelivered; owned; NULL: nobody asks */
+    struct str id; /* in memory behind the struct, like subject */
     struct str subject; /* of struct push_kind */
 };
 

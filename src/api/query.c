@@ -9,6 +9,7 @@
 #include "api/session_json.h"
 #include "api/up.h"
 #include "base/clock.h"
+#include "core/presence.h"
 #include "core/sid.h"
 #include "server/token.h"
 
@@ -104,12 +105,37 @@ static void write_sessions(struct buf *out, struct gather *gather)
     take_errors(out, gather);
 }
 
+/* Where the app has presence: whether the user is online, maybe in the grace time. */
+static bool follow_user(const struct gather *gather, struct str user,
+                        struct presence_state *out_state)
+{
+    const struct worker *asker = gather->asker;
+    const struct gateway *gateway = asker->gateway;
+    uint32_t app = shard_app_hash(asker->shard, gather->parts[0].app);
+    uint64_t key = target_key(&gateway->keys.space, app, TARGET_USER, user);
+    return presence_find(gateway->cluster, key, out_state);
+}
+
+static void write_online(struct buf *out, const struct gather *gather, struct str user,
+                         uint64_t sessions)
+{
+    struct presence_state state;
+    bool is_followed = follow_user(gather, user, &state);
+    json_write_bool_field(out, STR("online"), sessions > 0 || is_followed);
+    if (is_followed) {
+        json_write_u64_field(out, STR("since_ms"), state.since_ms);
+    }
+    if (is_followed && sessions == 0 && !state.has_sessions) {
+        json_write_u64_field(out, STR("last_seen_ms"), state.last_seen_ms);
+    }
+}
+
 static void finish_user(struct gather *gather)
 {
     struct buf out = {0};
     buf_append_char(&out, '{');
     json_write_string_field(&out, STR("user"), gather->name);
-    json_write_bool_field(&out, STR("online"), gather_sum(gather, USER_SESSIONS) > 0);
+    write_online(&out, gather, gather->name, gather_sum(gather, USER_SESSIONS));
     json_write_u64_field(&out, STR("session_count"), gather_sum(gather, USER_SESSIONS));
     json_write_key(&out, STR("sessions"));
     write_sessions(&out, gather);
@@ -170,6 +196,21 @@ static void fold_users(struct gather *gather, struct gather_part *out)
     }
 }
 
+/* `"42":{…}`; the name was read before. */
+static void write_user(struct buf *out, const struct gather *gather, struct json_value name,
+                       uint32_t count)
+{
+    char scratch[API_NAME_BYTES];
+    struct str user = STR("");
+    json_string_text(name, scratch, sizeof(scratch), &user);
+    json_write_comma(out);
+    buf_append_str(out, name.raw);
+    buf_append_str(out, STR(":{"));
+    write_online(out, gather, user, count);
+    json_write_u64_field(out, STR("sessions"), count);
+    buf_append_char(out, '}');
+}
+
 static void finish_users(struct gather *gather)
 {
     struct buf out = {0};
@@ -180,10 +221,7 @@ static void finish_users(struct gather *gather)
     json_parse(&array, gather->name, 2, NULL);
     json_iter_init(&iter, array);
     for (size_t i = 0; json_next(&iter, NULL, &value); i++) {
-        uint32_t count = count_of(gather, i);
-        json_write_comma(&out);
-        buf_append_str(&out, value.raw);
-        buf_printf(&out, ":{\"online\":%s,\"sessions\":%u}", count ? "true" : "false", count);
+        write_user(&out, gather, value, count_of(gather, i));
     }
     buf_append_char(&out, '}');
     take_errors(&out, gather);

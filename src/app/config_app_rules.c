@@ -2,6 +2,8 @@
 #include "app/config_material.h"
 #include "app/config_read.h"
 
+enum { DEFAULT_GRACE_MS = 10 * 1000 };
+
 static struct config_place place_of_key(const struct config_node *node, struct str key)
 {
     const struct config_node *child = config_tree_child(node, key);
@@ -91,11 +93,22 @@ static void check_kids(struct config_reader *reader, const struct config_node *n
     }
 }
 
+static bool says_grace(const struct config_node *node)
+{
+    const struct config_node *presence = config_tree_child(node, STR("presence"));
+    return presence && config_tree_child(presence, STR("grace"));
+}
+
 void config_app_finish(struct config_reader *reader, const struct config_node *node, void *object)
 {
     struct settings_app *app = object;
     for (size_t i = 0; i < app->webhook_count; i++) {
         app->webhook_events |= app->webhooks[i].events;
+    }
+    app->presence.enabled |= (app->webhook_events &
+                              (SETTINGS_EVENT_USER_ONLINE | SETTINGS_EVENT_USER_OFFLINE)) != 0;
+    if (!says_grace(node)) {
+        app->presence.grace_ms = DEFAULT_GRACE_MS;
     }
     check_cookie_origins(reader, node, app);
     check_key_names(reader, node, app);

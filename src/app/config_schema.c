@@ -133,6 +133,10 @@ static const struct config_key limits_keys[] = {
              "which ticket. Over it: status 429, or close 4100."},
     {"api_connections", CONFIG_COUNT, FIELD(settings_limits, api_connections), .max = 1 * MILLION,
      .zero = "no limit", .help = "Connections to the API listener. Over it: status 503."},
+    {"presence_users", CONFIG_COUNT, FIELD(settings_limits, presence_users), .min = 1,
+     .max = 100 * MILLION,
+     .help =
+         "Users of the cluster that a node follows where apps have presence; others have none."},
     {"webhook_queue", CONFIG_BYTES, FIELD(settings_limits, webhook_queue_bytes), .min = 64 * KIB,
      .max = 4 * GIB,
      .help = "Events of an app that wait for its webhooks. Over it: a dead letter, and `err` for a "

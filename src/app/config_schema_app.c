@@ -8,7 +8,7 @@
 #define COUNT(structure, field) .count_offset = offsetof(struct structure, field)
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { MINUTE = 60 * 1000, DAY = 24 * 60 * MINUTE };
+enum { MINUTE = 60 * 1000, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
 
 static const struct config_key api_key_keys[] = {
     {"name", CONFIG_TEXT, FIELD(settings_api_key, name), .required = true,
@@ -132,7 +132,8 @@ static const struct config_key webhook_keys[] = {
      .help = "Where events are posted to.", .example = "https://app.example.com/hooks/tidegate"},
     {"events", CONFIG_CUSTOM, FIELD(settings_webhook, events), .required = true,
      .read = config_events_read,
-     .help = "What it is told: a list of session.opened, session.closed, client.message.",
+     .help = "What it is told: a list of session.opened, session.closed, user.online, "
+             "user.offline, message.undelivered, client.message.",
      .example = "[session.opened, session.closed]"},
     {"secrets", CONFIG_MAPS, FIELD(settings_webhook, secrets),
      COUNT(settings_webhook, secret_count), .required = true, .max = 2, .map = &webhook_secret_map,
@@ -191,6 +192,20 @@ static const struct config_key quotas_keys[] = {
 static const struct config_map quotas_map = {
     .keys = quotas_keys, .key_count = LENGTH(quotas_keys), .size = sizeof(struct settings_quotas)};
 
+static const struct config_key presence_keys[] = {
+    {"enabled", CONFIG_BOOL, FIELD(settings_presence, enabled),
+     .help =
+         "Follow who is online, with a grace time. On, too, where a webhook asks for user.online "
+         "or user.offline.",
+     .example = "false"},
+    {"grace", CONFIG_TIME, FIELD(settings_presence, grace_ms), .max = HOUR, .zero = "none",
+     .help = "A user without a session is online for so long: a reload is no change (10s).",
+     .example = "10s"},
+};
+static const struct config_map presence_map = {.keys = presence_keys,
+                                               .key_count = LENGTH(presence_keys),
+                                               .size = sizeof(struct settings_presence)};
+
 static const struct config_key app_keys[] = {
     {"name", CONFIG_TEXT, FIELD(settings_app, name), .required = true, .text = &config_text_name,
      .help = "Appears in metrics and logs.", .example = "demo"},
@@ -206,6 +221,8 @@ static const struct config_key app_keys[] = {
     {"sessions", CONFIG_MAP, FIELD(settings_app, sessions), .map = &sessions_map,
      .help = "How many sessions a user may have, in the whole cluster."},
     {"groups", CONFIG_MAP, .offset = 0, .map = &groups_map, .help = "Rules for groups."},
+    {"presence", CONFIG_MAP, FIELD(settings_app, presence), .map = &presence_map,
+     .help = "Whether and how users are followed."},
     {"webhooks", CONFIG_MAPS, FIELD(settings_app, webhooks), COUNT(settings_app, webhook_count),
      .max = 8, .map = &webhook_map, .help = "Where the app is told what happens, by HTTP."},
     {"quotas", CONFIG_MAP, FIELD(settings_app, quotas), .map = &quotas_map,

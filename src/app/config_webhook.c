@@ -10,7 +10,9 @@ void config_events_read(struct config_reader *reader, const struct config_key *k
 {
     struct settings_webhook *webhook = object;
     config_bits_read(reader, node, settings_event_parse,
-                     "session.opened, session.closed, client.message", &webhook->events);
+                     "session.opened, session.closed, user.online, user.offline, "
+                     "message.undelivered, client.message",
+                     &webhook->events);
 }
 
 void config_webhook_secret_finish(struct config_reader *reader, const struct config_node *node,

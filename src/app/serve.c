@@ -307,6 +307,7 @@ static int create_gateway(struct server *server, const char **out_problem)
                   .on_session_opened = webhook_on_session_opened,
                   .on_session_closed = webhook_on_session_closed,
                   .on_client_message = webhook_on_client_message,
+                  .on_user_changed = webhook_on_user_changed,
                   .on_worker_end = push_free_scratch},
         .tls = server->tls,
         .main_mailbox = &server->mailbox,

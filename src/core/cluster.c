@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "core/cluster_private.h"
+#include "core/presence_private.h"
 
 void cluster_copy_text(char *out, size_t size, struct str text)
 {
@@ -61,6 +61,12 @@ int cluster_create(struct cluster **out_cluster, struct hub *hub,
         cluster->beacons[q].required = 1;
     }
     fill_self(cluster, options);
+    if (presence_create(cluster)) {
+        door_unref(door);
+        pthread_mutex_destroy(&cluster->lock);
+        mem_free(cluster);
+        return ERR_NO_MEMORY;
+    }
     hub_set_cluster(hub, cluster);
     *out_cluster = cluster;
     return 0;
@@ -74,6 +80,7 @@ void cluster_destroy(struct cluster *cluster)
     atomic_store_explicit(&cluster->door->is_shut, true, memory_order_release);
     asks_drop_all(cluster);
     reports_drop_all(cluster);
+    presence_destroy(cluster->presence);
     door_unref(cluster->door);
     pthread_mutex_destroy(&cluster->lock);
     mem_free(cluster);
@@ -92,6 +99,7 @@ void cluster_flush(struct cluster *cluster, uint64_t now_ms, uint64_t now_us)
     beacons_measure(cluster);
     asks_dispatch(cluster);
     reports_send(cluster);
+    presence_flush(cluster);
 }
 
 void cluster_tick(struct cluster *cluster, uint64_t now_ms)
@@ -100,6 +108,7 @@ void cluster_tick(struct cluster *cluster, uint64_t now_ms)
     beacons_advance(cluster);
     members_describe_self(cluster);
     if (!cluster->is_shared) {
+        presence_tick(cluster);
         return;
     }
     beacons_settle(cluster);
@@ -108,6 +117,7 @@ void cluster_tick(struct cluster *cluster, uint64_t now_ms)
     reports_expire(cluster);
     reports_tell_acks(cluster);
     asks_expire(cluster);
+    presence_tick(cluster);
 }
 
 static bool is_for_me(const struct cluster *cluster, const struct event *event)
@@ -116,6 +126,16 @@ static bool is_for_me(const struct cluster *cluster, const struct event *event)
     struct target target;
     event_next_target(&rest, &target);
     return target.name.len == 0 || str_equal(target.name, str_of(cluster->boot_name));
+}
+
+/* Of a node that is not there it is old, or comes before its beacon: then it is asked. */
+static void on_presence(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body)
+{
+    bool is_own = boot == cluster->members[0].node.boot;
+    uint32_t slot = is_own ? 0 : members_find(cluster, boot);
+    if (is_own || (slot && members_is_there(&cluster->members[slot]))) {
+        presence_on_event(cluster, slot, queue, body);
+    }
 }
 
 void cluster_on_event(struct cluster *cluster, uint32_t queue, const struct event *event)
@@ -131,6 +151,8 @@ void cluster_on_event(struct cluster *cluster, uint32_t queue, const struct even
     }
     if (event->kind == EVENT_BEACON) {
         members_on_beacon(cluster, queue, boot, event->data);
+    } else if (event->kind == EVENT_PRESENCE) {
+        on_presence(cluster, queue, boot, event->data);
     } else if (is_own && event->kind == EVENT_ASK) {
         asks_on_own(cluster, queue, event->data);
     } else if (is_own) {

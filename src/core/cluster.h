@@ -26,6 +26,7 @@
 struct cluster; /* cluster_private.h */
 struct event;
 struct hub;
+struct presence_change;
 struct publish;
 struct publish_part;
 struct receipt;
@@ -55,6 +56,7 @@ struct cluster_node {
     uint64_t counts_on; /* see struct cluster_beacon */
     uint16_t queues;
     bool is_self;
+    bool keeps_users; /* see presence.h */
 };
 
 /* What the node can't know in here. */
@@ -92,6 +94,9 @@ struct cluster_callbacks {
     void (*on_ask)(void *owner, struct cluster_ask *ask);
     /* For the log. NULL is fine. */
     void (*on_change)(void *owner, const struct cluster_node *node, enum cluster_change change);
+    /* This node is to tell that a user is online or offline now; may not look into presence.h.
+     * NULL: nobody is told. */
+    void (*on_user)(void *owner, const struct presence_change *change);
 };
 
 struct cluster_options {
@@ -229,7 +234,8 @@ struct cluster_stats {
     atomic_uint_fast64_t asks_dropped; /* too many at a time, or too old */
     atomic_uint_fast64_t
         questions_short; /* too many open or too much to keep: incomplete for that */
-    atomic_uint_fast64_t receipts_short; /* a node did not report */
+    atomic_uint_fast64_t receipts_short;  /* a node did not report */
+    atomic_uint_fast64_t users_untracked; /* presence had no room for them */
 };
 
 struct cluster_stats *cluster_get_stats(struct cluster *cluster);

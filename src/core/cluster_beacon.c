@@ -1,7 +1,7 @@
 /* Beacons on their way out and back. One's own that comes back tells that a queue is current, and
  * how long the way through the bus is. */
 #include "base/mem.h"
-#include "core/cluster_private.h"
+#include "core/presence_private.h"
 
 /* A pause of the bus that nobody has noticed yet must not age the members. */
 enum { LONGEST_STEP_MS = 500, STALL_MS = 2 * CLUSTER_BEACON_MS + 500 };
@@ -12,6 +12,7 @@ void beacons_doubt(struct cluster *cluster, uint32_t queue)
     cluster->current &= ~(1ull << queue);
     cluster->beacons[queue].required = cluster->seq + 1;
     cluster->beacons[queue].lag_us = 0;
+    presence_on_doubt(cluster, queue);
 }
 
 static void doubt_all(struct cluster *cluster)
@@ -146,6 +147,7 @@ static int write_beacon(struct cluster *cluster, struct buf *body, enum cluster_
                                     .started_ms = self->started_ms,
                                     .window_age_ms = self->window_age_ms,
                                     .history = hub_history(cluster->hub),
+                                    .keeps_users = cluster->presence->keeps,
                                     .sessions = self->sessions,
                                     .users = self->users,
                                     .lag_us = self->lag_us,

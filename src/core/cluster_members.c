@@ -2,11 +2,11 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "core/cluster_private.h"
+#include "core/presence_private.h"
 
 enum { TELL_MS = 60000 }; /* that there is no room */
 
-static bool is_there(const struct member *member)
+bool members_is_there(const struct member *member)
 {
     return member->node.boot && member->node.state != CLUSTER_GONE;
 }
@@ -39,7 +39,7 @@ static void tell(struct cluster *cluster, const struct cluster_node *node,
 static bool conflicts(const struct cluster *cluster, const struct member *member)
 {
     const struct cluster_node *self = &cluster->members[0].node;
-    return is_there(member) &&
+    return members_is_there(member) &&
            (member->node.layout != self->layout || member->node.queues != self->queues);
 }
 
@@ -100,7 +100,8 @@ static void take_beacon(struct cluster *cluster, struct member *member, uint32_t
                                   .window_age_ms = beacon->window_age_ms,
                                   .layout = beacon->layout,
                                   .counts_on = beacon->counts_on,
-                                  .queues = beacon->queues};
+                                  .queues = beacon->queues,
+                                  .keeps_users = beacon->keeps_users};
     cluster_copy_text(node->name, sizeof(node->name), beacon->node);
     cluster_copy_text(node->version, sizeof(node->version), beacon->version);
     pthread_mutex_unlock(&cluster->lock);
@@ -113,6 +114,7 @@ static void forget_duties(struct cluster *cluster, uint32_t slot)
 {
     reports_on_gone(cluster, slot);
     asks_on_gone(cluster, slot);
+    presence_on_gone(cluster, slot);
     update_conflict(cluster);
 }
 
@@ -193,7 +195,7 @@ static void take_farewell(struct cluster *cluster, uint32_t slot,
                           const struct cluster_beacon *beacon)
 {
     struct member *member = &cluster->members[slot];
-    if (!is_there(member)) {
+    if (!members_is_there(member)) {
         return;
     }
     take_beacon(cluster, member, member->node.boot, beacon);
@@ -205,7 +207,7 @@ static void take_farewell(struct cluster *cluster, uint32_t slot,
 static void refresh_member(struct cluster *cluster, struct member *member,
                            const struct cluster_beacon *beacon)
 {
-    if (!is_there(member) || (int32_t)(beacon->seq - member->seq) < 0) {
+    if (!members_is_there(member) || (int32_t)(beacon->seq - member->seq) < 0) {
         return;
     }
     bool is_changed = beacon->layout != member->node.layout ||
@@ -247,7 +249,7 @@ void members_on_beacon(struct cluster *cluster, uint32_t queue, uint32_t boot, s
 static void expire_member(struct cluster *cluster, uint32_t slot)
 {
     struct cluster_node node = cluster->members[slot].node;
-    bool was_there = is_there(&cluster->members[slot]);
+    bool was_there = members_is_there(&cluster->members[slot]);
     free_slot(cluster, slot);
     if (was_there) {
         tell(cluster, &node, CLUSTER_SILENT);
@@ -305,7 +307,7 @@ bool members_expected(const struct cluster *cluster, uint32_t queue, struct node
     *out_set = (struct node_set){{0}};
     for (uint32_t slot = 1; slot < CLUSTER_MAX_NODES; slot++) {
         const struct member *member = &cluster->members[slot];
-        if (!is_there(member)) {
+        if (!members_is_there(member)) {
             continue;
         }
         if (member->node.counts_on >> queue & 1) {
@@ -322,7 +324,7 @@ bool cluster_leads(const struct cluster *cluster)
     uint32_t own = cluster->members[0].node.boot;
     for (uint32_t slot = 1; slot < CLUSTER_MAX_NODES; slot++) {
         const struct cluster_node *node = &cluster->members[slot].node;
-        if (is_there(&cluster->members[slot]) && node->state != CLUSTER_STARTING &&
+        if (members_is_there(&cluster->members[slot]) && node->state != CLUSTER_STARTING &&
             node->boot < own) {
             return false;
         }
@@ -338,7 +340,7 @@ uint32_t cluster_nodes(struct cluster *cluster, struct cluster_node out[CLUSTER_
     uint32_t count = 0;
     pthread_mutex_lock(&cluster->lock);
     for (uint32_t slot = 0; slot < CLUSTER_MAX_NODES; slot++) {
-        if (is_there(&cluster->members[slot])) {
+        if (members_is_there(&cluster->members[slot])) {
             out[count++] = cluster->members[slot].node;
         }
     }
@@ -352,7 +354,7 @@ bool cluster_count_states(struct cluster *cluster, uint32_t out_counts[CLUSTER_G
     memset(out_counts, 0, sizeof(out_counts[0]) * CLUSTER_GONE);
     pthread_mutex_lock(&cluster->lock);
     for (uint32_t slot = 0; slot < CLUSTER_MAX_NODES; slot++) {
-        if (is_there(&cluster->members[slot])) {
+        if (members_is_there(&cluster->members[slot])) {
             out_counts[cluster->members[slot].node.state]++;
         }
     }
@@ -366,7 +368,7 @@ bool cluster_may_have(struct cluster *cluster, uint32_t boot)
     pthread_mutex_lock(&cluster->lock);
     bool is_self = boot == cluster->members[0].node.boot;
     uint32_t slot = is_self ? 0 : members_find(cluster, boot);
-    bool is_member = is_self || (slot && is_there(&cluster->members[slot]));
+    bool is_member = is_self || (slot && members_is_there(&cluster->members[slot]));
     bool may = is_member || !knows_all(cluster);
     pthread_mutex_unlock(&cluster->lock);
     return may;

@@ -169,6 +169,8 @@ struct cluster {
     struct cluster_count *open_counts; /* of others' events that ask for acks */
     uint32_t open_count;
 
+    struct presence *presence;
+
     struct cluster_question *questions;
     uint32_t question_count;
     size_t reply_bytes; /* that they have so far */
@@ -211,6 +213,7 @@ void beacons_settle(struct cluster *cluster);
 void members_on_beacon(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body);
 void members_expire(struct cluster *cluster);
 void members_describe_self(struct cluster *cluster);
+bool members_is_there(const struct member *member);
 uint32_t members_find(const struct cluster *cluster, uint32_t boot); /* slot; 0: none */
 /* Who counts and answers what has just come on the queue; false: there may be others. */
 bool members_expected(const struct cluster *cluster, uint32_t queue, struct node_set *out_set);

@@ -76,6 +76,7 @@ int cluster_write_beacon(struct buf *out, const struct cluster_beacon *beacon)
     put(out, beacon->history, 8);
     put_text(out, beacon->node, CLUSTER_NAME_MAX);
     put_text(out, beacon->version, CLUSTER_VERSION_MAX);
+    put(out, beacon->keeps_users, 1);
     return buf_err(out);
 }
 
@@ -98,6 +99,7 @@ bool cluster_read_beacon(struct cluster_beacon *out_beacon, struct str body)
     beacon.history = take(&reader, 8);
     beacon.node = take_text(&reader, CLUSTER_NAME_MAX);
     beacon.version = take_text(&reader, CLUSTER_VERSION_MAX);
+    beacon.keeps_users = reader.rest.len > 0 && take(&reader, 1) != 0;
     if (reader.short_of) {
         return false;
     }
@@ -205,5 +207,48 @@ bool cluster_next_count(struct str *rest, struct cluster_count_body *out_count)
     count.is_part = take(&reader, 1) != 0;
     *rest = all.rest;
     *out_count = count;
+    return true;
+}
+
+enum { PRESENCE_FIXED_LEN = 31 };
+
+int cluster_write_presence(struct buf *out, const struct cluster_presence_item *item)
+{
+    if (out->len == 0) {
+        put(out, CLUSTER_WIRE_VERSION, 1);
+    }
+    put(out, PRESENCE_FIXED_LEN + item->user.len, 2);
+    put(out, item->op, 1);
+    put(out, item->app, 4);
+    put(out, item->grace_ms, 4);
+    put(out, item->boot, 4);
+    put(out, item->serial, 8);
+    put(out, item->time_ms, 8);
+    put(out, item->user.len, 2);
+    buf_append_str(out, item->user);
+    return buf_err(out);
+}
+
+bool cluster_begin_presence(struct str *rest)
+{
+    return cluster_begin_counts(rest);
+}
+
+bool cluster_next_presence(struct str *rest, struct cluster_presence_item *out_item)
+{
+    struct reader all = {*rest, false};
+    struct reader reader = {take_bytes(&all, take(&all, 2)), false};
+    struct cluster_presence_item item = {.op = (uint8_t)take(&reader, 1)};
+    item.app = (uint32_t)take(&reader, 4);
+    item.grace_ms = (uint32_t)take(&reader, 4);
+    item.boot = (uint32_t)take(&reader, 4);
+    item.serial = take(&reader, 8);
+    item.time_ms = take(&reader, 8);
+    item.user = take_bytes(&reader, take(&reader, 2));
+    if (all.short_of || reader.short_of) {
+        return false;
+    }
+    *rest = all.rest;
+    *out_item = item;
     return true;
 }

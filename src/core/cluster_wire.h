@@ -36,6 +36,7 @@ struct cluster_beacon {
     uint32_t users;
     uint32_t lag_us;  /* of its last beacon, through the bus and back */
     uint64_t history; /* hub_history */
+    bool keeps_users; /* knows of all users who is online: see presence.h */
     struct str node;
     struct str version;
 };
@@ -82,5 +83,33 @@ int cluster_write_count(struct buf *out, const struct cluster_count_body *count)
 /* Start with rest = the body; false at the end or where it is not sound. */
 bool cluster_begin_counts(struct str *rest);
 bool cluster_next_count(struct str *rest, struct cluster_count_body *out_count);
+
+enum cluster_presence_op {
+    PRESENCE_ASK = 1,   /* tell me all your users; serial 1: you were gone, as far as I know */
+    PRESENCE_BEGIN = 2, /* of this queue follow: forget who isn't named again */
+    PRESENCE_HERE = 3,  /* has sessions here, since a while */
+    PRESENCE_END = 4,   /* of this queue that was all */
+    PRESENCE_UP = 5,    /* has sessions here from now on */
+    PRESENCE_DOWN = 6,  /* has none here any more */
+    /* The app was told; boot and serial: of what time online. */
+    PRESENCE_TOLD_ONLINE = 7,
+    PRESENCE_TOLD_OFFLINE = 8,
+};
+
+/* A user of a node. A body is a version and a run of these. */
+struct cluster_presence_item {
+    uint8_t op; /* of enum cluster_presence_op; others are of a later version */
+    uint32_t app;
+    uint32_t grace_ms;
+    uint32_t boot; /* with serial: the name of this time online, if nobody knows another */
+    uint64_t serial;
+    uint64_t time_ms; /* wall: UP, HERE: online since; DOWN: when */
+    struct str user;
+};
+
+/* Begins a body when out is empty. */
+int cluster_write_presence(struct buf *out, const struct cluster_presence_item *item);
+bool cluster_begin_presence(struct str *rest);
+bool cluster_next_presence(struct str *rest, struct cluster_presence_item *out_item);
 
 #endif

@@ -66,15 +66,35 @@ static void try_report(struct str body)
     buf_fini(&out);
 }
 
+static void try_presence(struct str body)
+{
+    struct cluster_presence_item item;
+    struct buf out = {0};
+    struct str rest = body;
+    if (!cluster_begin_presence(&rest)) {
+        return;
+    }
+    while (cluster_next_presence(&rest, &item)) {
+        out.len = 0;
+        ASSERT(cluster_write_presence(&out, &item) == 0);
+        struct str again = buf_str(&out);
+        struct cluster_presence_item same;
+        ASSERT(cluster_begin_presence(&again) && cluster_next_presence(&again, &same));
+        ASSERT(same.serial == item.serial && str_equal(same.user, item.user));
+    }
+    buf_fini(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const tries[])(struct str body) = {try_beacon, try_ask, try_reply, try_report};
+    static void (*const tries[])(struct str body) = {try_beacon, try_ask, try_reply, try_report,
+                                                     try_presence};
     if (size == 0) {
         return 0;
     }
     uint8_t *body = malloc(size); /* exact, so that reading on is noticed */
     memcpy(body, data, size);
-    tries[body[0] % 4](str_make(body + 1, size - 1));
+    tries[body[0] % 5](str_make(body + 1, size - 1));
     free(body);
     return 0;
 }

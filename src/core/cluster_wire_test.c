@@ -19,6 +19,7 @@ static struct cluster_beacon full_beacon(void)
                                    .sessions = 1000000,
                                    .users = 70000,
                                    .lag_us = 812,
+                                   .keeps_users = true,
                                    .node = STR("gw-1"),
                                    .version = STR("0.1.0")};
 }
@@ -42,6 +43,7 @@ static void a_beacon_is_read_as_it_was_written(void **state)
     assert_int_equal(got.lag_us, sent.lag_us);
     assert_true(str_equal(got.node, sent.node));
     assert_true(str_equal(got.version, sent.version));
+    assert_true(got.keeps_users);
     buf_fini(&wire);
 }
 
@@ -67,9 +69,11 @@ static void a_beacon_that_is_cut_is_none(void **state)
     struct buf wire = {0};
     struct cluster_beacon beacon = full_beacon();
     cluster_write_beacon(&wire, &beacon);
-    for (size_t len = 0; len < wire.len; len++) {
+    for (size_t len = 0; len < wire.len - 1; len++) {
         assert_false(cluster_read_beacon(&beacon, str_make(wire.data, len)));
     }
+    assert_true(cluster_read_beacon(&beacon, str_make(wire.data, wire.len - 1)));
+    assert_false(beacon.keeps_users); /* of a version that did not say so */
     buf_fini(&wire);
 }
 
@@ -171,6 +175,44 @@ static void a_count_may_end_before_what_was_appended_later(void **state)
     buf_fini(&wire);
 }
 
+static void what_is_said_of_users_is_read_as_it_was_written(void **state)
+{
+    struct cluster_presence_item up = {.op = PRESENCE_UP,
+                                       .app = 0x11223344,
+                                       .grace_ms = 10000,
+                                       .boot = 77,
+                                       .serial = 0x1122334455667788,
+                                       .time_ms = 1767225600123,
+                                       .user = STR("zo\xc3\xab")};
+    struct cluster_presence_item end = {.op = PRESENCE_END};
+    struct cluster_presence_item got;
+    struct buf wire = {0};
+    assert_int_equal(cluster_write_presence(&wire, &up), 0);
+    assert_int_equal(cluster_write_presence(&wire, &end), 0);
+    struct str rest = buf_str(&wire);
+    assert_true(cluster_begin_presence(&rest));
+    assert_true(cluster_next_presence(&rest, &got));
+    assert_int_equal(got.op, PRESENCE_UP);
+    assert_int_equal(got.app, up.app);
+    assert_int_equal(got.grace_ms, up.grace_ms);
+    assert_int_equal(got.boot, up.boot);
+    assert_int_equal(got.serial, up.serial);
+    assert_int_equal(got.time_ms, up.time_ms);
+    assert_true(str_equal(got.user, up.user));
+    assert_true(cluster_next_presence(&rest, &got));
+    assert_int_equal(got.op, PRESENCE_END);
+    assert_int_equal(got.user.len, 0);
+    assert_false(cluster_next_presence(&rest, &got));
+    for (size_t len = 1; len < wire.len; len++) {
+        rest = str_make(wire.data, len);
+        assert_true(cluster_begin_presence(&rest));
+        while (cluster_next_presence(&rest, &got)) {
+            assert_true(got.op == PRESENCE_UP);
+        }
+    }
+    buf_fini(&wire);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +223,7 @@ int main(void)
         cmocka_unit_test(questions_and_answers_are_read_as_they_were_written),
         cmocka_unit_test(a_report_is_a_run_of_counts),
         cmocka_unit_test(a_count_may_end_before_what_was_appended_later),
+        cmocka_unit_test(what_is_said_of_users_is_read_as_it_was_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,6 +190,7 @@ static bool is_known(enum event_kind kind)
     case EVENT_CLAIM:
     case EVENT_TICKET_END:
     case EVENT_AGAIN:
+    case EVENT_PRESENCE:
     case EVENT_OPEN:
     case EVENT_RANK:
     case EVENT_REVOKE: return true;

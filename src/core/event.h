@@ -59,6 +59,7 @@ enum event_kind {
     /* Targets: those of a message; subject: its id. It is cancelled: who has it not yet does not
      * get it, and who may have it is told, also in a replay. */
     EVENT_REVOKE = 16,
+    EVENT_PRESENCE = 21, /* of nodes: see presence.h */
 };
 
 enum event_data_kind { EVENT_DATA_NONE, EVENT_DATA_JSON, EVENT_DATA_BINARY, EVENT_DATA_TEXT };
@@ -85,7 +86,8 @@ static inline bool event_kind_is_of_police(enum event_kind kind)
 
 static inline bool event_kind_is_of_nodes(enum event_kind kind)
 {
-    return (kind >= EVENT_BEACON && kind <= EVENT_REPORT) || kind == EVENT_AGAIN;
+    return (kind >= EVENT_BEACON && kind <= EVENT_REPORT) || kind == EVENT_AGAIN ||
+           kind == EVENT_PRESENCE;
 }
 
 static inline bool event_kind_is_of_tickets(enum event_kind kind)

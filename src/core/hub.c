@@ -134,6 +134,11 @@ void hub_set_wall_offset(struct hub *hub, int64_t offset_ms)
     hub->wall_offset_ms = offset_ms;
 }
 
+uint64_t hub_wall_ms(const struct hub *hub)
+{
+    return hub->now_ms + (uint64_t)hub->wall_offset_ms;
+}
+
 bool hub_flush(struct hub *hub, uint64_t now_ms, uint64_t now_us)
 {
     hub_set_now(hub, now_ms, now_us);

@@ -210,6 +210,7 @@ uint64_t hub_now_ms(const struct hub *hub); /* as the hub was told last */
 /* What the wall clock is ahead of the monotonic one, for the age of what a start reads back. Until
  * it is set, all that comes counts as new. */
 void hub_set_wall_offset(struct hub *hub, int64_t offset_ms);
+uint64_t hub_wall_ms(const struct hub *hub); /* of hub_now_ms */
 
 /* Some ten times a second: deadlines, failover, and positions to quiet workers each quarter of the
  * window. */

@@ -122,11 +122,6 @@ struct arrival {
     struct event event;
 };
 
-static inline uint64_t hub_wall_ms(const struct hub *hub)
-{
-    return hub->now_ms + (uint64_t)hub->wall_offset_ms;
-}
-
 /* hub_worker.c */
 int hub_worker_init(struct hub_worker *worker, uint32_t ring_slots);
 void hub_worker_fini(struct hub_worker *worker);

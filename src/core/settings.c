@@ -54,6 +54,7 @@ static const struct settings defaults = {
             .targets = 1000,
             .wait_ms = 10 * SECOND,
             .webhook_queue_bytes = 8 * MIB,
+            .presence_users = 1000000,
             .ticket_ttl_ms = 60 * MINUTE,
             .ticket_results_bytes = 64 * MIB,
             .kept_bytes = 16 * MIB,

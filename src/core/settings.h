@@ -251,6 +251,7 @@ struct settings_limits {
     uint64_t kept_bytes;           /* of an app, what else outlives the window */
     uint64_t api_connections;      /* 0: no limit */
 
+    uint64_t presence_users;      /* of the cluster that a node follows, where apps ask */
     uint64_t webhook_queue_bytes; /* events of an app that wait for its webhooks */
 
     uint64_t accept_rate;  /* sessions that may come a second, a second's at once; 0: no limit */

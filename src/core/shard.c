@@ -156,6 +156,35 @@ struct session *shard_session_create(struct shard *shard, uint16_t app, uint8_t 
     return session;
 }
 
+static void tell_user(const struct shard *shard, const struct user *user, bool is_there)
+{
+    if (shard->apps[user->name.app].tracks_users && shard->callbacks->on_user) {
+        shard->callbacks->on_user(shard->owner, user->name.app, user->name.key,
+                                  name_entry_name(&user->name), is_there);
+    }
+}
+
+static void tell_users(const struct shard *shard, uint16_t app, bool is_there)
+{
+    for (uint32_t index = 1; index < slab_limit(&shard->users.slab); index++) {
+        const struct user *user = user_at(shard, index);
+        if (user->name.key && user->name.app == app && user->name.count > 0) {
+            tell_user(shard, user, is_there);
+        }
+    }
+}
+
+void shard_track_users(struct shard *shard, uint16_t app, bool is_on)
+{
+    struct shard_app *tracked = &shard->apps[app];
+    if (tracked->tracks_users == is_on) {
+        return;
+    }
+    tracked->tracks_users = true;
+    tell_users(shard, app, is_on);
+    tracked->tracks_users = is_on;
+}
+
 static void remove_user_if_unused(struct shard *shard, uint32_t index)
 {
     const struct user *user = user_at(shard, index);
@@ -191,7 +220,9 @@ static void remove_from_user(struct shard *shard, struct session *session)
         link = &session_at(shard, *link)->user_next;
     }
     *link = session->user_next;
-    user->name.count--;
+    if (--user->name.count == 0) {
+        tell_user(shard, user, false);
+    }
     remove_user_if_unused(shard, session->user);
     session->user = 0;
     session->user_next = 0;
@@ -311,7 +342,9 @@ int shard_session_set_user(struct shard *shard, struct session *session, struct 
     session->user = index;
     session->user_next = user->first_session;
     user->first_session = slot_of(shard, session);
-    user->name.count++;
+    if (++user->name.count == 1) {
+        tell_user(shard, user, true);
+    }
     return 0;
 }
 

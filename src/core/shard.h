@@ -47,6 +47,9 @@ struct shard_callbacks {
     void (*ask_catch_up)(void *owner);
     /* Let shard_run be called again in so many ms. Only where hold_ms is set. */
     void (*ask_run)(void *owner, uint32_t delay_ms);
+    /* The first session of a user is here, or the last one is gone; of apps whose users are
+     * tracked. May be NULL. */
+    void (*on_user)(void *owner, uint16_t app, uint64_t key, struct str user, bool is_there);
 };
 
 /* Read by any thread (relaxed), written by the worker. */
@@ -82,6 +85,8 @@ void shard_set_transport(struct shard *shard, uint8_t transport, const struct se
  * here. */
 int shard_add_app(struct shard *shard, uint16_t app, struct str name);
 bool shard_has_app(const struct shard *shard, uint16_t app);
+/* Whether on_user is called for the app's users. It is called at once for those that are here. */
+void shard_track_users(struct shard *shard, uint16_t app, bool is_on);
 uint32_t shard_app_hash(const struct shard *shard, uint16_t app);
 uint32_t shard_app_sessions(const struct shard *shard, uint16_t app);
 

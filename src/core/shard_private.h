@@ -56,6 +56,7 @@ struct shard_app {
     uint32_t hash;
     uint64_t all_key;
     uint32_t sessions; /* started ones */
+    bool tracks_users;
 };
 
 /* Which sessions have got a message that has several targets. */

@@ -20,6 +20,24 @@ static void a_session_is_found_until_its_slot_is_freed(void **state)
     assert_null(shard_session_find(shard_test.shard, slot, generation));
 }
 
+static void users_are_told_where_they_are_tracked(void **state)
+{
+    struct session *first = shard_test_live("a", NULL);
+    assert_int_equal(shard_test.users.len, 0);
+    shard_track_users(shard_test.shard, first->app, true);
+    shard_track_users(shard_test.shard, first->app, true); /* as it is */
+    struct session *second = shard_test_live("a", NULL);
+    struct session *other = shard_test_live("b", NULL);
+    shard_test_live(NULL, NULL);
+    assert_string_equal(buf_cstr(&shard_test.users), "+a +b ");
+    shard_test_end(first);
+    shard_test_end(other);
+    assert_string_equal(buf_cstr(&shard_test.users), "+a +b -b ");
+    shard_track_users(shard_test.shard, second->app, false);
+    shard_test_end(second);
+    assert_string_equal(buf_cstr(&shard_test.users), "+a +b -b -a ");
+}
+
 static void a_session_gets_what_comes_after_its_fence(void **state)
 {
     shard_test_push("u:a", "before");
@@ -775,6 +793,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SHARD(a_session_is_found_until_its_slot_is_freed),
+        WITH_SHARD(users_are_told_where_they_are_tracked),
         WITH_SHARD(a_session_gets_what_comes_after_its_fence),
         WITH_SHARD(what_the_bus_had_before_the_fence_is_not_for_it),
         WITH_SHARD(all_sessions_of_a_user_get_its_messages),

@@ -29,6 +29,7 @@ struct shard_test {
     bool tells_heads;
     uint32_t counter;
     int reports;
+    struct buf users;        /* "+a -a ": who came and went, of those that are tracked */
     uint32_t run_asked_ms;   /* by the shard */
     struct bus_pos gap_from; /* of the last one */
 };
@@ -149,8 +150,17 @@ static inline void shard_test_on_state(void *owner, bool up, const char *reason)
 static const struct hub_callbacks shard_test_hub_callbacks = {.wake = shard_test_wake,
                                                               .give_back = shard_test_give_back,
                                                               .on_bus_state = shard_test_on_state};
+static inline void shard_test_on_user(void *owner, uint16_t app, uint64_t key, struct str user,
+                                      bool is_there)
+{
+    buf_printf(&shard_test.users, "%s%.*s ", is_there ? "+" : "-", STR_ARG(user));
+}
+
 static const struct shard_callbacks shard_test_callbacks = {
-    shard_test_send_interest, shard_test_ask_catch_up, shard_test_ask_run};
+    .send_interest = shard_test_send_interest,
+    .ask_catch_up = shard_test_ask_catch_up,
+    .ask_run = shard_test_ask_run,
+    .on_user = shard_test_on_user};
 
 static inline void shard_test_open_hub(uint32_t ring_slots, uint64_t window_bytes)
 {
@@ -371,6 +381,7 @@ static inline int shard_test_teardown(void **state)
     for (uint32_t i = 0; i < shard_test.sessions; i++) {
         buf_fini(&shard_test.logs[i]);
     }
+    buf_fini(&shard_test.users);
     assert_int_equal(mem_accounted_total(), 0);
     return 0;
 }

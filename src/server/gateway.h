@@ -25,6 +25,7 @@
 struct bus_engine;
 struct gateway;
 struct http_exchange;
+struct presence_change;
 struct session;
 struct webhooks;
 struct worker;
@@ -46,6 +47,8 @@ struct gateway_hooks {
     void (*on_session_closed)(struct worker *worker, struct session *session, const char *reason);
     const char *(*on_client_message)(struct worker *worker, struct session *session,
                                      struct str type, struct str data);
+    /* A user is online or offline now, and this node is to tell; on any worker. */
+    void (*on_user_changed)(struct worker *worker, const struct presence_change *change);
     /* The thread ends: what it kept for itself is freed. */
     void (*on_worker_end)(void);
 };

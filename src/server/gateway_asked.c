@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "server/gateway.h"
+#include "server/gateway_private.h"
 #include "server/worker.h"
 
 static void run_reloaded(struct mail *mail)
@@ -39,6 +39,13 @@ int gateway_reload(struct gateway *gateway, struct settings *settings,
             atomic_store_explicit(&gateway->reloading, 0, memory_order_release);
             return ERR_NO_MEMORY;
         }
+    }
+    if (gateway_follow_users(gateway, settings)) {
+        for (uint32_t i = 0; i < gateway->worker_count; i++) {
+            worker_reload_destroy(reloads[i]);
+        }
+        atomic_store_explicit(&gateway->reloading, 0, memory_order_release);
+        return ERR_NO_MEMORY;
     }
     for (uint32_t i = 0; i < gateway->worker_count; i++) {
         worker_post(&gateway->workers[i], &reloads[i]->mail);

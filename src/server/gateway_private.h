@@ -10,4 +10,7 @@
 /* gateway_cluster.c: once the hub has its bus. */
 int gateway_join_cluster(struct gateway *gateway);
 
+/* gateway_cluster.c: other settings say which users are followed. 0 or ERR_NO_MEMORY. */
+int gateway_follow_users(struct gateway *gateway, const struct settings *settings);
+
 #endif

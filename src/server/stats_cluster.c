@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "base/metrics.h"
+#include "core/presence.h"
 #include "server/stats.h"
 #include "server/stats_private.h"
 
@@ -32,7 +33,15 @@ static double read_lag(void *arg)
     return (double)cluster_lag_us(attached->cluster) / 1e6;
 }
 
+static double read_presence(void *arg)
+{
+    return (double)presence_users(attached->cluster);
+}
+
 static const struct stats_reader readers[] = {
+    {false, "tidegate_presence_users", "Users of the cluster that are followed.", read_presence, 0},
+    {true, "tidegate_presence_untracked_total", "Users that were not followed for want of room.",
+     read_count, offsetof(struct cluster_stats, users_untracked)},
     {false, "tidegate_cluster_known", "1 when it is known which nodes there are.", read_known, 0},
     {false, "tidegate_bus_lag_seconds", "A beacon's way through the bus and back.", read_lag, 0},
     {true, "tidegate_cluster_beacons_received_total", "Beacons of other nodes.", read_count,

@@ -161,6 +161,12 @@ int worker_add_apps(struct worker *worker)
     for (uint32_t i = 0; i < worker->tenants->count && !err; i++) {
         err = worker_takes_app(worker, &worker->tenants->items[i]) ? 0 : ERR_NO_MEMORY;
     }
+    for (uint32_t i = 0; i < worker->tenants->count; i++) {
+        const struct settings_app *settings = worker->tenants->items[i].settings;
+        if (shard_has_app(worker->shard, (uint16_t)i)) {
+            shard_track_users(worker->shard, (uint16_t)i, settings && settings->presence.enabled);
+        }
+    }
     return err;
 }
 

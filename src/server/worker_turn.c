@@ -1,5 +1,6 @@
 /* What goes to the bus thread and comes back, and the end of a turn. */
 #include "base/clock.h"
+#include "core/presence.h"
 #include "core/publish.h"
 #include "server/worker_private.h"
 #include "server/ws_protocol.h"
@@ -90,8 +91,33 @@ static void ask_run(void *owner, uint32_t delay_ms)
     loop_timer_start(worker->loop, &worker->shard_timer, delay_ms);
 }
 
-const struct shard_callbacks worker_shard_callbacks = {
-    .send_interest = send_interest, .ask_catch_up = ask_catch_up, .ask_run = ask_run};
+static void run_note(struct mail *mail)
+{
+    struct presence_note *note = MAIL_OWNER(mail, struct presence_note, mail);
+    presence_take_note(note->cluster, note);
+}
+
+/* Without memory the user is not followed. */
+static void on_user(void *owner, uint16_t app, uint64_t key, struct str user, bool is_there)
+{
+    struct worker *worker = owner;
+    const struct settings_app *settings = worker->tenants->items[app].settings;
+    struct presence_note *note = presence_note_create(key, user);
+    if (!note) {
+        return;
+    }
+    note->cluster = worker->gateway->cluster;
+    note->app = shard_app_hash(worker->shard, app);
+    note->grace_ms = settings ? (uint32_t)settings->presence.grace_ms : 0;
+    note->is_there = is_there;
+    note->mail.run = run_note;
+    worker_send_to_hub(worker, &note->mail);
+}
+
+const struct shard_callbacks worker_shard_callbacks = {.send_interest = send_interest,
+                                                       .ask_catch_up = ask_catch_up,
+                                                       .ask_run = ask_run,
+                                                       .on_user = on_user};
 
 static void run_publish(struct mail *mail)
 {
