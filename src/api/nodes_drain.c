@@ -1,5 +1,4 @@
-/* POST /v1/nodes/{node}:drain and :resume: any node may ask any other, which does it and answers.
- */
+/* POST /v1/nodes/{node}:drain and :resume: any node asks any other, which does it and answers. */
 #include <stdio.h>
 
 #include "api/gather.h"
@@ -7,11 +6,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-/* As they travel between nodes: never to be renumbered. The name of the gather is an order: */
+/* As they travel between nodes: never to be renumbered. The name of the gather is an order: to
+ * drain within the node's own drain.window, or, a number, within so many ms; or to resume. */
 enum { NODES_ORDER = 20, WINDOW_MAX_MS = 3600000, ORDER_BYTES = 24 };
+#define ORDER_DRAIN STR("drain")
 #define ORDER_RESUME STR("resume")
-#define ORDER_DRAIN \
-    STR("drain") /* within the node's own drain.window; a number: within so many ms */
 
 /* Counts of the part that answers. */
 enum { ORDER_OUTCOME, ORDER_LEFT_MS, ORDER_SESSIONS };

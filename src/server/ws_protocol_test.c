@@ -446,6 +446,35 @@ static void a_raw_session_that_may_not_join_is_4003(void **state)
 
 /* ---- the end ---- */
 
+/* Its connect came before the drain, its hello behind the one who told all the others. */
+static void who_says_hello_while_the_node_drains_is_told_too(void **state)
+{
+    struct test_client *client = test_client_create(&t, &t.gateway->client_addr);
+    assert_int_equal(test_client_upgrade(client, "/v1/ws", "tidegate.v1.json", ""), 101);
+    gateway_drain(t.gateway, &t.settings->drain, 60000, false);
+    test_gateway_turn(&t, 4);
+    test_client_send(client, WS_TEXT, "{\"t\":\"hello\",\"v\":1}");
+    test_client_expect(client, "\"t\":\"welcome\"");
+    test_client_expect(client, "\"t\":\"goaway\"");
+    assert_non_null(strstr(client->text, "\"window_ms\":60000"));
+    test_client_destroy(client);
+}
+
+static void a_resume_closes_nobody_and_lets_all_in(void **state)
+{
+    struct test_client *client = connect_v1();
+    gateway_drain(t.gateway, &t.settings->drain, 100, false);
+    test_gateway_turn(&t, 4);
+    test_client_expect(client, "\"t\":\"goaway\"");
+    assert_true(gateway_resume(t.gateway));
+    test_gateway_turn_for(&t, 150);
+    test_client_destroy(connect_v1());
+    assert_false(gateway_is_empty(t.gateway));
+    gateway_drain(t.gateway, &t.settings->drain, 60000, true);
+    assert_false(gateway_resume(t.gateway));
+    test_client_destroy(client);
+}
+
 static void a_drain_tells_who_listens_and_closes_them_within_the_window(void **state)
 {
     struct test_client *v1 = connect_v1();
@@ -491,6 +520,8 @@ int main(void)
         TEST(a_grant_lets_its_user_in_again_and_nobody_else),
         TEST(a_raw_session_gets_its_groups_payloads_and_is_not_heard),
         TEST(a_raw_session_that_may_not_join_is_4003),
+        TEST(who_says_hello_while_the_node_drains_is_told_too),
+        TEST(a_resume_closes_nobody_and_lets_all_in),
         TEST(a_drain_tells_who_listens_and_closes_them_within_the_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
