@@ -5,6 +5,7 @@
 #include "api/nodes.h"
 #include "api/push.h"
 #include "api/query.h"
+#include "api/revocations.h"
 #include "api/receipts.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -48,6 +49,7 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_GET, "/v1/groups/{}", SETTINGS_SCOPE_READ, query_handle_group},
     {HTTP_METHOD_PUT, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_join},
     {HTTP_METHOD_DELETE, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_part},
+    {HTTP_METHOD_POST, "/v1/revocations", SETTINGS_SCOPE_KICK, revocations_handle_create},
     {HTTP_METHOD_GET, "/v1/nodes", SETTINGS_SCOPE_ADMIN, nodes_handle_list},
     {HTTP_METHOD_POST, "/v1/nodes/{}:drain", SETTINGS_SCOPE_ADMIN, nodes_handle_drain},
     {HTTP_METHOD_POST, "/v1/nodes/{}:resume", SETTINGS_SCOPE_ADMIN, nodes_handle_resume},

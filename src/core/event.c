@@ -193,6 +193,7 @@ static bool is_known(enum event_kind kind)
     case EVENT_PRESENCE:
     case EVENT_OPEN:
     case EVENT_RANK:
+    case EVENT_REVOCATION:
     case EVENT_REVOKE: return true;
     }
     return false;

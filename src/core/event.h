@@ -54,8 +54,9 @@ enum event_kind {
     EVENT_AGAIN = 12,      /* of nodes: data is a position and an event that stood there: kept.h */
     /* What a user's sessions tell each other where the app has a policy for them (core/shard.h).
      * Target: the user; subject: the device; time and data: where it stands among the others. */
-    EVENT_OPEN = 13, /* one more has begun; its receipt counts those of before */
-    EVENT_RANK = 14, /* its receipt counts those that are younger than the one that asks */
+    EVENT_OPEN = 13,       /* one more has begun; its receipt counts those of before */
+    EVENT_RANK = 14,       /* its receipt counts those that are younger than the one that asks */
+    EVENT_REVOCATION = 15, /* of tokens; target: a user, or all; see shard_revoke.c. Kept */
     /* Targets: those of a message; subject: its id. It is cancelled: who has it not yet does not
      * get it, and who may have it is told, also in a replay. */
     EVENT_REVOKE = 16,
@@ -99,6 +100,12 @@ static inline bool event_kind_is_of_tickets(enum event_kind kind)
 static inline bool event_kind_is_shown(enum event_kind kind)
 {
     return kind == EVENT_MESSAGE || kind == EVENT_REVOKE;
+}
+
+/* What changes what a worker knows: it is told also of those that the window has lost. */
+static inline bool event_kind_must_arrive(enum event_kind kind)
+{
+    return !event_kind_is_shown(kind) && !event_kind_is_of_police(kind);
 }
 
 /* An event in parts: borrowed on the way in, pointing into the bytes on the way out. */

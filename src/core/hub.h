@@ -125,7 +125,8 @@ struct hub_catch_up {
     char epoch[HUB_EPOCH_MAX + 1]; /* of now */
     struct message **controls;     /* references, in the order of their queues */
     uint32_t control_count;
-    bool controls_lost;     /* there were too many: sessions that meet a gap must start anew */
+    bool controls_lost;        /* there were too many: sessions that meet a gap must start anew */
+    uint64_t revoked_until_ms; /* likewise of revocations and tokens; 0: none is lost */
     uint64_t lost_until_ms; /* and no grant issued until then (wall) is good: of the newest lost */
 };
 

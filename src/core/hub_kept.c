@@ -20,6 +20,11 @@ static uint64_t expires_of_part(const struct event *event)
     return event->time_ms + SHARD_GRANT_LIFE_MS;
 }
 
+static uint64_t expires_of_revocation(const struct event *event)
+{
+    return event->time_ms + event->header.ttl_ms;
+}
+
 /* Events that go to workers, too. Those of tickets: see hub_tickets.c. */
 static const struct kept_rule {
     enum event_kind kind;
@@ -27,6 +32,7 @@ static const struct kept_rule {
     uint64_t (*expires_ms)(const struct event *event); /* wall */
 } rules[] = {
     {EVENT_PART, KEPT_REVOCATION, expires_of_part},
+    {EVENT_REVOCATION, KEPT_REVOCATION, expires_of_revocation},
 };
 
 static const struct kept_rule *rule_of(enum event_kind kind)

@@ -64,6 +64,7 @@ struct hub_worker {
     uint32_t control_count, control_cap;
     bool controls_lost;
     uint64_t lost_until_ms;       /* wall, of the newest that was lost */
+    uint64_t revoked_until_ms;    /* likewise of revocations */
     struct hub_batches unapplied; /* wait for memory */
     struct hub_batches held;      /* fences that wait until it has caught up */
     struct mail_chain done;

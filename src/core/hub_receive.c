@@ -78,7 +78,8 @@ static uint64_t workers_concerned(const struct hub *hub, struct message *message
 {
     switch (message->event.kind) {
     case EVENT_JOIN: return workers_of_subject(hub, &message->event);
-    case EVENT_PART: /* every worker refuses grants of before it */
+    case EVENT_PART:       /* every worker refuses grants of before it */
+    case EVENT_REVOCATION: /* and tokens */
         return UINT64_MAX >> (HUB_MAX_WORKERS - hub->options.workers);
     default: return workers_of_targets(hub, message);
     }
@@ -220,7 +221,7 @@ static void take_new(struct hub *hub, const struct arrival *arrival, struct publ
     bool is_lost = !message || accept_event(hub, message, arrival->wall_ms);
     if (is_lost) {
         hub_forget_id(hub, &arrival->event, arrival->queue, arrival->pos);
-        if (!event_kind_is_shown(arrival->event.kind)) {
+        if (event_kind_must_arrive(arrival->event.kind)) {
             hub_lose_control(hub, &arrival->event);
         }
         hub_lose(hub, arrival->queue, arrival->pos, SESSION_GAP_OVERFLOW);

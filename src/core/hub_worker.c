@@ -90,6 +90,9 @@ static void note_lost(struct hub_worker *worker, const struct event *event)
     if (event->time_ms > worker->lost_until_ms) {
         worker->lost_until_ms = event->time_ms;
     }
+    if (event->kind == EVENT_REVOCATION && event->time_ms > worker->revoked_until_ms) {
+        worker->revoked_until_ms = event->time_ms;
+    }
 }
 
 /* Joins, parts and kicks of the old history that the worker has not seen: it can't tell any more
@@ -194,7 +197,7 @@ void hub_offer(struct hub *hub, uint32_t index, struct message *message)
     }
     message_unref(message);
     atomic_fetch_or_explicit(&message->owed, 1ull << index, memory_order_relaxed);
-    if (!event_kind_is_shown(message->event.kind)) {
+    if (event_kind_must_arrive(message->event.kind)) {
         keep_control(&hub->workers[index], message);
     }
 }
@@ -242,7 +245,8 @@ static struct hub_catch_up *make_catch_up(struct hub *hub, struct hub_worker *wo
                                           .controls = worker->controls,
                                           .control_count = worker->control_count,
                                           .controls_lost = worker->controls_lost,
-                                          .lost_until_ms = worker->lost_until_ms};
+                                          .lost_until_ms = worker->lost_until_ms,
+                                          .revoked_until_ms = worker->revoked_until_ms};
         note_histories(hub, catch_up);
         memcpy(catch_up->losses, hub->losses, sizeof(hub->losses));
         memcpy(catch_up->epoch, hub->epoch, sizeof(hub->epoch));
@@ -252,6 +256,7 @@ static struct hub_catch_up *make_catch_up(struct hub *hub, struct hub_worker *wo
         worker->control_count = worker->control_cap = 0;
         worker->controls_lost = false;
         worker->lost_until_ms = 0;
+        worker->revoked_until_ms = 0;
     }
     return catch_up;
 }

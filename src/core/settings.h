@@ -62,10 +62,14 @@ struct settings_jwt_key {
     uint64_t refresh_ms;
 };
 
+#define SETTINGS_TOKEN_LIFE_MS (30ull * 24 * 3600 * 1000)
+
 struct settings_jwt {
     struct str issuer;   /* "": not checked */
     struct str audience; /* "": not checked */
     uint64_t leeway_ms;  /* for clocks that differ; only when a token is first shown */
+    uint64_t
+        max_life_ms; /* from issue to expiry; 0: SETTINGS_TOKEN_LIFE_MS. A longer one is none */
     struct settings_jwt_key *keys;
     size_t key_count; /* 0: tokens are not accepted */
 };
@@ -338,6 +342,12 @@ void settings_node_name(const struct settings *settings, char out[SETTINGS_NODE_
 
 /* Borrowed from settings; NULL when there is none of that name. */
 const struct settings_app *settings_find_app(const struct settings *settings, struct str name);
+
+/* How long a token may live. */
+static inline uint64_t settings_token_life_ms(const struct settings_jwt *jwt)
+{
+    return jwt->max_life_ms ? jwt->max_life_ms : SETTINGS_TOKEN_LIFE_MS;
+}
 
 /* "push" → SETTINGS_SCOPE_PUSH; 0 for no scope. */
 uint32_t settings_scope_parse(struct str name);

@@ -19,6 +19,8 @@ int shard_create(struct shard **out_shard, const struct shard_options *options,
     shard->options.slice = options->slice ? options->slice : SHARD_SLICE;
     shard->options.lane_items = options->lane_items ? options->lane_items : SHARD_LANE_ITEMS;
     shard->options.max_voids = options->max_voids ? options->max_voids : SHARD_VOIDS;
+    revocations_init(&shard->revocations,
+                     options->max_revocations ? options->max_revocations : SHARD_REVOCATIONS);
     shard->max_groups = UINT16_MAX;
     shard->callbacks = callbacks;
     shard->owner = owner;
@@ -45,6 +47,7 @@ void shard_destroy(struct shard *shard)
     interest_batch_destroy(shard->batch);
     served_destroy_all(shard);
     u64map_fini(&shard->voids);
+    revocations_fini(&shard->revocations);
     name_table_fini(&shard->groups);
     name_table_fini(&shard->users);
     slab_fini(&shard->policed);

@@ -18,6 +18,7 @@
 struct shard; /* shard_private.h */
 
 enum { SHARD_TRANSPORTS = 4, SHARD_SLICE = 512, SHARD_LANE_ITEMS = 4096, SHARD_VOIDS = 65536 };
+enum { SHARD_REVOCATIONS = 1024 * 1024 };
 
 /* A grant of group membership lives no longer, so a part need not be remembered longer. */
 #define SHARD_GRANT_LIFE_MS (24u * 3600u * 1000u)
@@ -37,7 +38,8 @@ struct shard_options {
     /* For how long a client may be ahead of this node, which is a moment behind the one it comes
      * from, before its positions are taken for another history's; 0: not at all. */
     uint32_t hold_ms;
-    uint32_t max_voids; /* parts remembered by user and group; 0: SHARD_VOIDS */
+    uint32_t max_revocations; /* remembered; 0: SHARD_REVOCATIONS */
+    uint32_t max_voids;       /* parts remembered by user and group; 0: SHARD_VOIDS */
 };
 
 struct shard_callbacks {
@@ -58,6 +60,7 @@ struct shard_stats {
     atomic_uint_fast64_t matched, written, queued, dropped;
     atomic_uint_fast64_t expired; /* messages past their ttl */
     atomic_uint_fast64_t replayed, gaps, catch_ups;
+    atomic_uint_fast64_t revocations_folded; /* likewise of revocations, and all tokens */
     atomic_uint_fast64_t voids_folded; /* too many parts: all grants of before were made void */
 };
 
@@ -121,6 +124,15 @@ int shard_session_start(struct shard *shard, struct session *session,
 int shard_join(struct shard *shard, struct session *session, struct str group, uint32_t tag);
 int shard_leave(struct shard *shard, struct session *session,
                 struct str group); /* or ERR_NOT_FOUND */
+
+/* The session has shown a token, or another one than before: by its id ("" for none) and the time
+ * of its issue (wall, ms) it is found when it is revoked. 0 or ERR_NO_MEMORY. */
+int shard_session_set_token(struct shard *shard, struct session *session, struct str id,
+                            uint64_t issued_ms);
+
+/* Whether such a token was revoked (EVENT_REVOCATION). */
+bool shard_token_is_revoked(const struct shard *shard, uint16_t app, struct str user, struct str id,
+                            uint64_t issued_ms);
 
 /* Puts a session that has a user under a policy, once. Its owner then publishes EVENT_OPEN to the
  * user, whose receipt counts those of the user that were there before it (matched), and of these

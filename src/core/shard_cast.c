@@ -93,6 +93,9 @@ static bool concerns(const struct shard *shard, const struct cast *cast,
                      const struct session *session)
 {
     uint64_t ordinal = cast->item.ordinal;
+    if (cast->item.message->event.kind == EVENT_REVOCATION) {
+        return revocation_ends(shard, session, cast->item.message);
+    }
     return cast->item.message->event.kind == EVENT_KICK
                ? session_was_before(shard, session, ordinal) &&
                      !session_is_younger(shard, session, cast->item.message)
@@ -153,8 +156,9 @@ static void serve(struct shard *shard, struct cast *cast, uint32_t slot)
         return;
     }
     cast->matched++;
-    if (cast->item.message->event.kind == EVENT_KICK) {
-        ops_of(shard, session)->on_kick(shard, session, 4000);
+    if (!event_kind_is_shown(cast->item.message->event.kind)) {
+        bool is_kick = cast->item.message->event.kind == EVENT_KICK;
+        ops_of(shard, session)->on_kick(shard, session, is_kick ? 4000 : 4301);
         return;
     }
     switch (deliver_one(shard, session, cast->item.message)) {
@@ -330,6 +334,7 @@ void cast_begin(struct shard *shard, struct cast *cast, struct lane_item item)
     case EVENT_PART: cast->matched = control_part(shard, item.message); return;
     case EVENT_OPEN:
     case EVENT_RANK: police(shard, cast); return;
+    case EVENT_REVOCATION: control_revoke(shard, item.message); break;
     case EVENT_MESSAGE:
     case EVENT_REVOKE:
     case EVENT_KICK: break;

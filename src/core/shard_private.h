@@ -5,6 +5,7 @@
  *   shard_ring.c         what the bus thread hands over: messages, fences, heads, catch-ups
  *   shard_lane.c         each queue's messages, one after the other
  *   shard_police.c       sessions under a policy
+ *   shard_revoke.c       tokens that are good no longer
  *   shard_cast.c         one message to whom it concerns, in slices
  *   shard_served.c       who got a message that has several targets
  *   shard_replay.c       a returning session on its way to the present
@@ -16,6 +17,7 @@
 #include "base/u64map.h"
 #include "core/message.h"
 #include "core/name_table.h"
+#include "core/revocations.h"
 #include "core/shard.h"
 
 /* A user with at least one session here. name.count: its sessions. */
@@ -105,10 +107,14 @@ struct lane {
     uint32_t history;       /* of the queue; what the window has of another one is not read yet */
 };
 
-/* What is known of a session that is under a policy. */
+/* What is known of a session that has a token or is under a policy. */
 struct session_facts {
-    uint32_t policed; /* slab index; 0: it is under none */
+    uint64_t token;    /* hash of the token's id; 0: none */
+    uint32_t issued_s; /* of the token; 0: it has none */
+    uint32_t policed;  /* slab index; 0: it is under none */
 };
+
+_Static_assert(sizeof(struct session_facts) == 16, "what a token costs");
 
 struct policed {
     struct session_rank rank;
@@ -159,6 +165,7 @@ struct shard {
     struct u64map served;                         /* message id hash → struct served */
     struct served *served_oldest;
     struct served *served_newest;
+    struct revocations revocations;
     struct u64map voids;  /* (user, group) → wall ms of a part by the API */
     uint64_t all_void_ms; /* no grant of before is good: a part then could not be remembered */
     uint32_t voids_swept_at;
@@ -296,6 +303,13 @@ struct session_facts *facts_of(const struct shard *shard, const struct session *
 struct session_facts *facts_make(struct shard *shard, struct session *session);
 void facts_drop(struct shard *shard, struct session *session);
 struct session_count control_police(struct shard *shard, const struct message *message);
+
+/* shard_revoke.c */
+void control_revoke(struct shard *shard, const struct message *message);
+bool revocation_ends(const struct shard *shard, const struct session *session,
+                     const struct message *message);
+bool session_is_revoked(const struct shard *shard, const struct session *session);
+void cover_revocations(struct shard *shard, uint64_t until_ms);
 
 /* shard_ring.c */
 void shard_drain_ring(struct shard *shard);

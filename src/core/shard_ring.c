@@ -17,6 +17,10 @@ static void pass_all(struct shard *shard, const struct hub_heads *heads)
 static void start_session(struct shard *shard, struct session *session,
                           const struct hub_heads *heads)
 {
+    if (session_is_revoked(shard, session)) {
+        ops_of(shard, session)->on_kick(shard, session, 4301); /* between its hello and here */
+        return;
+    }
     groups_start_members(shard, session);
     if (replay_of(shard, session)) {
         replay_on_fence(shard, session, heads);
@@ -127,6 +131,7 @@ static void tell_gap(struct shard *shard, uint32_t queue, struct bus_pos from, s
 {
     if (shard->catch_up->controls_lost) {
         shard_void_all(shard, shard->catch_up->lost_until_ms); /* there may be parts among them */
+        cover_revocations(shard, shard->catch_up->revoked_until_ms);
     }
     for (uint32_t slot = 1; slot < slab_limit(&shard->sessions); slot++) {
         struct session *session = session_at(shard, slot);

@@ -13,6 +13,7 @@
 #include "server/client_addr.h"
 #include "server/connect_private.h"
 #include "server/origin.h"
+#include "server/revoked.h"
 #include "server/stats.h"
 #include "server/ws_protocol.h"
 
@@ -237,7 +238,7 @@ static enum credential_refusal read_credential(struct connecting *connecting)
     if (credential->is_kid_unknown) {
         keyring_want_refresh(tenant->keyring);
     }
-    return refusal;
+    return revoked_check(connecting->worker, tenant->id, credential, refusal);
 }
 
 /* Without a credential a session may have hello to show one. */

@@ -14,9 +14,17 @@ static struct token_rules rules_of(const struct credential_context *context)
         .issuer = jwt->issuer,
         .audience = jwt->audience,
         .leeway_ms = jwt->leeway_ms,
+        .max_life_ms = settings_token_life_ms(jwt),
         .max_bytes = context->limits->token_bytes,
         .name_bytes = context->limits->name_bytes,
     };
+}
+
+/* One that does not say when it was issued may be as old as a token can be. */
+static uint64_t issued_ms_of(const struct token *token, const struct token_rules *rules)
+{
+    uint64_t earliest = token->exp_ms > rules->max_life_ms ? token->exp_ms - rules->max_life_ms : 1;
+    return token->iat_ms ? token->iat_ms : earliest;
 }
 
 static enum credential_refusal from_token(struct credential *credential,
@@ -36,6 +44,7 @@ static enum credential_refusal from_token(struct credential *credential,
     credential->groups = token->groups;
     credential->group_count = token->group_count;
     credential->exp_ms = token->exp_ms;
+    credential->issued_ms = issued_ms_of(token, &rules);
     if (token->exp_ms <= context->now_ms) {
         credential->exp_ms = token->exp_ms + rules.leeway_ms;
     }
@@ -245,6 +254,7 @@ const char *credential_refusal_slug(enum credential_refusal refusal,
         [CREDENTIAL_REFUSED_USER] = "bad_user",
         [CREDENTIAL_REFUSED_ORIGIN] = "cookie_without_origin",
         [CREDENTIAL_REFUSED_TOKEN] = "token",
+        [CREDENTIAL_REFUSED_REVOKED] = "revoked",
     };
     return token_refusal ? token_refusal_slug(token_refusal) : slugs[refusal];
 }

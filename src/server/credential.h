@@ -27,6 +27,7 @@ enum credential_refusal {
     CREDENTIAL_REFUSED_USER,      /* the trusted header's value is no user id */
     CREDENTIAL_REFUSED_ORIGIN,    /* a cookie without an origin: any page may have sent it */
     CREDENTIAL_REFUSED_TOKEN,     /* credential.token_refusal says why */
+    CREDENTIAL_REFUSED_REVOKED,   /* by the caller: see revocation.h */
     CREDENTIAL_REFUSALS,          /* how many there are */
 };
 
@@ -44,6 +45,7 @@ struct credential {
     struct str user;          /* "": anonymous */
     uint64_t exp_ms;          /* when the session must end; 0: never. See credential_from_token */
     struct str jti;           /* "": none */
+    uint64_t issued_ms;       /* of a token: at the earliest, if it does not say; 0: no token */
     const struct str *groups; /* patterns that the token allows beside the app's own */
     size_t group_count;
 

@@ -38,6 +38,7 @@ const char *token_refusal_slug(enum token_refusal refusal)
         [TOKEN_REFUSED_NO_EXPIRY] = "no_expiry",
         [TOKEN_REFUSED_EXPIRED] = "expired",
         [TOKEN_REFUSED_NOT_YET] = "not_yet_valid",
+        [TOKEN_REFUSED_TOO_LONG] = "lives_too_long",
         [TOKEN_REFUSED_ISSUER] = "bad_issuer",
         [TOKEN_REFUSED_AUDIENCE] = "bad_audience",
         [TOKEN_REFUSED_NO_MEMORY] = "no_memory",

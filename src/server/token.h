@@ -21,7 +21,8 @@ enum token_refusal {
     TOKEN_REFUSED_CLAIMS, /* a claim of the wrong type, no sub, bad bytes in a name */
     TOKEN_REFUSED_NO_EXPIRY,
     TOKEN_REFUSED_EXPIRED,
-    TOKEN_REFUSED_NOT_YET, /* nbf or iat in the future */
+    TOKEN_REFUSED_NOT_YET,  /* nbf or iat in the future */
+    TOKEN_REFUSED_TOO_LONG, /* lives longer than a revocation is kept */
     TOKEN_REFUSED_ISSUER,
     TOKEN_REFUSED_AUDIENCE,
     TOKEN_REFUSED_NO_MEMORY,
@@ -32,11 +33,12 @@ enum token_refusal {
 const char *token_refusal_slug(enum token_refusal refusal);
 
 struct token_rules {
-    struct str issuer;   /* "": not checked */
-    struct str audience; /* "": not checked */
-    uint64_t leeway_ms;  /* for clocks that differ; applied to exp, nbf and iat */
-    size_t max_bytes;    /* of the whole token */
-    size_t name_bytes;   /* of sub, jti, and each group */
+    struct str issuer;    /* "": not checked */
+    struct str audience;  /* "": not checked */
+    uint64_t leeway_ms;   /* for clocks that differ; applied to exp, nbf and iat */
+    uint64_t max_life_ms; /* from iat, or without one from now, to exp; 0: not checked */
+    size_t max_bytes;     /* of the whole token */
+    size_t name_bytes;    /* of sub, jti, and each group */
 };
 
 /* What a good token says. Texts live in memory, which is the token's own. */

@@ -89,7 +89,9 @@ static enum token_refusal check_dates(struct token *token, const struct json_fie
     if (nbf_ms > now_ms + rules->leeway_ms || token->iat_ms > now_ms + rules->leeway_ms) {
         return TOKEN_REFUSED_NOT_YET;
     }
-    return TOKEN_REFUSED_NOT;
+    uint64_t from_ms = token->iat_ms ? token->iat_ms : now_ms;
+    bool lives_too_long = rules->max_life_ms && token->exp_ms > from_ms + rules->max_life_ms;
+    return lives_too_long ? TOKEN_REFUSED_TOO_LONG : TOKEN_REFUSED_NOT;
 }
 
 /* RFC 7519 4.1.3: one text, or several of which one is ours. */

@@ -5,6 +5,8 @@
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
 
+enum { REFRESH_FRAMES = 10 };
+
 static const char *const field_names[FIELDS] = {
     [F_T] = "t",           [F_RE] = "re",         [F_V] = "v",           [F_TOKEN] = "token",
     [F_DEVICE] = "device", [F_ATTRS] = "attrs",   [F_ORIGIN] = "origin", [F_GROUPS] = "groups",
@@ -142,21 +144,37 @@ static void on_ack(struct frame_reading *reading)
     }
 }
 
+/* To verify a token is dear, so it counts as several frames. */
+static bool take_refresh(struct frame_reading *reading)
+{
+    for (int i = 1; i < REFRESH_FRAMES; i++) {
+        if (!ws_session_take_frame(reading->worker, reading->session)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_refresh(struct frame_reading *reading)
 {
     struct worker *worker = reading->worker;
     struct session *session = reading->session;
     struct str token;
     struct credential credential;
+    if (!take_refresh(reading)) {
+        return;
+    }
     if (!json_string_plain(reading->fields[F_TOKEN].value, &token) || !token.len) {
         ws_session_doom(worker, session, WS_CLOSE_TOKEN_INVALID);
         return;
     }
-    if (ws_protocol_read_token(worker, session, token, &credential)) {
-        ws_session_doom(worker, session, WS_CLOSE_TOKEN_INVALID);
+    enum credential_refusal refusal = ws_protocol_read_token(worker, session, token, &credential);
+    if (refusal) {
+        ws_session_doom(worker, session, ws_protocol_close_of(refusal));
     } else if (!str_equal(credential.user, shard_session_user(worker->shard, session))) {
         ws_session_doom(worker, session, WS_CLOSE_FORBIDDEN);
-    } else if (ws_protocol_keep_rights(worker, session, &credential)) {
+    } else if (ws_protocol_keep_rights(worker, session, &credential) ||
+               ws_protocol_keep_token(worker, session, &credential)) {
         ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
     } else {
         ws_protocol_keep_expiry(worker, session, credential.exp_ms);

@@ -130,9 +130,10 @@ static bool identify_by_hello(struct frame_reading *reading)
         return false;
     }
     struct credential credential;
-    if (ws_protocol_read_token(worker, session, token, &credential)) {
+    enum credential_refusal refusal = ws_protocol_read_token(worker, session, token, &credential);
+    if (refusal) {
         credential_fini(&credential);
-        ws_session_doom(worker, session, WS_CLOSE_TOKEN_INVALID);
+        ws_session_doom(worker, session, ws_protocol_close_of(refusal));
         return false;
     }
     int err = ws_protocol_identify(worker, session, &credential);

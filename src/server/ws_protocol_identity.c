@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "server/revoked.h"
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
 
@@ -59,6 +60,14 @@ void ws_protocol_keep_expiry(struct worker *worker, struct session *session, uin
     cold->expires_s = seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
 }
 
+int ws_protocol_keep_token(struct worker *worker, struct session *session,
+                           const struct credential *credential)
+{
+    return credential->issued_ms ? shard_session_set_token(worker->shard, session, credential->jti,
+                                                           credential->issued_ms)
+                                 : 0;
+}
+
 static int count_user(struct worker *worker, struct session *session, struct str user)
 {
     uint64_t limit = ws_protocol_limits(worker)->sessions_per_user;
@@ -100,6 +109,7 @@ int ws_protocol_identify(struct worker *worker, struct session *session,
         err = count_user(worker, session, credential->user);
         err = err ? err : shard_session_set_user(worker->shard, session, credential->user);
     }
+    err = err ? err : ws_protocol_keep_token(worker, session, credential);
     if (!err && credential->exp_ms) {
         ws_protocol_keep_expiry(worker, session, credential->exp_ms);
     }
@@ -127,6 +137,7 @@ enum credential_refusal ws_protocol_read_token(struct worker *worker, const stru
                                          .now_ms = clock_wall_ms()};
     enum credential_refusal refusal = credential_from_token(out_credential, &context, token);
     keyset_unref(keys);
+    refusal = revoked_check(worker, session->app, out_credential, refusal);
     stats_auth(refusal, out_credential);
     if (out_credential->is_kid_unknown) {
         keyring_want_refresh(tenant->keyring);

@@ -72,8 +72,19 @@ void ws_protocol_on_hello(struct frame_reading *reading);
 /* The token's groups in place of those of an earlier one. 0 or ERR_NO_MEMORY. */
 int ws_protocol_keep_rights(struct worker *worker, struct session *session,
                             const struct credential *credential);
+
+/* By what the session is found when its token is revoked. 0 or ERR_NO_MEMORY. */
+int ws_protocol_keep_token(struct worker *worker, struct session *session,
+                           const struct credential *credential);
 void ws_protocol_keep_expiry(struct worker *worker, struct session *session, uint64_t exp_ms);
 bool ws_protocol_is_identified(const struct worker *worker, const struct session *session);
+
+/* For a token that is refused in hello or refresh. */
+static inline uint16_t ws_protocol_close_of(enum credential_refusal refusal)
+{
+    return refusal == CREDENTIAL_REFUSED_REVOKED ? WS_CLOSE_REVOKED : WS_CLOSE_TOKEN_INVALID;
+}
+
 enum credential_refusal ws_protocol_read_token(struct worker *worker, const struct session *session,
                                                struct str token, struct credential *out_credential);
 
