@@ -69,8 +69,7 @@ static const struct config_key jwt_keys[] = {
     {"leeway", CONFIG_TIME, FIELD(settings_jwt, leeway_ms), .max = 10 * MINUTE, .zero = "none",
      .help = "For clocks that differ, when a token is first shown; a live session ends on time.",
      .example = "0"},
-    {"max_life", CONFIG_TIME, FIELD(settings_jwt, max_life_ms), .min = MINUTE,
-     .max = 45ull * DAY,
+    {"max_life", CONFIG_TIME, FIELD(settings_jwt, max_life_ms), .min = MINUTE, .max = 45ull * DAY,
      .help = "From a token's issue to its expiry (30d). One that lives longer is refused, so that "
              "a revocation need not be kept for longer.",
      .example = "30d"},

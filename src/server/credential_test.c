@@ -128,8 +128,12 @@ static void the_first_credential_counts_even_when_it_is_bad(void **state)
                          fixture->token_of_bob),
                      CREDENTIAL_REFUSED_NOT);
     assert_user(fixture, "bob", CREDENTIAL_COOKIE);
+    /* it does not say when it was issued */
+    assert_int_equal(fixture->credential.issued_ms,
+                     (NOW_S + 60) * 1000ull - SETTINGS_TOKEN_LIFE_MS);
     assert_int_equal(ask(fixture, "X-User-Id: carl\r\n"), CREDENTIAL_REFUSED_NOT);
     assert_user(fixture, "carl", CREDENTIAL_TRUSTED_HEADER);
+    assert_int_equal(fixture->credential.issued_ms, 0);
     assert_int_equal(fixture->credential.exp_ms, 0);
 
     assert_int_equal(ask(fixture,

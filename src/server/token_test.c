@@ -221,6 +221,19 @@ static void times_count_with_leeway_to_the_second(void **state)
                      TOKEN_REFUSED_NOT_YET);
     assert_int_equal(with_claims("\"sub\":\"4\",\"exp\":0"), TOKEN_REFUSED_EXPIRED);
 
+    struct token_rules brief = open_rules;
+    brief.max_life_ms = 3600 * 1000;
+    assert_int_equal(
+        verify_signed(HS256, "{\"sub\":\"4\",\"iat\":1799999990,\"exp\":1800003590}", &brief),
+        TOKEN_REFUSED_NOT);
+    assert_int_equal(
+        verify_signed(HS256, "{\"sub\":\"4\",\"iat\":1799999990,\"exp\":1800003591}", &brief),
+        TOKEN_REFUSED_TOO_LONG);
+    assert_int_equal(verify_signed(HS256, "{\"sub\":\"4\",\"exp\":1800003600}", &brief),
+                     TOKEN_REFUSED_NOT); /* without an issue, from now on */
+    assert_int_equal(verify_signed(HS256, "{\"sub\":\"4\",\"exp\":1800003601}", &brief),
+                     TOKEN_REFUSED_TOO_LONG);
+
     struct token_rules exact = open_rules;
     exact.leeway_ms = 0;
     assert_int_equal(verify_signed(HS256, "{\"sub\":\"4\",\"exp\":1800000000}", &exact),
