@@ -80,6 +80,7 @@ void cluster_destroy(struct cluster *cluster)
     atomic_store_explicit(&cluster->door->is_shut, true, memory_order_release);
     asks_drop_all(cluster);
     reports_drop_all(cluster);
+    counts_drop_all(cluster);
     presence_destroy(cluster->presence);
     door_unref(cluster->door);
     pthread_mutex_destroy(&cluster->lock);
@@ -98,7 +99,7 @@ void cluster_flush(struct cluster *cluster, uint64_t now_ms, uint64_t now_us)
     beacons_advance(cluster);
     beacons_measure(cluster);
     asks_dispatch(cluster);
-    reports_send(cluster);
+    counts_send(cluster);
     presence_flush(cluster);
 }
 
@@ -115,7 +116,7 @@ void cluster_tick(struct cluster *cluster, uint64_t now_ms)
     beacons_send(cluster);
     members_expire(cluster);
     reports_expire(cluster);
-    reports_tell_acks(cluster);
+    counts_tell_acks(cluster);
     asks_expire(cluster);
     presence_tick(cluster);
 }

@@ -2,7 +2,8 @@
  *   cluster.c          life, turns, what is sent
  *   cluster_beacon.c   beacons out and back: which queues are current
  *   cluster_members.c  who is there
- *   cluster_report.c   receipts over nodes
+ *   cluster_report.c   receipts over nodes: what others report
+ *   cluster_count.c    and what is reported to them
  *   cluster_ask.c      questions and answers */
 #ifndef TIDEGATE_CORE_CLUSTER_PRIVATE_H
 #define TIDEGATE_CORE_CLUSTER_PRIVATE_H
@@ -24,6 +25,7 @@ enum {
     MAX_QUESTIONS = 1024,                 /* of this node that are open */
     MAX_REPLIES_BYTES = 16 * 1024 * 1024, /* answers to these; and of one's own, on their way */
     MAX_REPORT_BYTES = 60 * 1024,
+    LONGEST_WAIT_MS = 60000, /* for a report, or for clients that confirm */
     STANDSTILL_MS = CLUSTER_SILENCE_MS,
 };
 
@@ -201,6 +203,12 @@ static inline void cluster_add(atomic_uint_fast64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
+/* A bit for each target. */
+static inline size_t online_bytes(uint16_t target_count)
+{
+    return ((size_t)target_count + 7) / 8;
+}
+
 /* cluster_beacon.c */
 void beacons_advance(struct cluster *cluster);
 void beacons_measure(struct cluster *cluster);
@@ -220,11 +228,15 @@ bool members_expected(const struct cluster *cluster, uint32_t queue, struct node
 
 /* cluster_report.c */
 void reports_on_event(struct cluster *cluster, uint32_t boot, struct str body);
-void reports_send(struct cluster *cluster);
-void reports_tell_acks(struct cluster *cluster);
 void reports_expire(struct cluster *cluster);
 void reports_on_gone(struct cluster *cluster, uint32_t slot);
 void reports_drop_all(struct cluster *cluster);
+
+/* cluster_count.c */
+void counts_send(struct cluster *cluster);
+void counts_tell_acks(struct cluster *cluster);
+void counts_note_online(struct receipt *receipt, size_t index); /* of cluster_count */
+void counts_drop_all(struct cluster *cluster);
 
 /* cluster_ask.c */
 void asks_on_ask(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body);

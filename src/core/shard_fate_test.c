@@ -1,0 +1,137 @@
+/* Messages that are cancelled, or superseded by a newer one of their collapse key. */
+#include "core/shard_test_help.h"
+
+static void push_event(const char *target, struct event event)
+{
+    shard_test_push_event(event, &target, 1, NULL);
+}
+
+static void push(const char *target, const char *id, const char *collapse, const char *data)
+{
+    struct event event = event_test_make(0, data);
+    event.header.flags = EVENT_HAS_ID;
+    event.id = str_of(id);
+    event.id_hash = event_id_hash(&event_test_space, EVENT_TEST_APP, event.id);
+    event.collapse = str_of(collapse);
+    push_event(target, event);
+}
+
+static void revoke(const char *target, const char *id)
+{
+    struct event event = event_test_make(0, "revoke");
+    event.kind = EVENT_REVOKE;
+    event.subject = str_of(id);
+    push_event(target, event);
+}
+
+static struct session *start(const char *user)
+{
+    struct session *session = shard_test_start(user, "room");
+    shard_test_run();
+    shard_test_assert_told(session, "start none");
+    return session;
+}
+
+static void a_revoke_follows_its_message_to_the_same_sessions(void **state)
+{
+    struct session *session = start("a");
+    struct session *other = shard_test_start("b", NULL);
+    shard_test_run();
+    shard_test_assert_told(other, "start none");
+    push("g:room", "m1", "", "1");
+    shard_test_run();
+    revoke("g:room", "m1");
+    shard_test_run();
+    shard_test_assert_told(session, "msg 1, msg revoke");
+    shard_test_assert_told(other, "");
+}
+
+static void what_is_cancelled_before_its_turn_is_not_sent(void **state)
+{
+    struct session *session = start("a");
+    push("u:a", "m1", "", "1");
+    push("u:a", "m2", "", "2");
+    revoke("u:a", "m1");
+    shard_test_run();
+    shard_test_assert_told(session, "msg 2, msg revoke");
+}
+
+static void a_replay_leaves_out_what_is_cancelled_and_tells_it_in_its_place(void **state)
+{
+    struct session_resume before = shard_test_here();
+    push("u:a", "m1", "", "1");
+    push("u:a", "m2", "", "2");
+    shard_test_run();
+    struct session_resume has_both = shard_test_here();
+    revoke("u:a", "m1");
+    push("u:a", "m3", "", "3");
+    shard_test_run();
+    struct session *session = shard_test_come_back("a", NULL, &before);
+    shard_test_run();
+    shard_test_assert_told(session, "start full, msg 2, msg revoke, msg 3");
+    session = shard_test_come_back("a", NULL, &has_both);
+    shard_test_run();
+    shard_test_assert_told(session, "start full, msg revoke, msg 3");
+}
+
+static void a_replay_has_the_newest_of_a_key_and_who_is_here_has_all(void **state)
+{
+    struct session_resume resume = shard_test_here();
+    struct session *here = start("a");
+    push("u:a", "m1", "k", "1");
+    push("u:a", "m2", "", "2");
+    push("u:a", "m3", "k", "3");
+    push("u:a", "m4", "other", "4");
+    push("*", "m5", "k", "5");
+    shard_test_run();
+    struct session *session = shard_test_come_back("a", NULL, &resume);
+    shard_test_run();
+    const char *told = buf_cstr(&shard_test.logs[session->fd]);
+    assert_null(strstr(told, "msg 1"));
+    for (char i = '2'; i <= '5'; i++) {
+        assert_non_null(strstr(told, (char[]){'m', 's', 'g', ' ', i, 0}));
+    }
+    assert_non_null(strstr(buf_cstr(&shard_test.logs[here->fd]), "msg 1"));
+}
+
+static void a_session_goes_live_though_a_revoke_is_in_line(void **state)
+{
+    struct session_resume resume = shard_test_here();
+    push("u:a", "m1", "", "1");
+    shard_test_run();
+    struct session *session = shard_test_come_back("a", NULL, &resume);
+    revoke("u:a", "m1");
+    shard_test_run();
+    assert_int_equal(session->state, SESSION_LIVE);
+    const char *told = buf_cstr(&shard_test.logs[session->fd]);
+    assert_null(strstr(strstr(told, "msg revoke") + 1, "msg revoke")); /* live or replayed: once */
+}
+
+static void replays_are_counted(void **state)
+{
+    struct session_resume resume = shard_test_here();
+    push("u:a", "m1", "", "1");
+    shard_test_run();
+    for (int i = 0; i < 2; i++) {
+        shard_test_come_back("a", NULL, &resume);
+        shard_test_run();
+    }
+    struct message *found[EVENT_MAX_PARTS];
+    assert_int_equal(hub_find_messages(shard_test.hub, EVENT_TEST_APP, STR("m1"), found), 1);
+    assert_int_equal(found[0]->receipt->replayed, 2);
+    assert_int_equal(found[0]->receipt->matched, 0);
+    message_unref(found[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SHARD(a_revoke_follows_its_message_to_the_same_sessions),
+        WITH_SHARD(what_is_cancelled_before_its_turn_is_not_sent),
+        WITH_SHARD(a_replay_leaves_out_what_is_cancelled_and_tells_it_in_its_place),
+        WITH_SHARD(a_replay_has_the_newest_of_a_key_and_who_is_here_has_all),
+        WITH_SHARD(a_session_goes_live_though_a_revoke_is_in_line),
+        WITH_SHARD(replays_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
