@@ -66,7 +66,7 @@ class Bench:
     def serve(self, scenario: Scenario):
         if scenario.bus:
             return servers.cluster(self.binary, self.folder, scenario.bus, scenario.measures_others)
-        return servers.gateway(self.binary, self.folder)
+        return servers.gateway(self.binary, self.folder, tls=scenario.tls)
 
     def run_floor(self, scenario: Scenario) -> dict:
         """What a scenario is compared with: a bare loop, or for a cluster one node without a broker."""

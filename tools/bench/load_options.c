@@ -19,6 +19,7 @@ static const char usage[] =
     "  --json           subprotocol tidegate.v1.json, not raw sessions\n"
     "  --group NAME     joined in the hello; with --json\n"
     "  --deflate        offer permessage-deflate\n"
+    "  --tls            speak TLS to the client listener\n"
     "  --warm N         sessions to open before the others are measured (0)\n"
     "  --window N       handshakes at a time, 0: all at once (256)\n"
     "  --settle MS      rest after opening, before memory is taken (300)\n"
@@ -37,6 +38,7 @@ static const struct option long_options[] = {
     {"json", no_argument, NULL, 'j'},
     {"group", required_argument, NULL, 'g'},
     {"deflate", no_argument, NULL, 'd'},
+    {"tls", no_argument, NULL, 't'},
     {"warm", required_argument, NULL, 'w'},
     {"window", required_argument, NULL, 'W'},
     {"settle", required_argument, NULL, 'S'},
@@ -91,6 +93,7 @@ static void take_option(struct load_options *options, int option, const char *va
     case 'j': options->sessions.json = true; break;
     case 'g': options->sessions.group = value; break;
     case 'd': options->sessions.deflate = true; break;
+    case 't': options->sessions.tls = ws_client_tls_create(); break;
     case 'w': options->warm = number; break;
     case 'W': options->window = number; break;
     case 'S': options->settle_ms = number; break;

@@ -65,6 +65,7 @@ class Scenario:
     rows: list[Row]
     gateway_args: list[str] = field(default_factory=list)  # for the gateway alone
     bus: str = ""  # of the gateway: a name in servers.BUSES, with three nodes; else it has the bus memory
+    tls: bool = False  # of the gateway: its client listener
     measures_others: bool = False  # pushes go to the first node, CPU is that of the others
 
 
@@ -110,6 +111,38 @@ def idle(scale: Scale) -> Scenario:
             Row("CPU a connect with hello and group", "µs", opening("cpu_us")),
         ],
         GROUP,
+    )
+
+
+def idle_tls(scale: Scale) -> Scenario:
+    """The same over TLS; beside it the gateway without."""
+    return Scenario(
+        "idle_tls",
+        "memory",
+        ["--sessions", str(scale.sessions(3_000)), "--warm", str(scale.warm), *settle(scale), *GROUP],
+        [
+            Row("user space a session over TLS (PSS)", "B", memory("pss"), at_most=15_000),
+            Row("connects over TLS with hello and group", "/s", opening("per_s")),
+            Row("CPU a connect over TLS with hello and group", "µs", opening("cpu_us")),
+        ],
+        ["--tls"],
+        tls=True,
+    )
+
+
+def fanout_tls(scale: Scale) -> Scenario:
+    count = scale.sessions(1_000)
+    cpu, rate = phase("fan128", "cpu_us_per_delivery"), phase("fan128", "delivered_per_s")
+    return Scenario(
+        "fanout_tls",
+        "memory",
+        ["--sessions", str(count), *settle(scale), *fanout_phases(scale, count, "all", (128,))],
+        [
+            Row("CPU a delivery over TLS, to 1,000 × 128 B", "µs", cpu),
+            Row("deliveries over TLS, to 1,000 × 128 B", "/s", rate),
+        ],
+        ["--tls"],
+        tls=True,
     )
 
 
@@ -321,10 +354,12 @@ def all_scenarios(scale: Scale) -> list[Scenario]:
 def one_node(scale: Scale) -> list[Scenario]:
     return [
         idle(scale),
+        idle_tls(scale),
         connect(scale),
         fanout(scale, 1_000),
         fanout(scale, 10_000),
         fanout_group(scale),
+        fanout_tls(scale),
         deflate(scale),
         push(scale),
         pipelined(scale),

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = """\
 listen: {{client: "127.0.0.1:{client}", api: "127.0.0.1:{api}", admin: "127.0.0.1:{admin}"}}
+tls: {tls}
 bus: {bus}
 cluster: {{node: "{node}", secrets: [{{id: bench, secret: "{secret}"}}]}}
 drain: {{window: 1s}}
@@ -135,13 +136,25 @@ def make_keys(folder: Path) -> Keys:
     return Keys(file, hashlib.sha256(key.encode()).hexdigest(), secrets.token_hex(32))
 
 
+def make_certificate(folder: Path) -> str:
+    """Signed by itself; returns the configuration of a client listener that shows it."""
+    key, certificate = folder / "tls.key", folder / "tls.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", certificate]
+    subprocess.run(command, capture_output=True, check=True)
+    return f'{{client: {{certificates: [{{certificate: "{certificate}", key: "{key}"}}]}}}}'
+
+
 @contextlib.contextmanager
-def node(binary: Path, folder: Path, keys: Keys, name: str, bus: str, under: tuple[str, ...] = ()):
+def node(
+    binary: Path, folder: Path, keys: Keys, name: str, bus: str, under: tuple[str, ...] = (), tls: str = "{}"
+):
     """A gateway with default settings, one app and one key; under is a command to run it beneath."""
     ports = {role: free_port() for role in ("client", "api", "admin")}
     config, log = folder / f"{name}.yaml", folder / f"{name}.log"
     config.touch(mode=0o600)
-    config.write_text(CONFIG.format(**ports, node=name, bus=bus, secret=keys.cluster, key_hash=keys.hash))
+    words = CONFIG.format(**ports, node=name, bus=bus, tls=tls, secret=keys.cluster, key_hash=keys.hash)
+    config.write_text(words)
     with log.open("w") as sink:
         process = subprocess.Popen([*under, binary, "serve", "--config", config], stdout=sink, stderr=sink)
     try:
@@ -153,10 +166,11 @@ def node(binary: Path, folder: Path, keys: Keys, name: str, bus: str, under: tup
 
 
 @contextlib.contextmanager
-def gateway(binary: Path, folder: Path, under: tuple[str, ...] = ()):
+def gateway(binary: Path, folder: Path, under: tuple[str, ...] = (), tls: bool = False):
     """One node, with the bus memory."""
     keys = make_keys(folder)
-    with node(binary, folder, keys, "gateway", BUSES["memory"][1].format(), under) as server:
+    words = make_certificate(folder) if tls else "{}"
+    with node(binary, folder, keys, "gateway", BUSES["memory"][1].format(), under, words) as server:
         server.load_args += ["--key-file", str(keys.file)]
         yield server
 

@@ -1,6 +1,8 @@
 #include "ws_client.h"
 
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +33,17 @@ static uint16_t port_of(const struct ws_client *client)
 
 static uint8_t input[INPUT_SIZE]; /* one thread receives */
 
+SSL_CTX *ws_client_tls_create(void)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+    return context;
+}
+
 static void release(struct ws_client *client)
 {
+    SSL_free(client->ssl);
+    client->ssl = NULL;
     close(client->fd);
     free(client->kept);
     client->fd = -1;
@@ -97,7 +108,9 @@ void ws_client_connect(struct ws_client *client)
 
 static bool send_all(struct ws_client *client, const void *data, size_t len)
 {
-    if (send(client->fd, data, len, MSG_NOSIGNAL) == (ssize_t)len) {
+    ssize_t sent = client->ssl ? SSL_write(client->ssl, data, (int)len)
+                               : send(client->fd, data, len, MSG_NOSIGNAL);
+    if (sent == (ssize_t)len) {
         return true;
     }
     lose(client, "a send was short");
@@ -285,6 +298,44 @@ static void take_input(struct ws_client *client, uint8_t *data, size_t len)
     }
 }
 
+/* As recv, errno included. */
+static ssize_t receive(struct ws_client *client, uint8_t *data, size_t room)
+{
+    if (!client->ssl) {
+        return recv(client->fd, data, room, 0);
+    }
+    ERR_clear_error();
+    int got = SSL_read(client->ssl, data, (int)room);
+    if (got > 0) {
+        return got;
+    }
+    int error = SSL_get_error(client->ssl, got);
+    errno = error == SSL_ERROR_WANT_READ ? EAGAIN : EPROTO;
+    return error == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static void shake_hands(struct ws_client *client)
+{
+    ERR_clear_error();
+    int result = SSL_connect(client->ssl);
+    int error = SSL_get_error(client->ssl, result);
+    if (result == 1) {
+        send_upgrade(client);
+    } else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
+        lose(client, "the TLS handshake failed");
+    }
+}
+
+static void begin_tls(struct ws_client *client)
+{
+    client->ssl = SSL_new(client->config->tls);
+    if (!client->ssl || SSL_set_fd(client->ssl, client->fd) != 1) {
+        bench_die("no memory for a TLS session");
+    }
+    client->state = WS_CLIENT_SHAKING;
+    shake_hands(client);
+}
+
 /* Returns whether there may be more: edge-triggered, a read that filled the buffer is repeated. */
 static bool read_once(struct ws_client *client)
 {
@@ -293,7 +344,7 @@ static bool read_once(struct ws_client *client)
         memcpy(input, client->kept, kept_len);
     }
     size_t room = sizeof(input) - kept_len;
-    ssize_t got = recv(client->fd, input + kept_len, room, 0);
+    ssize_t got = receive(client, input + kept_len, room);
     if (got < 0 && errno == EAGAIN) {
         return false;
     }
@@ -302,13 +353,21 @@ static bool read_once(struct ws_client *client)
         return false;
     }
     take_input(client, input, kept_len + (size_t)got);
-    return (size_t)got == room && client->state != WS_CLIENT_CLOSED;
+    return (client->ssl || (size_t)got == room) && client->state != WS_CLIENT_CLOSED;
 }
 
 void ws_client_on_event(struct ws_client *client, uint32_t events)
 {
     if (client->state == WS_CLIENT_CONNECTING && !(events & (EPOLLIN | EPOLLERR | EPOLLHUP))) {
-        send_upgrade(client);
+        if (client->config->tls) {
+            begin_tls(client);
+        } else {
+            send_upgrade(client);
+        }
+        return;
+    }
+    if (client->state == WS_CLIENT_SHAKING) {
+        shake_hands(client);
         return;
     }
     if (client->state != WS_CLIENT_CLOSED && (events & (EPOLLIN | EPOLLERR | EPOLLHUP))) {

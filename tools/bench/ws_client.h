@@ -15,10 +15,13 @@
 #include "bench_util.h"
 
 struct ws_client;
+struct ssl_st;     /* OpenSSL's SSL */
+struct ssl_ctx_st; /* and SSL_CTX */
 
 enum ws_client_state {
     WS_CLIENT_CLOSED,
     WS_CLIENT_CONNECTING,
+    WS_CLIENT_SHAKING,   /* hands, for TLS */
     WS_CLIENT_UPGRADING, /* the 101 is awaited */
     WS_CLIENT_GREETING,  /* hello is sent, the welcome is awaited */
     WS_CLIENT_READY,
@@ -30,10 +33,11 @@ struct ws_client_config {
     unsigned sources; /* source addresses, 127.0.1.1 and up: each has ports for 28,000 sessions */
     unsigned users;   /* session i belongs to user u(i mod users) */
     const char *app;
-    const char *group; /* joined in the hello; NULL: none */
-    bool json;         /* tidegate.v1.json, else raw */
-    bool deflate;      /* offer permessage-deflate without context */
-    int epoll_fd;      /* sessions register here, edge-triggered, with their index as data.u32 */
+    const char *group;      /* joined in the hello; NULL: none */
+    bool json;              /* tidegate.v1.json, else raw */
+    struct ssl_ctx_st *tls; /* NULL: plain; the certificate is not looked at */
+    bool deflate;           /* offer permessage-deflate without context */
+    int epoll_fd; /* sessions register here, edge-triggered, with their index as data.u32 */
 
     void (*on_ready)(void *owner, struct ws_client *client);
     /* data holds until it returns. compressed: still deflated. */
@@ -47,6 +51,7 @@ struct ws_client_config {
 struct ws_client {
     const struct ws_client_config *config;
     int fd;
+    struct ssl_st *ssl; /* NULL: plain */
     uint32_t index;
     enum ws_client_state state;
     bool deflated;     /* the server accepted the offer */
@@ -59,6 +64,9 @@ static inline uint32_t ws_client_user(const struct ws_client *client)
 {
     return client->index % client->config->users;
 }
+
+/* For config.tls: what all sessions share; freed at the end of the process. */
+struct ssl_ctx_st *ws_client_tls_create(void);
 
 /* Starts to connect; on_ready or on_lost follows (on_lost perhaps at once). */
 void ws_client_connect(struct ws_client *client);
