@@ -64,6 +64,7 @@ def test_a_session_over_tls_gets_what_is_pushed(make_tls_gateway, authority, ver
         client.join("room:1")
         gateway.push({"groups": ["room:1"]}, "to the room")
         assert client.read_data() == ["to the room"]
+    assert f"client 127.0.0.1:{gateway.client_port} (TLS), api" in gateway.stderr()
     metrics = gateway.metrics()
     assert metrics.get("tidegate_tls_handshakes_total", listener="client", result="full") == 1
     assert metrics.get("tidegate_memory_bytes", owner="tls") >= 0

@@ -103,7 +103,7 @@ static const struct config_key limits_keys[] = {
     {"header_timeout", CONFIG_TIME, FIELD(settings_limits, header_timeout_ms), .min = 100,
      .max = 10 * MINUTE,
      .help = "From the connection, or a request's first byte, to the end of its headers: status "
-             "408."},
+             "408. And for a TLS handshake, from the connection: it is closed."},
     {"idle_timeout", CONFIG_TIME, FIELD(settings_limits, idle_timeout_ms), .min = 100,
      .max = 1 * HOUR, .help = "Between two requests of a kept connection; then it is closed."},
     {"body_timeout", CONFIG_TIME, FIELD(settings_limits, body_timeout_ms), .min = 100,

@@ -338,6 +338,11 @@ static void raise_descriptor_limit(void)
     }
 }
 
+static const char *mark(const struct tls_context *tls)
+{
+    return tls ? " (TLS)" : "";
+}
+
 static void say_where(const struct server *server)
 {
     char client[ADDR_TEXT_MAX] = "-";
@@ -354,8 +359,10 @@ static void say_where(const struct server *server)
         admin_addr(server->admin, &addr);
         addr_format(&addr, admin);
     }
-    log_info("server.started", "tidegate %s: client %s, api %s, admin %s, %u workers",
-             TIDEGATE_VERSION, client, api, admin, server->gateway->worker_count);
+    const struct listen_tls *tls = &server->tls;
+    log_info("server.started", "tidegate %s: client %s%s, api %s%s, admin %s%s, %u workers",
+             TIDEGATE_VERSION, client, mark(tls->client), api, mark(tls->api), admin,
+             mark(tls->admin), server->gateway->worker_count);
 }
 
 static int start(struct server *server, const char **out_problem)

@@ -108,7 +108,9 @@ static void tell_handshake(const struct http_conn *conn, const char *result)
     }
 }
 
-static bool refuse_link(struct http_conn *conn)
+/* An alert or an answer is on its way, and bytes of the peer may be unread: closing at once would
+ * reset the connection before it has read them. */
+static bool refuse_link(struct http_conn *conn, int err)
 {
     const char *reason = tls_conn_reason(conn->tls);
     if (str_equal(str_of(reason), STR("tls_required"))) {
@@ -116,6 +118,10 @@ static bool refuse_link(struct http_conn *conn)
     }
     tell_handshake(conn, reason);
     http_conn_give_up(conn, reason);
+    conn->dead = err != ERR_PROTOCOL;
+    conn->closing = true;
+    tls_conn_destroy(conn->tls);
+    conn->tls = NULL;
     return false;
 }
 
@@ -155,7 +161,7 @@ static bool shake_hands(struct http_conn *conn)
         return false;
     }
     if (err) {
-        return refuse_link(conn);
+        return refuse_link(conn, err);
     }
     tell_handshake(conn, tls_conn_is_resumed(conn->tls) ? "resumed" : "full");
     return true;

@@ -53,19 +53,6 @@ static void on_refused(void *owner, const struct addr *peer, int status, const c
     addr_format(peer, t.client);
 }
 
-static void start_service(struct tls_context *tls)
-{
-    struct http_service_options options = {.loop = t.loop,
-                                           .name = "test",
-                                           .settings = t.settings,
-                                           .tls = tls,
-                                           .receive_buffer = t.receive_buffer,
-                                           .receive_buffer_len = RECEIVE_BYTES,
-                                           .on_request = on_request,
-                                           .on_refused = on_refused};
-    assert_int_equal(http_service_create(&t.service, &options), 0);
-}
-
 static int start(void **state)
 {
     memset(&t, 0, sizeof(t));
@@ -75,7 +62,15 @@ static int start(void **state)
     assert_int_equal(loop_create(&t.loop), 0);
     assert_int_equal(loop_turn(t.loop, 0), 0);
     assert_int_equal(settings_create_default(&t.settings), 0);
-    start_service(t.context);
+    struct http_service_options options = {.loop = t.loop,
+                                           .name = "test",
+                                           .settings = t.settings,
+                                           .tls = t.context,
+                                           .receive_buffer = t.receive_buffer,
+                                           .receive_buffer_len = RECEIVE_BYTES,
+                                           .on_request = on_request,
+                                           .on_refused = on_refused};
+    assert_int_equal(http_service_create(&t.service, &options), 0);
     return 0;
 }
 
@@ -271,7 +266,27 @@ static void plain_http_gets_an_answer_that_it_can_read(void **state)
     assert_non_null(strstr(text, "HTTP/1.1 400"));
     assert_non_null(strstr(text, "tls_required"));
     assert_string_equal(t.refused, "tls_required");
+    assert_true(is_closed()); /* our half: a reset must not overtake the answer */
+    assert_int_equal(http_service_connections(t.service), 1);
+    shutdown(t.peer.fd, SHUT_WR);
+    assert_int_equal(loop_turn(t.loop, 0), 0);
     assert_int_equal(http_service_connections(t.service), 0);
+}
+
+static void a_refusal_is_heard_although_more_was_said(void **state)
+{
+    accept_peer();
+    assert_int_equal(SSL_set_cipher_list(t.peer.ssl, "ECDHE-ECDSA-AES256-SHA"), 1);
+    SSL_set_max_proto_version(t.peer.ssl, TLS1_2_VERSION);
+    tls_peer_step(&t.peer);
+    assert_int_equal(send(t.peer.fd, "more", 4, 0), 4);
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    tls_peer_take_in(&t.peer);
+    assert_true(t.peer.failed); /* the alert */
+    assert_string_equal(t.refused, "tls_cipher");
+    assert_int_equal(mem_accounted(MEM_TLS), 0);
+    assert_int_equal(loop_turn(t.loop, 0), 0);
+    assert_int_equal(http_service_connections(t.service), 1);
 }
 
 static void many_handshakes_share_a_loop_with_others(void **state)
@@ -345,8 +360,7 @@ static void expect_header_from(const char *prefix, struct tls_context *tls)
     static struct str from[1];
     from[0] = str_of(prefix);
     t.settings->proxy_protocol.client = (struct settings_proxies){from, 1};
-    http_service_destroy(t.service);
-    start_service(tls);
+    http_service_set_tls(t.service, tls);
     accept_peer();
 }
 
@@ -452,6 +466,7 @@ int main(void)
         TEST(a_handshake_that_stops_half_way_has_the_same_time),
         TEST(without_memory_no_handshake_begins),
         TEST(plain_http_gets_an_answer_that_it_can_read),
+        TEST(a_refusal_is_heard_although_more_was_said),
         TEST(many_handshakes_share_a_loop_with_others),
         TEST(a_taken_socket_takes_its_session_along),
         TEST(new_connections_are_what_the_service_is_told),
