@@ -212,6 +212,7 @@ PLANNED = [name if name == "redis" else pytest.param(name, marks=pytest.mark.lon
 DRAIN_RATE = 60
 
 
+@pytest.mark.release  # it measures, so it runs alone
 @pytest.mark.parametrize("name", PLANNED)
 def test_b14_a_rolling_restart_costs_no_client_its_connection_and_nodes_no_more_than_the_rate(name):
     """Clients open the new connection first; on a busy machine one may be late."""
