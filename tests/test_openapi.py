@@ -213,13 +213,23 @@ def test_every_reference_and_component_is_used():
             assert f'"#/components/{kind}/{name}"' in text, f"nothing refers to {kind}/{name}"
 
 
+# Not of the API listener: other pages describe these.
+ELSEWHERE = {"admin", "demo", "up"}
+
+
+def codes_of(path):
+    return set(re.findall(r'\b[45]\d\d,\s*"([a-z_]+)"', path.read_text()))
+
+
 def test_every_code_of_the_source_is_described():
     codes = set()
     for path in (ROOT / "src/api").glob("*.c"):
-        if path.stem not in ("admin", "demo"):
-            codes |= set(re.findall(r'\b[45]\d\d,\s*"([a-z_]+)"', path.read_text()))
+        if path.stem.removesuffix("_test") not in ELSEWHERE:
+            codes |= codes_of(path)
     assert len(codes) > 15
     assert {code for code in codes if not code.startswith("invalid_")} <= SPEC_CODES
+    described = (ROOT / "docs/sse.md").read_text()
+    assert all(f"`{code}`" in described for code in codes_of(ROOT / "src/api/up.c"))
 
 
 def test_the_gateway_serves_the_description_to_everybody(api):
