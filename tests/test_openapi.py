@@ -16,6 +16,7 @@ from harness.wire import Wire, get
 from jsonschema import Draft202012Validator
 
 OTHER_KEY = "test-a-key-without-any-scope-that-is-asked-for"
+PUSH_KEY = "test-a-key-that-may-push-and-nothing-else"  # where that key would do
 CONFIG = {
     "limits": {"header_timeout": "500ms", "message": "2MiB", "body": "4MiB", "session_queue": "4MiB"},
     "bus": {"backlog": "1MiB"},
@@ -44,7 +45,7 @@ DOCUMENTED = [
     (name, int(status)) for name, (_, _, operation) in OPERATIONS.items() for status in operation["responses"]
 ]
 HAS_BODY = {name for name, (_, _, operation) in OPERATIONS.items() if "requestBody" in operation}
-IS_JSON = {"pushMessage", "pushBatch", "queryUsers", "createRevocation"}
+IS_JSON = {"pushMessage", "pushBatch", "queryUsers", "createRevocation", "createTicket"}
 
 # A right request of each operation: path (with the sid of a living session) and body.
 RIGHT = {
@@ -56,6 +57,10 @@ RIGHT = {
     "pushToGroup": ("/v1/groups/room:1/messages", b'{"n":1}'),
     "pushToSession": ("/v1/sessions/SID/messages", b'{"n":1}'),
     "broadcast": ("/v1/broadcast", b'{"n":1}'),
+    "createTicket": ("/v1/tickets", b'{"scene":"real-name","ttl_ms":60000}'),
+    "getTicket": ("/v1/tickets/TICKET", b""),
+    "endTicket": ("/v1/tickets/TICKET", b""),
+    "pushToTicket": ("/v1/tickets/TICKET/messages", b'{"n":1}'),
     "getUser": ("/v1/users/42", b""),
     "queryUsers": ("/v1/users:query", b'{"users":["42","nobody"]}'),
     "kickUser": ("/v1/users/somebody/sessions", b""),
@@ -95,6 +100,7 @@ def spoilt_path(name):
         ("%01", "room:1"),
         ("%01", "somebody"),
         ("x" * 257, "SID"),
+        ("x" * 257, "TICKET"),
         ("%01", "NODE"),
         ("%01", "known-1"),
     ):
@@ -109,6 +115,7 @@ def unprocessable(name, gateway):
         "pushBatch": b'{"messages":7}',
         "queryUsers": b'{"users":[""]}',
         "createRevocation": b'{"user":""}',
+        "createTicket": b'{"ttl_ms":0}',
     }
     if name in bodies:
         return request_bytes(name, gateway, body=bodies[name])
@@ -121,25 +128,65 @@ def counted(name, gateway):
     return request_bytes(name, gateway, path=RIGHT[name][0] + "?wait=written&wait_ms=5000")
 
 
+def nowhere(name, gateway):
+    if name == "pushMessage":
+        return request_bytes(name, gateway, body=b'{"to":{"tickets":["t_gone"]},"data":1}')
+    return request_bytes(name, gateway, path=gone_path(name))
+
+
+def make_ticket(gateway):
+    return gateway.api("POST", "/v1/tickets", {"ttl_ms": 60000})[2]["id"]
+
+
+def over(name, gateway):
+    """To a ticket that has its final message, or whose time is over."""
+    ticket = make_ticket(gateway)
+    if name == "endTicket":
+        ticket = gateway.api("POST", "/v1/tickets", {"ttl_ms": 1})[2]["id"]
+        time.sleep(0.002)  # its whole life
+    else:
+        gateway.push({"tickets": [ticket]}, 1, final=True)
+    if name == "pushMessage":
+        return request_bytes(name, gateway, body=b'{"to":{"tickets":["%s"]},"data":1}' % ticket.encode())
+    return request_bytes(name, gateway, path=RIGHT[name][0].replace("TICKET", ticket))
+
+
+def needs_ticket(name):
+    return OPERATIONS[name][2]["security"] == [{"apiKey": ["ticket"]}]
+
+
 def gone_path(name):
-    return RIGHT[name][0].replace("SID", "s_gone").replace("NODE", "gw-gone").replace("known-1", "gone")
+    return (
+        RIGHT[name][0]
+        .replace("SID", "s_gone")
+        .replace("NODE", "gw-gone")
+        .replace("known-1", "gone")
+        .replace("TICKET", "t_gone")
+    )
 
 
 def fill_in(request, client, gateway):
     """The living session, and the node, of which a right request speaks."""
     _, _, answer = gateway.api("GET", "/v1/nodes")
-    return request.replace(b"SID", client.sid.encode()).replace(b"NODE", answer["nodes"][0]["boot"].encode())
+    request = request.replace(b"SID", client.sid.encode()).replace(
+        b"NODE", answer["nodes"][0]["boot"].encode()
+    )
+    return request.replace(b"TICKET", make_ticket(gateway).encode()) if b"TICKET" in request else request
 
 
 # How each documented status comes about, whatever the operation; 503 has a test of its own.
 PROVOKED = {
     200: lambda name, gateway: (counted if 202 in statuses(name) else request_bytes)(name, gateway),
+    201: request_bytes,
     202: request_bytes,
     400: lambda name, gateway: request_bytes(name, gateway, lines=["Host: another.test"]),
     401: lambda name, gateway: request_bytes(name, gateway, key="wrong"),
-    403: lambda name, gateway: request_bytes(name, gateway, key=OTHER_KEY),
-    404: lambda name, gateway: request_bytes(name, gateway, path=gone_path(name)),
+    403: lambda name, gateway: request_bytes(
+        name, gateway, key=PUSH_KEY if needs_ticket(name) else OTHER_KEY
+    ),
+    404: nowhere,
     408: lambda name, gateway: request_bytes(name, gateway)[:20],
+    410: over,
     413: lambda name, gateway: request_bytes(name, gateway, length=5 << 20, body=b""),
     414: lambda name, gateway: request_bytes(name, gateway, path=RIGHT[name][0] + "?" + "x" * 9000),
     415: lambda name, gateway: request_bytes(name, gateway, lines=["Content-Encoding: gzip"]),
@@ -192,7 +239,9 @@ def api(request, tmp_path_factory):
     gateway = Gateway(request.config.getoption("preset"), tmp_path_factory.mktemp("api"), CONFIG)
     other = {"name": "other", "scopes": ["ticket"]}
     other["hash"] = "sha256:" + hashlib.sha256(OTHER_KEY.encode()).hexdigest()
-    gateway.config["apps"][0]["api_keys"].append(other)
+    pusher = {"name": "pusher", "scopes": ["push"]}
+    pusher["hash"] = "sha256:" + hashlib.sha256(PUSH_KEY.encode()).hexdigest()
+    gateway.config["apps"][0]["api_keys"] += [other, pusher]
     gateway.start()
     gateway.push({"users": ["42"]}, 1, id="known-1")
     yield gateway
@@ -270,8 +319,8 @@ def test_every_documented_response_is_given(api, name, status):
         assert api.api("POST", fill_in(b"/v1/nodes/NODE:resume", client, api).decode())[0] == 200
 
 
-# What has no room at all: tests/test_revocations.py.
-OF_BUDGETS = {"createRevocation"}
+# What has no room at all: tests/test_revocations.py, tests/test_tickets.py.
+OF_BUDGETS = {"createRevocation", "partUser"}
 
 
 @pytest.mark.parametrize("name", sorted({name for name, status in DOCUMENTED if status == 429} - OF_BUDGETS))
@@ -301,7 +350,7 @@ WRONG_BODIES = [
     (b'{"to":{"all":false},"data":1}', 422, "invalid_to"),
     (b'{"to":{"users":"x"},"data":1}', 422, "invalid_to"),
     (b'{"to":{"users":["x\\u0001"]},"data":1}', 422, "invalid_to"),
-    (b'{"to":{"tickets":["x"]},"data":1}', 422, "unsupported_field"),
+    (b'{"to":{"tickets":["x"]},"data":1}', 404, "ticket_not_found"),
     (b'{"to":{"users":["x"],"planets":["y"]},"data":1}', 422, "invalid_to"),
     (b'{"to":{"users":[' + b'"x",' * 1000 + b'"x"]},"data":1}', 422, "too_many_targets"),
     (b'{"to":{"users":["x"]}}', 422, "invalid_data"),
@@ -315,7 +364,7 @@ WRONG_BODIES = [
     (b'{"to":{"users":["x"]},"data":1,"wait":"routed","wait_ms":99999}', 422, "invalid_wait_ms"),
     (b'{"to":{"users":["x"]},"data":1,"except":{"sessions":7}}', 422, "invalid_except"),
     (b'{"to":{"users":["x"]},"data":1,"collapse":""}', 422, "invalid_collapse"),
-    (b'{"to":{"users":["x"]},"data":1,"final":true}', 422, "unsupported_field"),
+    (b'{"to":{"users":["x"]},"data":1,"final":true}', 422, "invalid_final"),
     (b'{"to":{"users":["x"]},"data":1,"tll_ms":1}', 422, "unknown_field"),
     (b'{"to":{"users":["x"]},"data":"' + b"x" * (2 << 20) + b'"}', 413, "message_too_large"),
 ]

@@ -7,6 +7,7 @@
 #include "api/query.h"
 #include "api/revocations.h"
 #include "api/receipts.h"
+#include "api/tickets.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "proto/uri.h"
@@ -40,6 +41,10 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_POST, "/v1/users/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_user},
     {HTTP_METHOD_POST, "/v1/groups/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_group},
     {HTTP_METHOD_POST, "/v1/sessions/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_session},
+    {HTTP_METHOD_POST, "/v1/tickets/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_ticket},
+    {HTTP_METHOD_POST, "/v1/tickets", SETTINGS_SCOPE_TICKET, tickets_handle_create},
+    {HTTP_METHOD_GET, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET, tickets_handle_get},
+    {HTTP_METHOD_DELETE, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET, tickets_handle_delete},
     {HTTP_METHOD_POST, "/v1/broadcast", SETTINGS_SCOPE_PUSH, push_handle_broadcast},
     {HTTP_METHOD_GET, "/v1/users/{}", SETTINGS_SCOPE_READ, query_handle_user},
     {HTTP_METHOD_POST, "/v1/users:query", SETTINGS_SCOPE_READ, query_handle_users},

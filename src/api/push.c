@@ -202,7 +202,7 @@ static enum stats_target target_of(const struct push *push)
     case TARGET_USER: return STATS_USER;
     case TARGET_GROUP: return STATS_GROUP;
     case TARGET_SESSION: return STATS_SESSION;
-    case TARGET_TICKET:
+    case TARGET_TICKET: return STATS_TICKET;
     case TARGET_NODE:
     case TARGET_ALL: break;
     }
@@ -226,7 +226,7 @@ static uint64_t body_hash(const struct gateway *gateway, const struct push *push
         hash = mix(hash, push->excepts[i]);
     }
     hash = mix(hash + push->data_kind, push->data);
-    hash = mix(hash + push->ttl_ms, push->type);
+    hash = mix(hash + push->ttl_ms + push->is_final, push->type);
     hash = push->collapse.len ? mix(hash + 1, push->collapse) : hash;
     return mix(hash, push->origin_tag);
 }
@@ -367,6 +367,7 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
                                     (push->wait ? EVENT_WANTS_RECEIPT : 0) |
                                     (push->wait >= PUSH_WAIT_WRITTEN ? EVENT_COUNTS_WRITES : 0) |
                                     (push->wait == PUSH_WAIT_ACKED ? EVENT_WANTS_ACKS : 0) |
+                                    (push->is_final ? EVENT_IS_FINAL : 0) |
                                     (kind && !event_kind_is_shown(kind->kind) ? EVENT_IS_CONTROL
                                                                               : 0));
     if (kind) {
@@ -440,6 +441,16 @@ static int build(struct push_task *task, const struct push *push, const struct p
     return err;
 }
 
+static bool has_tickets(const struct push *push)
+{
+    for (size_t i = 0; i < push->target_count; i++) {
+        if (push->targets[i].kind == TARGET_TICKET) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int start(struct worker *worker, const struct tenant *tenant, const struct push *push,
                  const struct push_kind *kind, struct push_task *task)
 {
@@ -452,7 +463,7 @@ static int start(struct worker *worker, const struct tenant *tenant, const struc
     task->target = kind ? NOT_COUNTED : target_of(push);
     task->started_us = clock_monotonic_us();
     task->publish->owner = task;
-    task->publish->keeps = kind && kind->keeps;
+    task->publish->keeps = kind ? kind->keeps : has_tickets(push);
     task->publish->on_done = on_published;
     task->publish->awaits_return = push->id.len > 0 || push->wait != PUSH_WAIT_NONE;
     task->publish->deadline_ms = worker_now_ms(worker) + worker->settings->bus.publish_timeout_ms;

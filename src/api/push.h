@@ -85,6 +85,7 @@ void push_handle_batch(struct api_call *call);   /* POST /v1/messages:batch */
 void push_handle_user(struct api_call *call);    /* raw bodies */
 void push_handle_group(struct api_call *call);
 void push_handle_session(struct api_call *call);
+void push_handle_ticket(struct api_call *call);
 void push_handle_broadcast(struct api_call *call);
 
 /* Frees what a worker thread keeps for reading pushes. */

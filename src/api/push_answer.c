@@ -71,6 +71,11 @@ int push_status(const struct push_outcome *outcome, const char **out_code, const
         *out_detail = "The bus does not carry so large a message.";
         return 413;
     }
+    if (outcome->err == ERR_CLOSED) {
+        *out_code = "ticket_done";
+        *out_detail = "A ticket of the push is over, or has its final message already.";
+        return 410;
+    }
     if (outcome->err == ERR_TOO_MANY) {
         *out_code = outcome->is_message ? "ticket_budget" : "kept_budget";
         *out_detail = "As much as may waits already: limits.ticket_results or limits.kept.";

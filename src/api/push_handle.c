@@ -1,5 +1,6 @@
 /* The endpoints that push: one message as JSON, a raw body to one target, and batches. */
 #include "api/push.h"
+#include "api/tickets.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -66,6 +67,20 @@ static bool is_over_quota(const struct tenant *tenant, struct http_exchange *exc
     return wait_s > 0;
 }
 
+/* A ticket's id says by itself whether it is one, and for how long. */
+static bool check_tickets(const struct worker *worker, const struct tenant *tenant,
+                          const struct push *push, struct push_error *error)
+{
+    uint32_t app = shard_app_hash(worker->shard, tenant->id);
+    for (size_t i = 0; i < push->target_count; i++) {
+        const struct target *target = &push->targets[i];
+        if (target->kind == TARGET_TICKET && !tickets_check_id(worker, app, target->name, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- one message ---- */
 
 static void on_message_done(struct push_task *task, const struct push_outcome *outcome)
@@ -92,9 +107,14 @@ static void on_message_done(struct push_task *task, const struct push_outcome *o
 static void start(struct worker *worker, const struct tenant *tenant,
                   struct http_exchange *exchange, struct push *push)
 {
+    struct push_error error;
+    if (!check_tickets(worker, tenant, push, &error)) {
+        refuse(tenant, exchange, &error);
+        return;
+    }
     int err = push_start(worker, tenant, push, NULL, on_message_done, exchange, 0);
     if (err) {
-        struct push_error error = start_error(err);
+        error = start_error(err);
         refuse(tenant, exchange, &error);
     }
 }
@@ -178,6 +198,11 @@ void push_handle_group(struct api_call *call)
 void push_handle_session(struct api_call *call)
 {
     handle_raw(call, TARGET_SESSION, call->names[0]);
+}
+
+void push_handle_ticket(struct api_call *call)
+{
+    handle_raw(call, TARGET_TICKET, call->names[0]);
 }
 
 void push_handle_broadcast(struct api_call *call)
@@ -291,7 +316,8 @@ static void start_item(struct batch *batch, const struct tenant *tenant, uint32_
         return;
     }
     push_reset(push);
-    if (!push_read_object(push, object, api_limits(batch->worker), &error)) {
+    if (!push_read_object(push, object, api_limits(batch->worker), &error) ||
+        !check_tickets(batch->worker, tenant, push, &error)) {
         refuse_item(batch, index, tenant, &error);
         return;
     }

@@ -35,7 +35,7 @@ static void a_message_that_cannot_be_meant_is_refused_with_its_reason(void **sta
         {PUSH, "{\"data\":1}", 422, "invalid_to"},
         {PUSH, "{\"to\":{\"users\":[]},\"data\":1}", 422, "invalid_to"},
         {PUSH, "{\"to\":{\"users\":[\"42\"]}}", 422, "invalid_data"},
-        {PUSH, "{\"to\":{\"tickets\":[\"t\"]},\"data\":1}", 422, "unsupported_field"},
+        {PUSH, "{\"to\":{\"tickets\":[\"t\"]},\"data\":1}", 404, "ticket_not_found"},
         {PUSH, "{\"to\":{\"all\":true},\"data\":1,\"more\":1}", 422, "unknown_field"},
         {PUSH, "{\"to\":{\"all\":true},\"data\":1,\"wait\":\"ever\"}", 422, "invalid_wait"},
         {PUSH, "{\"to\":{\"all\":true},\"data\":1,\"wait_ms\":10001}", 422, "invalid_wait_ms"},

@@ -114,17 +114,15 @@ static bool read_to(struct push *push, struct json_value to, const struct settin
     bool all = false;
     if (json_read_fields(to, fields, 5, &unknown) || unknown) {
         return push_fail(error, 422, "invalid_to",
-                         "`to` is an object of users, groups, sessions and all.");
-    }
-    if (fields[3].value.type != JSON_TYPE_NONE) {
-        return push_fail(error, 422, "unsupported_field", "`to.tickets` is not supported.");
+                         "`to` is an object of users, groups, sessions, tickets and all.");
     }
     if (fields[4].value.type != JSON_TYPE_NONE && !json_bool(fields[4].value, &all)) {
         return push_fail(error, 422, "invalid_to", "`to.all` is true or false.");
     }
     bool good = read_targets(push, fields[0].value, TARGET_USER, limits, error) &&
                 read_targets(push, fields[1].value, TARGET_GROUP, limits, error) &&
-                read_targets(push, fields[2].value, TARGET_SESSION, limits, error);
+                read_targets(push, fields[2].value, TARGET_SESSION, limits, error) &&
+                read_targets(push, fields[3].value, TARGET_TICKET, limits, error);
     if (good && all && !push_add_target(push, TARGET_ALL, STR(""))) {
         return push_out_of_memory(error);
     }
@@ -275,14 +273,24 @@ static bool read_texts(struct push *push, const struct json_field *fields,
     return true;
 }
 
-static bool refuse_unsupported(const struct json_field *fields, struct push_error *error)
+bool push_set_final(struct push *push, struct push_error *error)
+{
+    for (size_t i = 0; i < push->target_count; i++) {
+        if (push->targets[i].kind != TARGET_TICKET) {
+            return push_fail(error, 422, "invalid_final", "Only tickets have a final message.");
+        }
+    }
+    push->is_final = true;
+    return true;
+}
+
+static bool read_final(struct push *push, const struct json_field *fields, struct push_error *error)
 {
     bool final = false;
-    if (fields[F_FINAL].value.type != JSON_TYPE_NONE &&
-        (!json_bool(fields[F_FINAL].value, &final) || final)) {
-        return push_fail(error, 422, "unsupported_field", "`final` is not supported.");
+    if (fields[F_FINAL].value.type != JSON_TYPE_NONE && !json_bool(fields[F_FINAL].value, &final)) {
+        return push_fail(error, 422, "invalid_final", "`final` is true or false.");
     }
-    return true;
+    return !final || push_set_final(push, error);
 }
 
 bool push_read_object(struct push *push, struct json_value object,
@@ -317,6 +325,6 @@ bool push_read_object(struct push *push, struct json_value object,
     return read_to(push, fields[F_TO].value, limits, out_error) &&
            read_except(push, fields[F_EXCEPT].value, limits, out_error) &&
            read_texts(push, fields, limits, out_error) &&
-           read_numbers(push, fields, limits, out_error) && refuse_unsupported(fields, out_error) &&
+           read_numbers(push, fields, limits, out_error) && read_final(push, fields, out_error) &&
            read_data(push, fields[F_DATA].value, fields[F_DATA_BASE64].value, limits, out_error);
 }

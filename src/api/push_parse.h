@@ -24,6 +24,7 @@ struct push {
     struct str data;
     enum event_data_kind data_kind;
     uint32_t ttl_ms;
+    bool is_final; /* the targets' last message: they are tickets all */
     enum push_wait wait;
     uint64_t wait_ms;
     struct buf scratch; /* decoded texts; never moves: reserved for the whole input at first */

@@ -13,6 +13,7 @@ bool push_out_of_memory(struct push_error *error);
 /* Scratch is reserved once for a whole input, since texts point into it. */
 bool push_reserve_scratch(struct push *push, size_t len);
 
+bool push_set_final(struct push *push, struct push_error *error);
 bool push_set_wait(struct push *push, struct str wait, struct push_error *error);
 
 #endif

@@ -77,6 +77,12 @@ static bool read_option(struct push *push, struct str name, struct str value,
         push->origin_tag = value;
         return clean || push_fail(error, 422, "invalid_except", "`origin` is a short text.");
     }
+    if (str_equal(name, STR("final"))) {
+        bool is_final = str_equal(value, STR("true"));
+        return is_final ? push_set_final(push, error)
+                        : str_equal(value, STR("false")) ||
+                              push_fail(error, 422, "invalid_final", "`final` is true or false.");
+    }
     if (str_equal(name, STR("wait"))) {
         return push_set_wait(push, value, error);
     }

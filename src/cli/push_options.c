@@ -21,7 +21,9 @@ static bool parse_args(struct push_options *options, struct push_texts *texts, i
         {"user", "U", "to all sessions of this user", .list = &options->users},
         {"group", "G", "to this group", .list = &options->groups},
         {"session", "S", "to this session (its sid)", .list = &options->sessions},
+        {"ticket", "T", "to the page with this ticket (its id)", .list = &options->tickets},
         {"all", NULL, "to every session of the app", .flag = &options->all},
+        {"final", NULL, "the last message of its tickets", .flag = &options->is_final},
         {"type", "T", "the message's type, like comment.created", .text = &options->type},
         {"id", "I", "its id: the same id and data are accepted once", .text = &options->id},
         {"collapse", "KEY", "of those that wait, only the newest of this key arrives",
@@ -40,7 +42,7 @@ static bool parse_args(struct push_options *options, struct push_texts *texts, i
     };
     const struct args_verb verb = {
         .name = "push",
-        .synopsis = "--user U | --group G | --session S | --all  [options]",
+        .synopsis = "--user U | --group G | --session S | --ticket T | --all  [options]",
         .summary = "Pushes one message to a running gateway and prints its id.",
         .options = table,
         .option_count = sizeof(table) / sizeof(table[0]),
@@ -60,13 +62,18 @@ static bool names_are_good(const struct args_list *list)
 
 static const char *check_targets(const struct push_options *options)
 {
-    if (!options->all &&
-        options->users.count + options->groups.count + options->sessions.count == 0) {
-        return "to whom? Give --user U, --group G, --session S or --all";
+    size_t others = options->users.count + options->groups.count + options->sessions.count +
+                    options->all;
+    if (others + options->tickets.count == 0) {
+        return "to whom? Give --user U, --group G, --session S, --ticket T or --all";
+    }
+    if (options->is_final && others > 0) {
+        return "only tickets have a final message; give --final with --ticket alone";
     }
     if (!names_are_good(&options->users) || !names_are_good(&options->groups) ||
-        !names_are_good(&options->sessions)) {
-        return "a --user, --group or --session is empty or not UTF-8; write the name as it was made";
+        !names_are_good(&options->sessions) || !names_are_good(&options->tickets)) {
+        return "a --user, --group, --session or --ticket is empty or not UTF-8; write the name as it "
+               "was made";
     }
     if ((options->type && !utf8_is_valid(str_of(options->type))) ||
         (options->id && !utf8_is_valid(str_of(options->id))) ||

@@ -9,8 +9,9 @@
 enum { PUSH_DATA_MAX = 16 * 1024 * 1024 };
 
 struct push_options {
-    struct args_list users, groups, sessions;
+    struct args_list users, groups, sessions, tickets;
     bool all;
+    bool is_final;
     bool json;
     const char *type; /* this and the next: NULL when not given; borrowed from argv */
     const char *id;

@@ -64,6 +64,16 @@ static void everything_that_was_asked_is_understood(void **state)
     assert_true(str_equal(buf_str(&options.data), STR(" {\"a\":1} ")));
 }
 
+static void a_ticket_may_have_its_final_message_and_nobody_else(void **state)
+{
+    assert_int_equal(READ("push", "--ticket", "t_1", "--final", "--data", "1"), -1);
+    assert_int_equal(options.tickets.count, 1);
+    assert_true(options.is_final);
+    assert_int_equal(READ("push", "--ticket", "t_1", "--user", "u", "--final", "--data", "1"),
+                     EXIT_CODE_USAGE);
+    assert_int_equal(READ("push", "--ticket", "", "--data", "1"), EXIT_CODE_USAGE);
+}
+
 static void only_a_target_and_data_are_needed(void **state)
 {
     assert_int_equal(READ("push", "--all", "--data", "null"), -1);
@@ -131,6 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_that_was_asked_is_understood),
+        cmocka_unit_test(a_ticket_may_have_its_final_message_and_nobody_else),
         cmocka_unit_test(only_a_target_and_data_are_needed),
         cmocka_unit_test(data_come_from_standard_input_or_a_file),
         cmocka_unit_test(what_makes_no_sense_is_a_usage_error),

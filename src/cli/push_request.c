@@ -24,6 +24,7 @@ static void write_targets(struct buf *out, const struct push_options *options)
     write_names(out, STR("users"), &options->users);
     write_names(out, STR("groups"), &options->groups);
     write_names(out, STR("sessions"), &options->sessions);
+    write_names(out, STR("tickets"), &options->tickets);
     if (options->all) {
         json_write_bool_field(out, STR("all"), true);
     }
@@ -45,6 +46,9 @@ int push_request_write_body(struct buf *out, const struct push_options *options)
     write_text(out, STR("id"), options->id);
     write_text(out, STR("collapse"), options->collapse);
     write_text(out, STR("wait"), options->wait);
+    if (options->is_final) {
+        json_write_bool_field(out, STR("final"), true);
+    }
     if (options->ttl_ms > 0) {
         json_write_u64_field(out, STR("ttl_ms"), options->ttl_ms);
     }

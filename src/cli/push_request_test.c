@@ -43,7 +43,9 @@ static void every_option_has_its_place(void **state)
     options.users.count = 1;
     options.groups = (struct args_list){{"g"}, 1};
     options.sessions = (struct args_list){{"s_1"}, 1};
+    options.tickets = (struct args_list){{"t_1"}, 1};
     options.all = true;
+    options.is_final = true;
     options.type = "t";
     options.id = "i";
     options.wait = "routed";
@@ -52,8 +54,9 @@ static void every_option_has_its_place(void **state)
     buf_append_str(&options.data, STR("null"));
     assert_body(
         &options,
-        "{\"to\":{\"users\":[\"u1\"],\"groups\":[\"g\"],\"sessions\":[\"s_1\"],\"all\":true},"
-        "\"type\":\"t\",\"id\":\"i\",\"wait\":\"routed\",\"ttl_ms\":60000,\"data\":null}");
+        "{\"to\":{\"users\":[\"u1\"],\"groups\":[\"g\"],\"sessions\":[\"s_1\"],"
+        "\"tickets\":[\"t_1\"],\"all\":true},"
+        "\"type\":\"t\",\"id\":\"i\",\"wait\":\"routed\",\"final\":true,\"ttl_ms\":60000,\"data\":null}");
     push_options_fini(&options);
 }
 

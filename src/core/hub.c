@@ -98,6 +98,7 @@ void hub_destroy(struct hub *hub)
     }
     window_destroy(hub->window);
     kept_destroy(hub->kept);
+    hub_tickets_destroy(hub);
     hub_forget_ids(hub);
     pthread_mutex_destroy(&hub->ids_lock);
     buf_fini(&hub->rekeyed);
@@ -184,6 +185,7 @@ void hub_tick(struct hub *hub, uint64_t now_ms)
     hub_retry_interest(hub);
     hub_retry_catch_up(hub);
     hub_kept_tick(hub);
+    hub_tickets_tick(hub);
     bool by_age = hub->options.window_age_ms &&
                   now_ms - hub->heads_sent_ms >= hub->options.window_age_ms / 4;
     bool by_bytes = hub->bytes_since_heads >= hub->options.window_bytes / 4;

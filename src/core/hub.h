@@ -155,6 +155,8 @@ struct hub_callbacks {
     void (*on_queue_state)(void *owner, uint32_t queue, enum hub_queue_state state);
     /* A record was acknowledged that was sent at sent_us, as hub_flush said the time. */
     void (*on_published)(void *owner, uint64_t sent_us);
+    /* On the worker: a struct ticket_news (core/tickets.h), which it frees. */
+    void (*run_ticket_news)(struct mail *mail);
     /* Messages of a queue are lost to this node. */
     void (*on_loss)(void *owner, uint32_t queue, enum session_gap_why why);
 };

@@ -45,12 +45,19 @@ static const struct kept_rule *rule_of(enum event_kind kind)
     return NULL;
 }
 
+static void on_expire(void *owner, struct kept_entry *entry)
+{
+    hub_ticket_on_expire(owner, entry);
+}
+
 int hub_kept_create(struct hub *hub)
 {
     struct kept_options options = {
         .budgets =
             {[KEPT_RESULTS] = hub->options.kept_results, [KEPT_OTHERS] = hub->options.kept_others},
-        .hash_key = hub->options.space.keys};
+        .hash_key = hub->options.space.keys,
+        .on_expire = on_expire,
+        .owner = hub};
     return kept_create(&hub->kept, &options);
 }
 
@@ -77,23 +84,43 @@ enum kept_verdict hub_keep(struct hub *hub, const struct arrival *arrival)
 
 /* ---- room ---- */
 
+/* A message for tickets is kept once for each. */
+static int weigh_event(const struct hub *hub, const struct buf *encoded, struct event *out_event,
+                       uint64_t *bytes)
+{
+    size_t skip;
+    uint32_t times = 0;
+    ssize_t len = event_decode(out_event, encoded->data, encoded->len, &skip);
+    ASSERT(len > 0);
+    if (out_event->kind != EVENT_MESSAGE) {
+        *bytes += kept_bytes(encoded->len);
+        return 0;
+    }
+    int err = hub_ticket_admit(hub, out_event, &times);
+    *bytes += times * kept_bytes(encoded->len);
+    return err;
+}
+
 /* 0: it may go; then what it takes is set aside until hub_kept_release. */
 int hub_kept_admit(struct hub *hub, struct publish *publish)
 {
+    struct event event;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; publish->keeps && i < publish->part_count; i++) {
+        int err = weigh_event(hub, &publish->parts[i].event, &event, &bytes);
+        if (err) {
+            return err;
+        }
+    }
     if (!publish->keeps) {
         return 0;
     }
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < publish->part_count; i++) {
-        bytes += kept_bytes(publish->parts[i].event.len);
-    }
-    struct event_header header;
-    memcpy(&header, publish->parts[0].event.data, sizeof(header));
-    if (!kept_reserve(hub->kept, KEPT_OTHERS, header.app, bytes)) {
+    enum kept_budget budget = event.kind == EVENT_MESSAGE ? KEPT_RESULTS : KEPT_OTHERS;
+    if (!kept_reserve(hub->kept, budget, event.header.app, bytes)) {
         return ERR_TOO_MANY;
     }
-    publish->kept_app = header.app;
-    publish->kept_bytes[KEPT_OTHERS] = bytes;
+    publish->kept_app = event.header.app;
+    publish->kept_bytes[budget] = bytes;
     return 0;
 }
 

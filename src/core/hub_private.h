@@ -22,6 +22,7 @@
 #include "core/kept.h"
 #include "core/message.h"
 #include "core/publish.h"
+#include "core/tickets.h"
 
 /* One queue of the bus, as this node sends to it and receives from it. */
 struct hub_queue {
@@ -108,7 +109,9 @@ struct hub {
     uint64_t heads_sent_ms;
     uint64_t bytes_since_heads;
     struct kept *kept;
-    uint32_t told_again; /* events that are on their way to the bus again */
+    struct u64map tickets;  /* key → struct hub_ticket */
+    bool tickets_are_short; /* memory was out: some holder has not got all */
+    uint32_t told_again;    /* events that are on their way to the bus again */
     atomic_bool bus_up;
     atomic_bool bus_was_up;
     struct hub_stats stats;
@@ -163,6 +166,15 @@ bool hub_is_any_queue_up(const struct hub *hub);
 /* hub_receive.c */
 void hub_on_evict(void *owner, struct message *message);
 bool hub_rekey(struct hub *hub, struct arrival *arrival);
+
+/* hub_tickets.c */
+void hub_tickets_destroy(struct hub *hub);
+void hub_tickets_tick(struct hub *hub);
+void hub_ticket_on_expire(struct hub *hub, struct kept_entry *entry);
+void hub_ticket_on_event(struct hub *hub, const struct arrival *arrival, bool is_again);
+void hub_ticket_on_message(struct hub *hub, const struct arrival *arrival, struct receipt *receipt);
+/* 0, or ERR_CLOSED when one of its tickets is over; adds how many there are. */
+int hub_ticket_admit(const struct hub *hub, const struct event *event, uint32_t *out_tickets);
 
 /* hub_kept.c */
 int hub_kept_create(struct hub *hub);

@@ -219,6 +219,7 @@ static void take_new(struct hub *hub, const struct arrival *arrival, struct publ
         message->receipt = receipt_of(hub, arrival->queue, &arrival->event, own);
     }
     bool is_lost = !message || accept_event(hub, message, arrival->wall_ms);
+    hub_ticket_on_message(hub, arrival, message ? message->receipt : NULL);
     if (is_lost) {
         hub_forget_id(hub, &arrival->event, arrival->queue, arrival->pos);
         if (event_kind_must_arrive(arrival->event.kind)) {
@@ -274,6 +275,10 @@ static void take_again(struct hub *hub, const struct arrival *arrival)
     struct arrival inner = *arrival;
     if (!hub_unwrap(hub, &arrival->event, &inner)) {
         hub_count(&hub->stats.events_bad, 1);
+    } else if (event_kind_is_of_tickets(inner.event.kind)) {
+        hub_ticket_on_event(hub, &inner, true);
+    } else if (inner.event.kind == EVENT_MESSAGE) {
+        hub_ticket_on_message(hub, &inner, NULL);
     } else if (hub_keep(hub, &inner) == KEPT_NEW) {
         inner.pos = arrival->pos;
         take_new(hub, &inner, NULL);
@@ -294,6 +299,19 @@ static void on_event_of_nodes(struct hub *hub, const struct arrival *arrival)
     window_advance(hub->window, arrival->queue, arrival->pos);
 }
 
+/* No session of a worker is counted for it. */
+static void take_ticket_event(struct hub *hub, const struct arrival *arrival,
+                              struct publish_part *own)
+{
+    hub_ticket_on_event(hub, arrival, false);
+    if (own) {
+        own->pos = arrival->pos;
+    } else if (hub->cluster && (arrival->event.header.flags & EVENT_WANTS_RECEIPT)) {
+        cluster_count_nothing(hub->cluster, arrival->queue, &arrival->event);
+    }
+    window_advance(hub->window, arrival->queue, arrival->pos);
+}
+
 static void on_event(struct hub *hub, const struct arrival *arrival)
 {
     uint32_t queue = arrival->queue;
@@ -308,8 +326,10 @@ static void on_event(struct hub *hub, const struct arrival *arrival)
         return;
     }
     struct publish_part *own = own_part(hub, queue, &arrival->event);
-    enum publish_verdict verdict;
-    if (judge(hub, arrival, own, &verdict)) {
+    enum publish_verdict verdict = PUBLISH_ACCEPTED;
+    if (event_kind_is_of_tickets(arrival->event.kind)) {
+        take_ticket_event(hub, arrival, own);
+    } else if (judge(hub, arrival, own, &verdict)) {
         hub_keep(hub, arrival);
         take_new(hub, arrival, own);
     } else {

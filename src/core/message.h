@@ -41,6 +41,14 @@ struct message {
 struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
                                struct bus_pos pos);
 
+/* One to a ticket alone: it is handed over apart from its queue's order (core/tickets.h), so that
+ * its position says nothing to a client. */
+static inline bool message_is_apart(const struct message *message)
+{
+    return message->event.header.target_count == 1 &&
+           target_key_kind(message->event.header.key) == TARGET_TICKET;
+}
+
 /* The event as it came. */
 struct str message_encoded(const struct message *message);
 

@@ -166,6 +166,11 @@ uint64_t shard_done(const struct shard *shard, struct hub_heads *out_heads);
 void shard_replay_done(const struct shard *shard, const struct session *session,
                        struct hub_heads *out_heads);
 
+/* A message that comes another way than through the ring: its session is the caller's to choose,
+ * and what becomes of it the caller's to tell. In state LIVE or REPLAYING. */
+enum session_delivery shard_deliver(struct shard *shard, struct session *session,
+                                    struct message *message);
+
 /* The transport has room again. */
 void shard_replay_continue(struct shard *shard, struct session *session);
 

@@ -21,6 +21,13 @@ enum session_delivery deliver_one(struct shard *shard, struct session *session,
     return result;
 }
 
+enum session_delivery shard_deliver(struct shard *shard, struct session *session,
+                                    struct message *message)
+{
+    shard_count(&shard->stats.matched, 1);
+    return deliver_one(shard, session, message);
+}
+
 uint32_t shard_origin_hash(const struct shard *shard, struct str tag)
 {
     return tag.len ? (uint32_t)siphash(&shard->options.sid_key, tag.ptr, tag.len) | 1 : 0;

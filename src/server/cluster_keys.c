@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/err.h"
+#include "core/ticket_id.h"
 #include "proto/digest.h"
 
 /* One secret, several uses: each has a key of its own. */
@@ -34,6 +35,8 @@ static void take_secret(struct cluster_keys *keys, struct str secret)
     keys->sid_keys[at] = derive_siphash(secret, "tidegate session ids");
     derive(keys->grant_keys[at], secret, "tidegate grants");
     derive(keys->seal_keys[at], secret, "tidegate seals");
+    derive(keys->ticket_keys[at], secret, "tidegate tickets");
+    keys->ticket_id_keys[at] = derive_siphash(secret, "tidegate ticket ids");
     if (at == 0) {
         keys->space.keys = derive_siphash(secret, "tidegate targets");
         keys->space.tag = cluster_keys_tag(secret);
@@ -83,6 +86,27 @@ int cluster_keys_open_seal(const struct cluster_keys *keys, struct buf *out, str
     int err = ERR_DENIED;
     for (uint32_t i = 0; i < keys->count && err == ERR_DENIED; i++) {
         err = seal_read(out, keys->seal_keys[i], about, sealed);
+    }
+    return err;
+}
+
+bool cluster_keys_check_ticket_id(const struct cluster_keys *keys, uint32_t app_hash,
+                                  struct str text)
+{
+    for (uint32_t i = 0; i < keys->count; i++) {
+        if (ticket_id_check(&keys->ticket_id_keys[i], app_hash, text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int cluster_keys_read_ticket(const struct cluster_keys *keys, struct ticket *out_ticket,
+                             char memory[TICKET_MEMORY], struct str text, uint64_t now_ms)
+{
+    int err = ERR_DENIED;
+    for (uint32_t i = 0; i < keys->count && err == ERR_DENIED; i++) {
+        err = ticket_read(out_ticket, memory, keys->ticket_keys[i], text, now_ms);
     }
     return err;
 }

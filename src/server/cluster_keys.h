@@ -12,6 +12,7 @@
 #include "core/target.h"
 #include "proto/seal.h"
 #include "server/grant.h"
+#include "server/ticket.h"
 
 enum { CLUSTER_KEYS_MAX = 2 };
 
@@ -20,7 +21,9 @@ struct cluster_keys {
     struct siphash_key sid_keys[CLUSTER_KEYS_MAX];
     uint8_t grant_keys[CLUSTER_KEYS_MAX][GRANT_KEY_LEN];
     uint8_t seal_keys[CLUSTER_KEYS_MAX][SEAL_KEY_LEN]; /* what nodes tell each other in secret */
-    uint32_t count;                                    /* 1 or 2 */
+    uint8_t ticket_keys[CLUSTER_KEYS_MAX][SIGNED_KEY_LEN];
+    struct siphash_key ticket_id_keys[CLUSTER_KEYS_MAX];
+    uint32_t count; /* 1 or 2 */
 };
 
 /* 0, or ERR_UNAVAILABLE when the system has no randomness. */
@@ -35,6 +38,14 @@ bool cluster_keys_parse_sid(const struct cluster_keys *keys, struct sid *out_sid
 /* As seal_read, with the keys in turn. */
 int cluster_keys_open_seal(const struct cluster_keys *keys, struct buf *out, struct str about,
                            struct str sealed);
+
+/* Whether it is a ticket's id of the app. */
+bool cluster_keys_check_ticket_id(const struct cluster_keys *keys, uint32_t app_hash,
+                                  struct str text);
+
+/* As ticket_read, with the keys in turn. */
+int cluster_keys_read_ticket(const struct cluster_keys *keys, struct ticket *out_ticket,
+                             char memory[TICKET_MEMORY], struct str text, uint64_t now_ms);
 
 /* As grant_read, with the keys in turn. */
 int cluster_keys_read_grant(const struct cluster_keys *keys, struct grant *out_grant,

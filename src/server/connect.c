@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "core/cluster.h"
 #include "net/link.h"
 #include "proto/uri.h"
@@ -69,11 +70,52 @@ static bool check_handshake(struct connecting *connecting)
     return false;
 }
 
+static bool refuse_ticket(struct connecting *connecting, int err)
+{
+    if (err == ERR_EXPIRED) {
+        connect_refuse(connecting, 410, "ticket_expired", "The ticket's time is over.");
+    } else {
+        connect_refuse(connecting, 401, "ticket_invalid", "The ticket is none of this gateway's.");
+    }
+    return false;
+}
+
+/* ?ticket=, which tells the app, too. */
+static bool read_ticket(struct connecting *connecting)
+{
+    char text[TICKET_MAX];
+    const struct cluster_keys *keys = &connecting->worker->gateway->keys;
+    ssize_t len = uri_query_get(connecting->request->query, STR("ticket"), text, sizeof(text));
+    if (len == ERR_NOT_FOUND) {
+        return true;
+    }
+    connecting->ticket_memory = mem_alloc(TICKET_MEMORY);
+    if (!connecting->ticket_memory) {
+        connect_refuse_for_now(connecting, 503, "memory", "The gateway is short of memory.",
+                               RETRY_AFTER_S);
+        return false;
+    }
+    int err = len < 0
+                  ? ERR_SYNTAX
+                  : cluster_keys_read_ticket(keys, &connecting->ticket, connecting->ticket_memory,
+                                             str_make(text, (size_t)len), clock_wall_ms());
+    return !err || refuse_ticket(connecting, err);
+}
+
+static bool find_app_of_ticket(struct connecting *connecting)
+{
+    connecting->tenant = tenants_find(connecting->worker->tenants, connecting->ticket.app);
+    return connecting->tenant || refuse_ticket(connecting, ERR_DENIED);
+}
+
 static bool find_app(struct connecting *connecting)
 {
     char name[APP_NAME_MAX];
     const struct tenants *tenants = connecting->worker->tenants;
     ssize_t len = uri_query_get(connecting->request->query, STR("app"), name, sizeof(name));
+    if (len == ERR_NOT_FOUND && connecting->ticket_memory) {
+        return find_app_of_ticket(connecting);
+    }
     if (len == ERR_NOT_FOUND) {
         connecting->tenant = tenants_only(tenants);
         if (!connecting->tenant) {
@@ -102,7 +144,12 @@ static bool check_app(struct connecting *connecting)
 
 bool connect_find_tenant(struct connecting *connecting)
 {
-    return find_app(connecting) && check_app(connecting);
+    if (!read_ticket(connecting) || !find_app(connecting)) {
+        return false;
+    }
+    bool is_foreign = connecting->ticket_memory &&
+                      !str_equal(connecting->ticket.app, str_of(connecting->tenant->name));
+    return is_foreign ? refuse_ticket(connecting, ERR_DENIED) : check_app(connecting);
 }
 
 bool connect_check_origin(struct connecting *connecting)
@@ -220,6 +267,12 @@ void connect_give_back(struct connecting *connecting)
     }
 }
 
+void connect_fini(struct connecting *connecting)
+{
+    credential_fini(&connecting->credential);
+    mem_free(connecting->ticket_memory);
+}
+
 static enum credential_refusal read_credential(struct connecting *connecting)
 {
     const struct tenant *tenant = connecting->tenant;
@@ -231,7 +284,8 @@ static enum credential_refusal read_credential(struct connecting *connecting)
                                          .now_ms = clock_wall_ms()};
     enum credential_refusal refusal = credential_from_request(
         credential, &context, connecting->request, &connecting->exchange->peer);
-    if (refusal == CREDENTIAL_REFUSED_NONE && connecting->needs_credential) {
+    if (refusal == CREDENTIAL_REFUSED_NONE && connecting->needs_credential &&
+        !connecting->ticket_memory) {
         refusal = credential_from_token(credential, &context, STR(""));
     }
     keyset_unref(keys);
@@ -241,11 +295,12 @@ static enum credential_refusal read_credential(struct connecting *connecting)
     return revoked_check(connecting->worker, tenant->id, credential, refusal);
 }
 
-/* Without a credential a session may have hello to show one. */
+/* Without a credential a session may have hello to show one, or has a ticket. */
 bool connect_check_credential(struct connecting *connecting)
 {
     enum credential_refusal refusal = read_credential(connecting);
-    if (refusal == CREDENTIAL_REFUSED_NONE && !connecting->needs_credential) {
+    if (refusal == CREDENTIAL_REFUSED_NONE &&
+        (!connecting->needs_credential || connecting->ticket_memory)) {
         return true;
     }
     stats_auth(refusal, &connecting->credential);
@@ -325,7 +380,8 @@ static void begin_session(struct connecting *connecting, const struct http_taken
                            (connecting->is_echo ? WS_IS_ECHO | WS_IS_GREETED : 0)),
         .window_bits = connecting->deflate.accepted ? connecting->deflate.window_bits : 0,
         .ip_key = connecting->ip_key,
-        .credential = connecting->has_credential ? &connecting->credential : NULL};
+        .credential = connecting->has_credential ? &connecting->credential : NULL,
+        .ticket = connect_ticket(connecting)};
     struct session *session = ws_session_open(worker, link->fd, link->tls, &open);
     if (!session) {
         connect_end_link(link);
@@ -387,7 +443,7 @@ static void on_ws(struct connecting *connecting)
     } else {
         connect_give_back(connecting);
     }
-    credential_fini(&connecting->credential);
+    connect_fini(connecting);
 }
 
 bool connect_on_request(struct worker *worker, struct http_exchange *exchange)

@@ -8,6 +8,7 @@
 
 #include "proto/ws_deflate_offer.h"
 #include "server/connect.h"
+#include "server/ticket.h"
 #include "server/ws_session.h"
 
 /* What a connect gathers on its way from request to session. */
@@ -27,6 +28,8 @@ struct connecting {
     bool holds_quota;      /* and in the app's quota */
     bool tells_origin;     /* answers say that pages of this origin may read them */
     uint64_t ip_key;
+    struct ticket ticket; /* meaningful with ticket_memory */
+    char *ticket_memory;  /* owned; NULL: no ticket is shown */
     struct ws_deflate_choice deflate;
 };
 
@@ -45,6 +48,14 @@ bool connect_check_credential(struct connecting *connecting);
 
 /* What connect_take_place took. */
 void connect_give_back(struct connecting *connecting);
+
+/* The texts that it gathered. */
+void connect_fini(struct connecting *connecting);
+
+static inline const struct ticket *connect_ticket(const struct connecting *connecting)
+{
+    return connecting->ticket_memory ? &connecting->ticket : NULL;
+}
 
 /* Closes a socket that became no session. */
 void connect_end_link(const struct http_taken *link);

@@ -258,7 +258,8 @@ static void begin(struct stream *stream)
                            .poll_ms = stream->poll_ms,
                            .ip_key = connecting->ip_key,
                            .credential = connecting->has_credential ? &connecting->credential
-                                                                    : NULL};
+                                                                    : NULL,
+                           .ticket = connect_ticket(connecting)};
     watch_for_death(worker, link.fd);
     struct session *session = ws_session_open(worker, link.fd, link.tls, &open);
     if (session) {
@@ -294,5 +295,5 @@ void connect_on_sse(struct connecting *connecting)
             connect_stream(connecting);
         }
     }
-    credential_fini(&connecting->credential);
+    connect_fini(connecting);
 }

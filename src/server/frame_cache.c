@@ -102,9 +102,12 @@ void frame_encode_v1(struct buf *out, const struct message *message)
         return;
     }
     struct str group = only_group(event);
+    bool is_final = event->header.flags & EVENT_IS_FINAL;
     buf_append_str(out, STR("{\"t\":\"msg\",\"id\":"));
     json_write_string(out, event->id);
-    encode_place(out, message);
+    if (!message_is_apart(message)) {
+        encode_place(out, message);
+    }
     if (event->type.len) {
         json_write_string_field(out, STR("type"), event->type);
     }
@@ -112,8 +115,11 @@ void frame_encode_v1(struct buf *out, const struct message *message)
         json_write_string_field(out, STR("g"), group);
     }
     json_write_u64_field(out, STR("ts"), event->time_ms);
-    if (event->header.flags & EVENT_WANTS_ACKS) {
+    if (is_final || event->header.flags & EVENT_WANTS_ACKS) {
         json_write_u64_field(out, STR("ack"), 1);
+    }
+    if (is_final) {
+        json_write_bool_field(out, STR("final"), true);
     }
     encode_data(out, event);
     buf_append_char(out, '}');

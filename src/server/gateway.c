@@ -11,6 +11,7 @@
 #include "core/publish.h"
 #include "server/stats.h"
 #include "server/worker.h"
+#include "server/ws_ticket.h"
 
 enum { HUB_TICK_MS = 100, RECORD_BYTES = 1024 * 1024, RING_SLOTS_PER_WORKER = 16384 };
 
@@ -78,6 +79,7 @@ static const struct hub_callbacks hub_callbacks = {.wake = wake,
                                                    .on_bus_state = on_bus_state,
                                                    .on_queue_state = on_queue_state,
                                                    .on_published = on_published,
+                                                   .run_ticket_news = ws_ticket_run_news,
                                                    .on_loss = on_loss};
 
 /* Records come during the bus thread's turn; the hub has no clock. */

@@ -1,15 +1,15 @@
 /* A grant says that the API made this user a member of this group: signed, so that membership needs
  * no store; the client shows it again in its next hello.
- * "base64url(claims).base64url(HMAC-SHA256)". Pure. */
+ * See server/signed.h. Pure. */
 #ifndef TIDEGATE_SERVER_GRANT_H
 #define TIDEGATE_SERVER_GRANT_H
 
 #include <stdint.h>
 
-#include "base/buf.h"
+#include "server/signed.h"
 
 /* The text's longest: three names of limits.name at its highest, each of their bytes escaped. */
-enum { GRANT_KEY_LEN = 32, GRANT_MAX = 9 * 1024, GRANT_MEMORY = 12 * 1024 };
+enum { GRANT_KEY_LEN = SIGNED_KEY_LEN, GRANT_MAX = 9 * 1024, GRANT_MEMORY = 12 * 1024 };
 
 struct grant {
     struct str app;

@@ -124,6 +124,9 @@ struct frame *sse_frame_of_message(struct worker *worker, const struct session *
                                    struct message *message)
 {
     enum frame_protocol protocol = session->flags & WS_IS_V1 ? FRAME_SSE_V1 : FRAME_SSE_RAW;
+    if (message_is_apart(message)) {
+        return build_live(worker, protocol, message, NULL);
+    }
     return session->state == SESSION_LIVE ? shared(worker, session, message, protocol)
                                           : build_replayed(worker, session, message, protocol);
 }

@@ -38,8 +38,8 @@ static struct metric *resumed_series[3];
 static const char *const transports[STATS_TRANSPORTS] = {"raw", "v1", "sse_raw", "sse"};
 static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired", "collapsed",
                                                     "revoked"};
-static const char *const target_names[STATS_TARGETS] = {"user", "group", "session", "all",
-                                                        "several"};
+static const char *const target_names[STATS_TARGETS] = {"user",   "group", "session",
+                                                        "ticket", "all",   "several"};
 static const char *const quota_names[STATS_QUOTAS] = {"pushes", "sessions"};
 static const char *const stage_names[STATS_STAGES] = {"api_to_bus", "bus_to_write"};
 
@@ -170,6 +170,7 @@ const char *stats_close_reason(uint16_t code)
     case WS_CLOSE_FORBIDDEN: return "forbidden";
     case WS_CLOSE_TOKEN_INVALID: return "token_invalid";
     case WS_CLOSE_SESSION_LIMIT: return "session_limit";
+    case WS_CLOSE_TICKET_DONE: return "ticket_done";
     case WS_CLOSE_OVERLOADED: return "overloaded";
     case WS_CLOSE_SLOW: return "slow_consumer";
     case WS_CLOSE_NO_PONG: return "no_pong";
@@ -280,6 +281,27 @@ void stats_police_unsure(struct worker *worker, const struct session *session)
     log_warn("session.policy_unsure",
              "app '%s': a session's policy was judged by what is known: not all nodes answered",
              app_name(worker, session));
+}
+
+void stats_ticket(const char *app, enum stats_ticket what)
+{
+    static const char *const names[STATS_TICKETS] = {[STATS_TICKET_CREATED] = "created",
+                                                     [STATS_TICKET_CLAIMED] = "claimed",
+                                                     [STATS_TICKET_DONE] = "done",
+                                                     [STATS_TICKET_DELETED] = "deleted"};
+    metric_add(stats_labelled(metric_counter, "tidegate_tickets_total",
+                              "What became of tickets, on this node.", "app", app, "event",
+                              names[what]),
+               1);
+}
+
+void stats_ticket_refused(const char *app, const char *reason)
+{
+    metric_add(stats_labelled(metric_counter, "tidegate_tickets_refused_total",
+                              "Sessions with a ticket that were turned away, by reason.", "app",
+                              app, "reason", reason),
+               1);
+    log_info("ticket.refused", "app '%s': turned away a session with a ticket: %s", app, reason);
 }
 
 void stats_auth(enum credential_refusal refusal, const struct credential *credential)

@@ -51,6 +51,19 @@ void stats_frame_refused(struct worker *worker, const struct session *session, c
 /* A session stays though not all that count could be asked. */
 void stats_police_unsure(struct worker *worker, const struct session *session);
 
+enum stats_ticket {
+    STATS_TICKET_CREATED,
+    STATS_TICKET_CLAIMED,
+    STATS_TICKET_DONE,    /* its last message was confirmed, here */
+    STATS_TICKET_DELETED, /* by the API */
+    STATS_TICKETS,
+};
+
+void stats_ticket(const char *app, enum stats_ticket what);
+
+/* A session with a ticket was turned away; reason is a literal. Logs it. */
+void stats_ticket_refused(const char *app, const char *reason);
+
 /* A credential was checked; logs refusals. */
 void stats_auth(enum credential_refusal refusal, const struct credential *credential);
 
@@ -81,6 +94,7 @@ enum stats_target {
     STATS_USER,
     STATS_GROUP,
     STATS_SESSION,
+    STATS_TICKET,
     STATS_ALL,
     STATS_SEVERAL,
     STATS_TARGETS

@@ -4,6 +4,7 @@
 #include "server/grant.h"
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
+#include "server/ws_ticket.h"
 
 enum { REFRESH_FRAMES = 10 };
 
@@ -11,7 +12,7 @@ static const char *const field_names[FIELDS] = {
     [F_T] = "t",           [F_RE] = "re",         [F_V] = "v",           [F_TOKEN] = "token",
     [F_DEVICE] = "device", [F_ATTRS] = "attrs",   [F_ORIGIN] = "origin", [F_GROUPS] = "groups",
     [F_GRANTS] = "grants", [F_RESUME] = "resume", [F_G] = "g",           [F_IDS] = "ids",
-    [F_TYPE] = "type",     [F_DATA] = "data",
+    [F_CLAIM] = "claim",   [F_TYPE] = "type",     [F_DATA] = "data",
 };
 
 void ws_protocol_name_fields(struct json_field fields[FIELDS])
@@ -129,6 +130,7 @@ static void on_leave(struct frame_reading *reading)
 static void take_ack(struct worker *worker, struct session *session, struct str id)
 {
     struct ws_extra *extra = ws_session_peek_extra(worker, session);
+    ws_ticket_on_ack(worker, session, id);
     uint32_t app = shard_app_hash(worker->shard, session->app);
     if (extra && extra->acks &&
         acks_take(&extra->acks, event_id_hash(&worker->gateway->keys.space, app, id))) {
@@ -230,6 +232,13 @@ static const struct {
     {{"send", 4}, on_send, false},
 };
 
+/* It has said hello, and nobody knows yet whether it may stay. */
+static bool waits_for_ticket(const struct frame_reading *reading)
+{
+    const struct ws_ticket *ticket = ws_ticket_of(reading->worker, reading->session);
+    return ticket && ticket->claim_until_ms;
+}
+
 static void dispatch(struct frame_reading *reading)
 {
     bool greeted = reading->session->flags & WS_IS_GREETED;
@@ -241,7 +250,7 @@ static void dispatch(struct frame_reading *reading)
         if (!json_equals(reading->fields[F_T].value, frame_types[i].name)) {
             continue;
         }
-        if (!greeted && !frame_types[i].before_hello) {
+        if ((!greeted && !frame_types[i].before_hello) || waits_for_ticket(reading)) {
             ws_protocol_bad_frame(reading);
         } else {
             frame_types[i].handle(reading);

@@ -49,6 +49,10 @@ bool ws_protocol_frames_are_sound(const struct settings_limits *limits, struct s
 enum ws_up ws_protocol_take_up(struct worker *worker, const struct sid *sid, uint16_t app,
                                struct str user, struct str text);
 
+/* Nothing more is to be waited for: the session begins. */
+void ws_protocol_start(struct worker *worker, struct session *session,
+                       const struct session_resume *resume);
+
 void ws_protocol_on_message(struct worker *worker, struct session *session, enum ws_opcode opcode,
                             struct str payload);
 void ws_protocol_echo(struct worker *worker, struct session *session, enum ws_opcode opcode,

@@ -6,6 +6,7 @@
 #include "server/police.h"
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
+#include "server/ws_ticket.h"
 
 const struct str WS_PROTOCOL_V1 = {"tidegate.v1.json", 16};
 
@@ -101,17 +102,49 @@ static void take_group(struct worker *worker, struct session *session, struct st
     ws_protocol_join_in_hello(worker, session, group, false);
 }
 
-static void greet(struct worker *worker, struct session *session,
-                  const struct session_resume *resume)
+void ws_protocol_start(struct worker *worker, struct session *session,
+                       const struct session_resume *resume)
 {
-    session->flags |= WS_IS_GREETED;
-    session->heard_tick = (uint32_t)(worker_now_ms(worker) / TIMER_TICK_MS);
     if (shard_session_start(worker->shard, session, resume)) {
         ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
         return;
     }
     police_begin(worker, session);
     ws_session_touch(worker, session);
+}
+
+static void greet(struct worker *worker, struct session *session,
+                  const struct session_resume *resume)
+{
+    session->flags |= WS_IS_GREETED;
+    session->heard_tick = (uint32_t)(worker_now_ms(worker) / TIMER_TICK_MS);
+    if (ws_ticket_of(worker, session)) {
+        ws_ticket_claim(worker, session, resume);
+    } else {
+        ws_protocol_start(worker, session, resume);
+    }
+}
+
+/* Without another credential the ticket is one. */
+static bool identify_by_ticket(struct worker *worker, struct session *session)
+{
+    if (ws_protocol_is_identified(worker, session)) {
+        return true;
+    }
+    if (ws_ticket_identify(worker, session)) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+        return false;
+    }
+    return true;
+}
+
+static bool keep_claim(struct frame_reading *reading)
+{
+    char scratch[WS_CLAIM_MAX + 1];
+    struct ws_ticket *ticket = ws_ticket_of(reading->worker, reading->session);
+    struct str claim;
+    return !ticket || (ws_protocol_text_field(reading, F_CLAIM, scratch, sizeof(scratch), &claim) &&
+                       ws_ticket_set_claim(ticket, claim));
 }
 
 static bool identify_by_hello(struct frame_reading *reading)
@@ -122,6 +155,9 @@ static bool identify_by_hello(struct frame_reading *reading)
     struct json_value value = reading->fields[F_TOKEN].value;
     if (ws_protocol_is_identified(worker, session)) {
         return true;
+    }
+    if (value.type == JSON_TYPE_NONE && ws_ticket_of(worker, session)) {
+        return identify_by_ticket(worker, session);
     }
     if (value.type == JSON_TYPE_NONE) {
         token = STR("");
@@ -199,7 +235,7 @@ void ws_protocol_on_hello(struct frame_reading *reading)
     }
     /* The first one over the limit is told so; those behind it are not looked at. */
     size_t most = ws_protocol_limits(reading->worker)->groups_per_session + 1;
-    if (!keep_attrs(reading) || !keep_origin(reading) ||
+    if (!keep_attrs(reading) || !keep_origin(reading) || !keep_claim(reading) ||
         !ws_protocol_each_text(reading, F_GROUPS, most, take_group) ||
         !ws_protocol_each_text(reading, F_GRANTS, most, ws_protocol_join_by_grant)) {
         ws_protocol_bad_frame(reading);
@@ -215,6 +251,9 @@ void ws_protocol_start_raw(struct worker *worker, struct session *session, struc
     struct str rest = query;
     struct str name;
     struct str value;
+    if (ws_ticket_of(worker, session) && !identify_by_ticket(worker, session)) {
+        return;
+    }
     while (uri_query_next(&rest, &name, &value)) {
         char group[1024];
         if (!str_equal(name, STR("group"))) {

@@ -4,6 +4,7 @@
 #include "server/grant.h"
 #include "server/stats.h"
 #include "server/ws_protocol_private.h"
+#include "server/ws_ticket.h"
 
 /* With the queues that are known here, and no others. */
 static struct hub_heads known_heads(const struct worker *worker, const struct hub_heads *heads)
@@ -123,10 +124,8 @@ static void write_positions(struct buf *out, const struct worker *worker,
 
 static void write_sid(struct buf *out, const struct worker *worker, const struct session *session)
 {
-    struct sid sid;
     char text[SID_LEN + 1];
-    shard_session_sid(worker->shard, session, &sid);
-    sid_format(text, &worker->gateway->keys.sid_keys[0], &sid);
+    ws_session_format_sid(worker, session, text);
     json_write_string_field(out, STR("sid"), str_make(text, SID_LEN));
 }
 
@@ -184,6 +183,15 @@ static bool has_been_passed(const struct worker *worker, const struct session *s
            shard_session_slot(worker->shard, session) < worker->drain_cursor;
 }
 
+/* Its token or its ticket, whichever is first; 0: never. */
+static uint32_t when_it_expires(const struct worker *worker, const struct session *session)
+{
+    uint32_t token_s = shard_session_cold(worker->shard, session)->expires_s;
+    const struct ws_ticket *ticket = ws_ticket_of(worker, session);
+    uint32_t ticket_s = ticket ? (uint32_t)(ticket->expires_ms / 1000) : 0;
+    return ticket_s && (!token_s || ticket_s < token_s) ? ticket_s : token_s;
+}
+
 void ws_protocol_on_start(struct shard *shard, struct session *session,
                           enum session_resumed resumed, const struct hub_heads *pos)
 {
@@ -191,9 +199,10 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
     tell_opened(worker, session);
     if (!(session->flags & WS_IS_V1)) {
         start_raw(worker, session, resumed, pos);
+        ws_ticket_on_start(worker, session);
         return;
     }
-    const struct session_cold *cold = shard_session_cold(shard, session);
+    uint32_t expires_s = when_it_expires(worker, session);
     struct buf out = {0};
     begin_frame(&out, "welcome");
     write_sid(&out, worker, session);
@@ -204,8 +213,8 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
     json_write_string_field(&out, STR("resumed"), resumed_name(resumed));
     write_positions(&out, worker, pos);
     json_write_u64_field(&out, STR("ping_ms"), worker->settings->heartbeat.interval_ms);
-    if (cold->expires_s) {
-        json_write_u64_field(&out, STR("exp"), cold->expires_s);
+    if (expires_s) {
+        json_write_u64_field(&out, STR("exp"), expires_s);
     }
     buf_printf(&out, ",\"limits\":{\"msg\":%llu},\"retry\":{\"base_ms\":%u,\"max_ms\":%d}",
                (unsigned long long)ws_protocol_limits(worker)->message_bytes,
@@ -213,6 +222,7 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
     stats_resumed(worker, session, resumed);
     buf_append_char(&out, '}');
     send_text_at(worker, session, &out, pos);
+    ws_ticket_on_start(worker, session);
     if (worker->draining && has_been_passed(worker, session)) {
         ws_protocol_send_goaway(worker, session);
     }

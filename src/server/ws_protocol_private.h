@@ -38,6 +38,7 @@ enum field {
     F_RESUME,
     F_G,
     F_IDS,
+    F_CLAIM,
     F_TYPE,
     F_DATA,
     FIELDS,

@@ -11,6 +11,7 @@
 #include "server/stats.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
+#include "server/ws_ticket.h"
 
 enum {
     CLOSE_WAIT_MS = 3000, /* for the peer's half of the closing handshake */
@@ -53,6 +54,7 @@ static void destroy_extra(struct worker *worker, struct ws_extra *extra)
         return;
     }
     acks_drop_all(&extra->acks, RECEIPT_CLOSED);
+    ws_ticket_destroy(extra->ticket);
     if (extra->user_key) {
         admission_give(&worker->gateway->admission, extra->user_key);
     }
@@ -215,16 +217,27 @@ void ws_session_end_doomed(struct worker *worker, const struct doomed *doomed)
 
 /* ---- opening ---- */
 
+void ws_session_format_sid(const struct worker *worker, const struct session *session,
+                           char out[SID_LEN + 1])
+{
+    struct sid sid;
+    shard_session_sid(worker->shard, session, &sid);
+    sid_format(out, &worker->gateway->keys.sid_keys[0], &sid);
+}
+
 static int keep_extras(struct worker *worker, struct session *session, struct tls_conn *tls,
                        const struct ws_open *open)
 {
-    if (!open->ip_key && !open->poll_ms && !tls) {
+    if (!open->ip_key && !open->poll_ms && !tls && !open->ticket) {
         return 0;
     }
-    struct ws_extra *extra = ws_session_extra(worker, session);
+    struct ws_ticket *ticket = open->ticket ? ws_ticket_create(open->ticket) : NULL;
+    struct ws_extra *extra = !open->ticket || ticket ? ws_session_extra(worker, session) : NULL;
     if (!extra) {
+        ws_ticket_destroy(ticket);
         return ERR_NO_MEMORY;
     }
+    extra->ticket = ticket;
     extra->ip_key = open->ip_key;
     extra->poll_until_ms = open->poll_ms ? worker_now_ms(worker) + open->poll_ms : 0;
     extra->tls = tls;

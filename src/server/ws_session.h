@@ -22,6 +22,7 @@ enum ws_close_code {
     WS_CLOSE_FORBIDDEN = 4003,
     WS_CLOSE_TOKEN_INVALID = 4004,
     WS_CLOSE_SESSION_LIMIT = 4005,
+    WS_CLOSE_TICKET_DONE = 4006,
     WS_CLOSE_OVERLOADED = 4100,
     WS_CLOSE_SLOW = 4101,
     WS_CLOSE_NO_PONG = 4102,
@@ -70,11 +71,15 @@ struct ws_extra {
     uint32_t pings;
     uint64_t poll_until_ms; /* of an event stream that ends with what it has to say; 0: it lasts */
     struct session_resume
-        *resume;   /* of Last-Event-ID, while its hello is to come; owned, or NULL */
-    bool has_said; /* there was something to say, so such a stream may end */
+        *resume;              /* of Last-Event-ID, while its hello is to come; owned, or NULL */
+    bool has_said;            /* there was something to say, so such a stream may end */
+    struct ws_ticket *ticket; /* owned; NULL: it came without one */
     bool counts_frames;
     bool is_identified; /* by the upgrade; hello needs no token */
 };
+
+struct ticket;
+struct ws_ticket;
 
 extern const struct session_ops ws_session_ops;
 
@@ -85,13 +90,18 @@ struct ws_open {
     uint8_t transport;
     uint32_t poll_ms;                    /* of an event stream; 0: it lasts */
     uint64_t ip_key;                     /* counted already */
-    const struct credential *credential; /* NULL: hello must bring one */
+    const struct credential *credential; /* NULL: hello must bring one, or ticket is one */
+    const struct ticket *ticket;         /* NULL: none was shown */
 };
 
 /* Makes a session of a socket that was taken out of HTTP, plain (tls NULL) or TLS. NULL when memory
  * is out: both are then still the caller's. */
 struct session *ws_session_open(struct worker *worker, int fd, struct tls_conn *tls,
                                 const struct ws_open *open);
+
+/* Its id, as clients and the API say it; with a NUL. */
+void ws_session_format_sid(const struct worker *worker, const struct session *session,
+                           char out[SID_LEN + 1]);
 
 /* Bytes that came with the upgrade. */
 void ws_session_feed(struct worker *worker, struct session *session, uint8_t *data, size_t len);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
+#include "server/ws_ticket.h"
 
 enum {
     PONG_WAIT_MAX_MS = 10000,
@@ -157,6 +158,7 @@ void ws_session_touch(struct worker *worker, struct session *session)
     wait = ws_earlier(wait, check_queue(worker, session));
     wait = ws_earlier(wait, check_drain(worker, session));
     wait = ws_earlier(wait, check_poll(worker, session));
+    wait = ws_earlier(wait, ws_ticket_check(worker, session));
     if (wait != UINT64_MAX) {
         loop_timer_start(worker->loop, &ws_cold_of(worker, session)->timer, wait);
     }

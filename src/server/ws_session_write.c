@@ -105,7 +105,8 @@ static void flush_now(struct worker *worker, struct session *session)
  * before the fence has come back. */
 static bool is_held(const struct session *session)
 {
-    return session->state == SESSION_STARTING && !(session->flags & (WS_IS_V1 | WS_IS_ECHO));
+    return (session->state == SESSION_STARTING || session->state == SESSION_NEW) &&
+           !(session->flags & (WS_IS_V1 | WS_IS_ECHO));
 }
 
 void ws_session_flush(struct worker *worker, struct session *session)

@@ -12,20 +12,24 @@ from harness.wire import V1
 PLAIN = {"compression": None, "max_queue": None}
 
 
-def connect_raw(gateway, user=None, **options):
+def connect_raw(gateway, user=None, path="/v1/ws", **options):
     """A session without a subprotocol: payloads alone."""
     headers = {USER_HEADER: user} if user else {}
-    return connect(gateway.ws_url(), additional_headers=headers, **{**PLAIN, **options})
+    return connect(gateway.ws_url(path), additional_headers=headers, **{**PLAIN, **options})
 
 
 class V1Client:
     """A session that says hello; `welcome` is what it was told. Use it in a `with`."""
 
-    def __init__(self, gateway, user=None, hello=None, headers=None, timeout=5, **options):
+    def __init__(self, gateway, user=None, hello=None, headers=None, timeout=5, path="/v1/ws", **options):
         sent = {**({USER_HEADER: user} if user else {}), **(headers or {})}
         self.timeout = timeout * gateway.slowness
         self.socket = connect(
-            gateway.ws_url(), subprotocols=[V1], additional_headers=sent, legacy=True, **{**PLAIN, **options}
+            gateway.ws_url(path),
+            subprotocols=[V1],
+            additional_headers=sent,
+            legacy=True,
+            **{**PLAIN, **options},
         )
         self.pending = []
         self.positions = {}

@@ -1,0 +1,396 @@
+"""Tickets: an anonymous page waits for one result, whenever it comes, and nobody else gets it."""
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness.clients import V1Client, connect_raw
+from harness.cluster import closed_with, clusters
+from harness.gateway import wait_for
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+CONFIG = {"limits": {"hello_timeout": "2s"}}
+
+
+def make_ticket(gateway, **wish):
+    status, _, answer = gateway.api("POST", "/v1/tickets", wish)
+    assert status == 201, answer
+    return answer
+
+
+def path_of(ticket):
+    return f"/v1/ws?ticket={ticket['ticket']}"
+
+
+def wait_page(gateway, ticket, claim="page-1"):
+    """A page that shows the ticket; its claim is what it keeps over a reload."""
+    return V1Client(gateway, path=path_of(ticket), hello={"claim": claim})
+
+
+def push(gateway, ticket, data, **options):
+    return gateway.push({"tickets": [ticket["id"]]}, data, **options)
+
+
+def refusal(gateway, path):
+    with pytest.raises(InvalidStatus) as refused:
+        V1Client(gateway, path=path)
+    body = json.loads(refused.value.response.body)
+    return refused.value.response.status_code, body["code"]
+
+
+def close_code(call):
+    with pytest.raises(ConnectionClosed) as closed:
+        call()
+    return closed.value.rcvd.code
+
+
+def state_of(gateway, ticket):
+    status, _, answer = gateway.api("GET", f"/v1/tickets/{ticket['id']}")
+    assert status == 200, answer
+    return answer
+
+
+def becomes(gateway, ticket, state):
+    return wait_for(lambda: state_of(gateway, ticket)["state"] == state, 5, state)
+
+
+def confirm(page, message):
+    page.send({"t": "ack", "ids": [message["id"]]})
+
+
+def finish(page):
+    """Confirms the final message; the ticket is over then."""
+    message = page.read("msg")
+    assert message["final"] is True
+    assert message["ack"] == 1
+    confirm(page, message)
+    assert closed_with(page) == 4006
+    return message["data"]
+
+
+def test_a_result_that_comes_while_the_page_waits(gateway):
+    ticket = make_ticket(gateway, scene="real-name", ttl_ms=60000)
+    assert abs(ticket["expires_at"] - time.time() * 1000 - 60000) < 5000
+    with wait_page(gateway, ticket) as page:
+        assert "user" not in page.welcome
+        assert page.welcome["exp"] == ticket["expires_at"] // 1000
+        assert state_of(gateway, ticket)["state"] == "claimed"
+        push(gateway, ticket, {"step": 1}, type="progress")
+        got = page.read("msg")
+        assert got["data"] == {"step": 1}
+        assert got["type"] == "progress"
+        assert "pos" not in got
+        assert "final" not in got
+        push(gateway, ticket, {"ok": True}, final=True)
+        assert finish(page) == {"ok": True}
+    assert becomes(gateway, ticket, "done")
+    assert state_of(gateway, ticket)["messages"] == 0
+
+
+def test_a_result_that_came_before_the_page(gateway):
+    ticket = make_ticket(gateway)
+    push(gateway, ticket, 1)
+    push(gateway, ticket, 2, final=True)
+    assert state_of(gateway, ticket) == {
+        "id": ticket["id"],
+        "state": "waiting",
+        "messages": 2,
+        "expires_at": ticket["expires_at"],
+    }
+    with wait_page(gateway, ticket) as page:
+        assert page.read_data() == [1]
+        assert finish(page) == 2
+
+
+def test_a_page_that_reloads_takes_the_place_of_the_older_and_gets_everything_again(gateway):
+    ticket = make_ticket(gateway)
+    with wait_page(gateway, ticket) as older:
+        push(gateway, ticket, 1)
+        assert older.read_data() == [1]
+        with wait_page(gateway, ticket) as newer:
+            assert newer.read_data() == [1]
+            assert closed_with(older) == 4001
+            push(gateway, ticket, 2, final=True)
+            message = newer.read("msg")
+            assert message["data"] == 2
+    # It was not confirmed: it came while the page reloaded.
+    with wait_page(gateway, ticket) as last:
+        assert last.read_data() == [1]
+        assert finish(last) == 2
+
+
+def times_used(gateway):
+    return gateway.metrics().get("tidegate_tickets_refused_total", app="demo", reason="ticket_used") or 0
+
+
+def test_a_ticket_that_is_used_opens_nothing(gateway):
+    ticket = make_ticket(gateway)
+    before = times_used(gateway)
+    with wait_page(gateway, ticket) as page:
+        assert close_code(lambda: wait_page(gateway, ticket, claim="page-2")) == 4006
+        assert close_code(lambda: V1Client(gateway, path=path_of(ticket))) == 4006
+        push(gateway, ticket, 1, final=True)
+        finish(page)
+    assert close_code(lambda: wait_page(gateway, ticket)) == 4006
+    status, _, answer = gateway.api("POST", "/v1/messages", {"to": {"tickets": [ticket["id"]]}, "data": 1})
+    assert (status, answer["code"]) == (410, "ticket_done")
+    assert times_used(gateway) == before + 3
+
+
+def test_a_final_push_is_the_last_and_may_be_repeated(gateway):
+    ticket = make_ticket(gateway)
+    push(gateway, ticket, 1, final=True, id="final-1")
+    again = push(gateway, ticket, 1, final=True, id="final-1")
+    assert again["replayed"] is True
+    status, _, answer = gateway.api(
+        "POST", f"/v1/tickets/{ticket['id']}/messages", b"more", {"Content-Type": "text/plain"}
+    )
+    assert (status, answer["code"]) == (410, "ticket_done")
+    with wait_page(gateway, ticket) as page:
+        assert finish(page) == 1
+
+
+def test_forged_expired_and_foreign_tickets_are_refused_each_in_its_way(gateway):
+    ticket = make_ticket(gateway)
+    text = ticket["ticket"]
+    for i in (0, 10, len(text) // 2, len(text) - 1):
+        forged = text[:i] + ("A" if text[i] != "A" else "B") + text[i + 1 :]
+        assert refusal(gateway, f"/v1/ws?ticket={forged}") == (401, "ticket_invalid")
+    assert refusal(gateway, "/v1/ws?ticket=") == (401, "ticket_invalid")
+    assert refusal(gateway, f"/v1/ws?ticket={ticket['id']}") == (401, "ticket_invalid")
+    assert refusal(gateway, "/v1/ws?ticket=" + "A" * 5000) == (401, "ticket_invalid")
+    short = make_ticket(gateway, ttl_ms=1)
+    wait_for(lambda: time.time() * 1000 > short["expires_at"], 5, "its end")
+    assert refusal(gateway, path_of(short)) == (410, "ticket_expired")
+    assert state_of(gateway, short)["state"] == "expired"
+    assert "ticket=" not in gateway.stderr()
+    assert text not in gateway.stderr()
+
+
+def test_a_page_is_told_when_its_ticket_expires(gateway):
+    ticket = make_ticket(gateway, ttl_ms=700)
+    with wait_page(gateway, ticket) as page:
+        push(gateway, ticket, 1, final=True)
+        page.read("msg")  # and confirms nothing
+        assert closed_with(page) == 4006
+    assert time.time() * 1000 >= ticket["expires_at"]
+    assert state_of(gateway, ticket)["state"] == "expired"
+    wait_for(lambda: gateway.metrics().get("tidegate_kept_bytes", budget="results") == 0, 5, "freed")
+
+
+def test_a_ticket_is_ended_by_the_api(gateway):
+    ticket = make_ticket(gateway)
+    with wait_page(gateway, ticket) as page:
+        status, _, answer = gateway.api("DELETE", f"/v1/tickets/{ticket['id']}")
+        assert (status, answer) == (200, {"state": "done"})
+        assert closed_with(page) == 4006
+    assert state_of(gateway, ticket)["state"] == "done"
+    assert close_code(lambda: wait_page(gateway, ticket)) == 4006
+    status, _, answer = gateway.api("DELETE", f"/v1/tickets/{ticket['id']}")
+    assert (status, answer) == (200, {"state": "done"})
+
+
+def test_what_is_no_ticket_is_not_pushed_to(gateway):
+    ticket = make_ticket(gateway)
+    unknown = {"id": ticket["id"][:-1] + ("A" if ticket["id"][-1] != "A" else "B")}
+    for to, options, status, code in (
+        ({"tickets": ["x"]}, {}, 404, "ticket_not_found"),
+        ({"tickets": [unknown["id"]]}, {}, 404, "ticket_not_found"),
+        ({"tickets": [ticket["id"], "x"]}, {}, 404, "ticket_not_found"),
+        ({"tickets": [ticket["ticket"]]}, {}, 404, "ticket_not_found"),
+        ({"tickets": [ticket["id"]], "users": ["42"]}, {"final": True}, 422, "invalid_final"),
+        ({"users": ["42"]}, {"final": True}, 422, "invalid_final"),
+        ({"tickets": [ticket["id"]]}, {"final": 1}, 422, "invalid_final"),
+    ):
+        got, _, answer = gateway.api("POST", "/v1/messages", {"to": to, "data": 1, **options})
+        assert (got, answer["code"]) == (status, code), to
+    assert state_of(gateway, ticket)["messages"] == 0
+    for method in ("GET", "DELETE"):
+        got, _, answer = gateway.api(method, "/v1/tickets/x")
+        assert (got, answer["code"]) == (404, "ticket_not_found")
+
+
+def test_what_a_ticket_may_not_be_made_of(gateway):
+    for wish, status, code in (
+        (b"", 400, "bad_json"),
+        ([], 422, "invalid_ticket"),
+        ({"x": 1}, 422, "invalid_ticket"),
+        ({"scene": ""}, 422, "invalid_scene"),
+        ({"scene": "a" * 300}, 422, "invalid_scene"),
+        ({"user": "a\u0001"}, 422, "invalid_user"),
+        ({"user": 5}, 422, "invalid_user"),
+        ({"ttl_ms": 0}, 422, "invalid_ttl_ms"),
+        ({"ttl_ms": 3_600_001}, 422, "invalid_ttl_ms"),
+        ({"ttl_ms": "5"}, 422, "invalid_ttl_ms"),
+    ):
+        got, _, answer = gateway.api("POST", "/v1/tickets", wish)
+        assert (got, answer["code"]) == (status, code), wish
+    make_ticket(gateway, ttl_ms=3_600_000)
+
+
+def test_a_ticket_of_a_user_makes_the_session_that_users(gateway):
+    ticket = make_ticket(gateway, user="of-ticket")
+    with wait_page(gateway, ticket) as page:
+        assert page.welcome["user"] == "of-ticket"
+        gateway.push({"users": ["of-ticket"]}, "both", id="both")
+        assert page.read_data() == ["both"]
+
+
+def test_a_ticket_among_other_targets_gets_it_too(gateway):
+    ticket, other = make_ticket(gateway), make_ticket(gateway)
+    with wait_page(gateway, ticket) as page, V1Client(gateway, user="beside") as user:
+        gateway.push({"tickets": [ticket["id"], other["id"]], "users": ["beside"]}, "for all")
+        assert page.read_data() == ["for all"]
+        assert user.read_data() == ["for all"]
+    assert state_of(gateway, other)["messages"] == 1
+
+
+def test_a_raw_page_has_what_was_written_to_it(gateway):
+    ticket = make_ticket(gateway)
+    push(gateway, ticket, 1)
+    with connect_raw(gateway, path=path_of(ticket)) as page:
+        assert page.recv(timeout=5) == "1"
+        assert close_code(lambda: wait_page(gateway, ticket)) == 4006
+        push(gateway, ticket, {"ok": 1}, final=True)
+        assert page.recv(timeout=5) == '{"ok": 1}'
+        assert close_code(lambda: page.recv(timeout=5)) == 4006
+    becomes(gateway, ticket, "done")
+    with connect_raw(gateway, path=path_of(ticket)) as page:
+        assert close_code(lambda: page.recv(timeout=5)) == 4006
+
+
+def test_a_push_that_waits_is_told_whether_a_page_got_it(gateway):
+    ticket = make_ticket(gateway)
+    answer = push(gateway, ticket, 1, wait="written", wait_ms=5000)
+    assert answer["receipt"]["complete"] is True
+    assert answer["receipt"]["sessions"]["matched"] == 0
+    with wait_page(gateway, ticket) as page:
+        answer = push(gateway, ticket, 2, wait="written", wait_ms=5000)
+        assert answer["receipt"]["complete"] is True
+        assert answer["receipt"]["sessions"]["written"] == 1
+        assert page.read_data(2) == [1, 2]
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(push, gateway, ticket, 3, wait="acked", wait_ms=5000)
+            confirm(page, page.read("msg"))
+            assert waiting.result()["receipt"]["sessions"]["acked"] == 1
+
+
+def test_a_page_that_speaks_before_its_welcome_or_says_too_long_a_claim_is_4002(gateway):
+    ticket = make_ticket(gateway)
+    assert close_code(lambda: wait_page(gateway, ticket, claim="c" * 257)) == 4002
+    assert close_code(lambda: wait_page(gateway, ticket, claim=5)) == 4002
+    with wait_page(gateway, ticket, claim="c" * 256) as page:
+        assert page.welcome["sid"]
+
+
+def test_scopes_of_tickets(make_gateway):
+    gateway = make_gateway()
+    status, _, answer = gateway.api("POST", "/v1/tickets", {}, {"Authorization": "Bearer nobody"})
+    assert status == 401, answer
+
+
+def test_an_app_has_its_budget_for_what_waits(make_gateway):
+    gateway = make_gateway({"limits": {"ticket_results": "64KiB", "message": "32KiB"}})
+    ticket = make_ticket(gateway)
+    data = "x" * 20000
+    push(gateway, ticket, data)
+    push(gateway, ticket, data)
+    push(gateway, ticket, data)
+    message = {"to": {"tickets": [ticket["id"]]}, "data": data}
+    status, headers, answer = gateway.api("POST", "/v1/messages", message)
+    assert (status, answer["code"]) == (429, "ticket_budget")
+    assert int(headers["retry-after"]) >= 1
+    assert gateway.metrics().get("tidegate_kept_refused_total", budget="results") == 1
+    assert state_of(gateway, ticket)["messages"] == 3
+    gateway.api("DELETE", f"/v1/tickets/{ticket['id']}")
+    other = make_ticket(gateway)
+    push(gateway, other, data, final=True)
+    with wait_page(gateway, other) as page:
+        assert finish(page) == data
+    assert gateway.metrics().get("tidegate_kept_lost_total") == 0
+
+
+# ---- three nodes ----
+
+WINDOW = {"changes": {"window": {"max_age": "3s"}, "limits": {"hello_timeout": "5s"}}}
+
+
+@pytest.fixture(scope="module")
+def cluster(request, tmp_path_factory, module_brokers):
+    """Three nodes that forget in three seconds."""
+    with clusters(request, tmp_path_factory.mktemp("tickets"), module_brokers) as make:
+        yield make(**WINDOW)
+
+
+def try_page(node, ticket, claim, start):
+    """The page, once it is welcomed; or the code that it is closed with."""
+    start.wait()
+    try:
+        return V1Client(node, path=path_of(ticket), hello={"claim": claim})
+    except ConnectionClosed as closed:
+        return closed.rcvd.code
+
+
+def test_of_fifty_pages_at_once_on_three_nodes_one_gets_the_ticket(cluster):
+    ticket = make_ticket(cluster.nodes[0])
+    push(cluster.nodes[1], ticket, "result", final=True)
+    start = threading.Barrier(50)
+    with ThreadPoolExecutor(50) as pool:
+        tries = [pool.submit(try_page, cluster.nodes[i % 3], ticket, f"page-{i}", start) for i in range(50)]
+        outcomes = [one.result() for one in tries]
+    winners = [outcome for outcome in outcomes if isinstance(outcome, V1Client)]
+    assert len(winners) == 1
+    assert [outcome for outcome in outcomes if outcome not in winners] == [4006] * 49
+    with winners[0] as page:
+        assert finish(page) == "result"
+
+
+def test_a_result_pushed_on_another_node_before_the_page_and_a_reload_on_a_third(cluster):
+    ticket = make_ticket(cluster.nodes[0])
+    push(cluster.nodes[1], ticket, 1)
+    with wait_page(cluster.nodes[0], ticket) as older:
+        assert older.read_data() == [1]
+        push(cluster.nodes[0], ticket, 2)
+        with wait_page(cluster.nodes[2], ticket) as newer:
+            assert newer.read_data(2) == [1, 2]
+            assert older.read_data() == [2]
+            assert closed_with(older) == 4001
+            assert close_code(lambda: wait_page(cluster.nodes[1], ticket, claim="page-2")) == 4006
+            push(cluster.nodes[1], ticket, 3, final=True)
+            assert finish(newer) == 3
+    for node in cluster.nodes:
+        becomes(node, ticket, "done")
+
+
+def told_again(cluster):
+    return sum(node.metrics().get("tidegate_kept_again_total") for node in cluster.nodes)
+
+
+def test_a_node_that_starts_later_than_the_window_knows_what_is_used_and_what_waits(cluster):
+    first, second = cluster.nodes[:2]
+    used, bound, waiting = (make_ticket(first) for _ in range(3))
+    with wait_page(first, used) as page:
+        push(second, used, 1, final=True)
+        finish(page)
+    push(second, waiting, "progress")
+    push(second, waiting, "result", final=True)
+    with wait_page(first, bound) as page:
+        before = told_again(cluster)
+        wait_for(
+            lambda: told_again(cluster) >= before + 4 * 3,
+            20,
+            "an end, a claim and two messages, some times: their first copies have left the window",
+        )
+        late = cluster.make().start()
+        assert close_code(lambda: wait_page(late, used)) == 4006
+        assert close_code(lambda: wait_page(late, bound, claim="page-2")) == 4006
+        assert state_of(late, waiting)["messages"] == 2
+        push(late, bound, "from the late one", final=True)
+        assert finish(page) == "from the late one"
+    with wait_page(late, waiting) as page:
+        assert page.read_data() == ["progress"]
+        assert finish(page) == "result"
+    for node in cluster.nodes:
+        becomes(node, waiting, "done")
