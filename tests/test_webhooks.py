@@ -10,6 +10,7 @@ import pytest
 from harness.clients import V1Client, connect_raw
 from harness.cluster import clusters
 from harness.gateway import ROOT, Gateway, wait_for
+from harness.sse import open_stream
 from harness.webhooks import SECRET, Receiver
 
 SESSIONS = ["session.opened", "session.closed"]
@@ -216,6 +217,22 @@ def test_no_secret_is_in_the_log(make_gateway, receiver):
         wait_for(lambda: dead_letters(gateway, "given_up") == 1, 10, "given up")
     assert "webhook.failed" in gateway.stderr() and "webhook.dead_letter" in gateway.stderr()
     assert SECRET not in gateway.stderr() and "in-the-url" not in gateway.stderr()
+
+
+def test_a_session_over_an_event_stream_is_told_and_may_send(make_gateway, receiver):
+    gateway = make_gateway(app={"webhooks": [receiver.config(*SESSIONS, "client.message")]})
+    with open_stream(gateway, user="42", hello={"device": "d2"}) as stream:
+        sid = stream.read("welcome")["sid"]
+        opened = receiver.wait_for("session.opened", sid=sid)
+        assert (opened["data"]["transport"], opened["data"]["device"]) == ("sse", "d2")
+        assert stream.ask(gateway, {"t": "send", "type": "typing", "data": {"n": 1}})["t"] == "ok"
+        told = receiver.wait_for("client.message", sid=sid)
+        assert (told["data"]["type"], told["data"]["data"], told["data"]["user"]) == (
+            "typing",
+            {"n": 1},
+            "42",
+        )
+    assert receiver.wait_for("session.closed", sid=sid)["data"]["reason"]
 
 
 # Users

@@ -1,58 +1,11 @@
 #include "api/webhook.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/random.h>
-
-#include "api/webhook_queue.h"
-#include "api/webhook_sign.h"
-#include "api/webhook_stats.h"
-#include "base/clock.h"
+#include "api/webhook_private.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/addr_public.h"
-#include "net/fetch.h"
-#include "net/mailbox.h"
 
-enum { APPS_MAX = 65536, ANSWER_BYTES = 64 * 1024 };
-
-struct endpoint {
-    struct endpoint *next;
-    struct webhooks *webhooks;
-    struct settings *settings; /* a reference: webhook is in there */
-    const struct settings_webhook *webhook;
-    struct webhook_app app;  /* its name is owned */
-    uint32_t number;         /* of the app's, for people */
-    struct fetcher *fetcher; /* NULL: not made yet */
-    bool is_closing;         /* its requests are being ended */
-    bool is_busy;            /* a request is under way, or would be if there was more time */
-    struct timer timer;
-    struct webhook_queue queue;
-};
-
-/* One request under way. */
-struct
-try {
-    struct endpoint *endpoint;
-    struct webhook_item *item;
-    uint64_t started_us;
-};
-
-struct webhooks {
-    struct loop *loop;
-    struct mailbox mailbox;
-    pthread_t thread;
-    bool has_mailbox, is_started;
-    bool is_ending;
-    struct mail stop;
-    struct endpoint *endpoints; /* the thread's, once it is started */
-    atomic_size_t *queued;      /* by the app's number */
-    atomic_size_t arriving;     /* events on their way to the thread */
-    atomic_size_t busy;         /* endpoints: see is_busy */
-};
+enum { APPS_MAX = 65536 };
 
 /* Endpoints on their way to the thread. */
 struct endpoint_set {
@@ -70,7 +23,7 @@ static void free_event(struct webhooks *webhooks, struct webhook_event *event)
     webhook_event_destroy(event);
 }
 
-static void unref_event(struct endpoint *endpoint, struct webhook_event *event)
+void webhook_unref_event(struct endpoint *endpoint, struct webhook_event *event)
 {
     if (--event->refs == 0) {
         webhook_stats_queued(endpoint->app, -(int64_t)event->size);
@@ -78,177 +31,10 @@ static void unref_event(struct endpoint *endpoint, struct webhook_event *event)
     }
 }
 
-static void bury(struct endpoint *endpoint, struct webhook_event *event, const char *reason)
-{
-    webhook_stats_dead(endpoint->app, reason);
-    log_warn("webhook.dead_letter", "app '%s', webhook %u: %s is dropped: %s", endpoint->app.name,
-             endpoint->number, settings_event_name(event->type).ptr, reason);
-    unref_event(endpoint, event);
-}
-
 bool webhooks_are_idle(const struct webhooks *webhooks)
 {
     return atomic_load_explicit(&webhooks->arriving, memory_order_acquire) == 0 &&
            atomic_load_explicit(&webhooks->busy, memory_order_acquire) == 0;
-}
-
-/* ---- where it may lead ---- */
-
-static bool may_connect(void *owner, const struct addr *addr)
-{
-    const struct endpoint *endpoint = owner;
-    const struct settings_webhook *webhook = endpoint->webhook;
-    if (addr_is_public(addr)) {
-        return true;
-    }
-    for (size_t i = 0; i < webhook->allow_count; i++) {
-        struct addr_prefix prefix;
-        if (!addr_prefix_parse(&prefix, webhook->allow[i]) && addr_in_prefix(addr, &prefix)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* ---- one try ---- */
-
-static void pump(struct endpoint *endpoint);
-
-static uint64_t draw(void)
-{
-    uint32_t random = 0;
-    (void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
-    return random;
-}
-
-static void end_try(struct endpoint *endpoint, struct webhook_item *item,
-                    enum webhook_verdict verdict, uint64_t retry_after_ms)
-{
-    struct webhook_event *event = webhook_queue_done(&endpoint->queue, item, verdict,
-                                                     retry_after_ms, clock_monotonic_ms(), draw());
-    if (event && verdict == WEBHOOK_TAKEN) {
-        unref_event(endpoint, event);
-    } else if (event) {
-        bury(endpoint, event, verdict == WEBHOOK_REJECTED ? "rejected" : "given_up");
-    }
-}
-
-/* The URL itself may hold what should not be in a log. */
-static void log_failure(const struct endpoint *endpoint, int err,
-                        const struct fetch_response *response)
-{
-    const char *why = response->address_refused ? "the address is not one that it may reach"
-                                                : response->detail;
-    if (err) {
-        log_warn("webhook.failed", "app '%s', webhook %u: %s: %s", endpoint->app.name,
-                 endpoint->number, err_str(err), why);
-    } else {
-        log_warn("webhook.failed", "app '%s', webhook %u: answered with %d", endpoint->app.name,
-                 endpoint->number, response->status);
-    }
-}
-
-static void on_done(void *owner, int err, const struct fetch_response *response)
-{
-    struct try *try = owner;
-    struct endpoint *endpoint = try->endpoint;
-    enum webhook_verdict verdict = webhook_judge(err, response->status);
-    if (err != ERR_CANCELED) {
-        webhook_stats_try(endpoint->app, err, response, clock_monotonic_us() - try->started_us);
-        if (verdict != WEBHOOK_TAKEN) {
-            log_failure(endpoint, err, response);
-        }
-    }
-    end_try(endpoint, try->item, verdict, response->retry_after_ms);
-    mem_free(try);
-    if (!endpoint->is_closing) {
-        pump(endpoint);
-    }
-}
-
-enum { HEADERS = 4 };
-
-static int start_try(struct endpoint *endpoint, const struct webhook_event *event,
-                     struct buf headers[HEADERS], struct try *try)
-{
-    const struct settings_webhook *webhook = endpoint->webhook;
-    struct webhook_signed what = {event->id, clock_wall_ms() / 1000, event->body};
-    buf_append_str(&headers[0], STR("Content-Type: application/cloudevents+json"));
-    buf_printf(&headers[1], "webhook-id: %.*s", STR_ARG(event->id));
-    buf_printf(&headers[2], "webhook-timestamp: %llu", (unsigned long long)what.timestamp_s);
-    buf_append_str(&headers[3], STR("webhook-signature: "));
-    int err = webhook_sign(&headers[3], &what, webhook->secrets, webhook->secret_count);
-    struct str lines[HEADERS];
-    for (int i = 0; i < HEADERS; i++) {
-        lines[i] = buf_str(&headers[i]);
-        err = err ? err : buf_err(&headers[i]);
-    }
-    struct fetch_request request = {.url = webhook->url,
-                                    .is_post = true,
-                                    .body = event->body,
-                                    .headers = lines,
-                                    .header_count = HEADERS,
-                                    .timeout_ms = webhook->timeout_ms,
-                                    .response_bytes = ANSWER_BYTES};
-    return err ? err : fetch_start(NULL, endpoint->fetcher, &request, on_done, try);
-}
-
-static int make_fetcher(struct endpoint *endpoint)
-{
-    return endpoint->fetcher ? 0
-                             : fetcher_create(&endpoint->fetcher, endpoint->webhooks->loop,
-                                              may_connect, endpoint);
-}
-
-static void send_item(struct endpoint *endpoint, struct webhook_item *item)
-{
-    struct buf headers[HEADERS] = {{0}};
-    struct try *try = mem_zalloc(sizeof(*try));
-    int err = try ? make_fetcher(endpoint) : ERR_NO_MEMORY;
-    if (!err) {
-        *try = (struct try){endpoint, item, clock_monotonic_us()};
-        err = start_try(endpoint, item->event, headers, try);
-    }
-    for (int i = 0; i < HEADERS; i++) {
-        buf_fini(&headers[i]);
-    }
-    if (err) { /* memory is out: as if the endpoint had not answered */
-        mem_free(try);
-        end_try(endpoint, item, WEBHOOK_RETRY, 0);
-    }
-}
-
-static void tell_busy(struct endpoint *endpoint)
-{
-    bool is_busy = webhook_queue_is_busy(&endpoint->queue);
-    if (is_busy != endpoint->is_busy) {
-        endpoint->is_busy = is_busy;
-        atomic_fetch_add_explicit(&endpoint->webhooks->busy, is_busy ? 1 : (size_t)-1,
-                                  memory_order_release);
-    }
-}
-
-/* Sends what may be sent now, and looks again when there may be more. */
-static void pump(struct endpoint *endpoint)
-{
-    struct webhook_event *late;
-    struct webhook_item *item;
-    while ((late = webhook_queue_expire(&endpoint->queue, clock_monotonic_ms()))) {
-        bury(endpoint, late, "given_up");
-    }
-    while ((item = webhook_queue_take(&endpoint->queue, clock_monotonic_ms()))) {
-        send_item(endpoint, item);
-    }
-    uint64_t wait_ms = webhook_queue_wait_ms(&endpoint->queue, clock_monotonic_ms());
-    if (wait_ms != UINT64_MAX) {
-        loop_timer_start(endpoint->webhooks->loop, &endpoint->timer, wait_ms);
-    }
-    tell_busy(endpoint);
-}
-
-static void on_timer(struct timer *timer)
-{
-    pump(MAIL_OWNER(timer, struct endpoint, timer));
 }
 
 /* ---- events in ---- */
@@ -276,11 +62,11 @@ static void run_event(struct mail *mail)
         if (webhook_queue_add(&at->queue, event)) {
             webhook_stats_dead(at->app, "no_memory");
         } else if (!webhooks->is_ending) {
-            pump(at);
+            endpoint_pump(at);
         }
     }
     if (last) {
-        unref_event(last, event);
+        webhook_unref_event(last, event);
     } else {
         free_event(webhooks, event); /* its endpoint has just been taken away */
     }
@@ -313,96 +99,16 @@ int webhooks_post(struct webhooks *webhooks, const struct tenant *tenant,
 
 /* ---- endpoints ---- */
 
-static void drop_queue(struct endpoint *endpoint, const char *reason)
-{
-    struct webhook_event *event;
-    while ((event = webhook_queue_drop(&endpoint->queue))) {
-        bury(endpoint, event, reason);
-    }
-}
-
-/* Requests under way end with ERR_CANCELED, and their events are in the queue behind that. */
-static void close_connections(struct endpoint *endpoint)
-{
-    endpoint->is_closing = true;
-    fetcher_destroy(endpoint->fetcher);
-    endpoint->is_closing = false;
-    endpoint->fetcher = NULL;
-}
-
-static void end_endpoint(struct endpoint *endpoint, const char *reason)
-{
-    close_connections(endpoint);
-    drop_queue(endpoint, reason);
-    tell_busy(endpoint);
-    loop_timer_stop(endpoint->webhooks->loop, &endpoint->timer);
-    settings_unref(endpoint->settings);
-    mem_free((char *)endpoint->app.name);
-    mem_free(endpoint);
-}
-
-static struct endpoint *create_endpoint(struct webhooks *webhooks, struct settings *settings,
-                                        const struct tenant *tenant, size_t number)
-{
-    struct endpoint *endpoint = mem_zalloc(sizeof(*endpoint));
-    char *name = mem_strndup(tenant->name, strlen(tenant->name));
-    if (!endpoint || !name) {
-        mem_free(endpoint);
-        mem_free(name);
-        return NULL;
-    }
-    endpoint->webhooks = webhooks;
-    endpoint->settings = settings_ref(settings);
-    endpoint->webhook = &tenant->settings->webhooks[number];
-    endpoint->app = (struct webhook_app){name, tenant->id};
-    endpoint->number = (uint32_t)number + 1;
-    endpoint->timer.on_fire = on_timer;
-    webhook_queue_init(&endpoint->queue, endpoint->webhook->give_up_ms);
-    return endpoint;
-}
-
-static bool is_same(const struct endpoint *a, const struct endpoint *b)
-{
-    return a->app.id == b->app.id && str_equal(a->webhook->url, b->webhook->url);
-}
-
-static bool allow_the_same(const struct settings_webhook *a, const struct settings_webhook *b)
-{
-    bool is_same = a->allow_count == b->allow_count;
-    for (size_t i = 0; is_same && i < a->allow_count; i++) {
-        is_same = str_equal(a->allow[i], b->allow[i]);
-    }
-    return is_same;
-}
-
 static struct endpoint *take_same(struct endpoint **list, const struct endpoint *wanted)
 {
     for (struct endpoint **link = list; *link; link = &(*link)->next) {
         struct endpoint *found = *link;
-        if (is_same(found, wanted)) {
+        if (endpoint_is_same(found, wanted)) {
             *link = found->next;
             return found;
         }
     }
     return NULL;
-}
-
-/* The old one lives on with the new one's settings, whose shell goes. */
-static struct endpoint *renew(struct endpoint *old, struct endpoint *fresh)
-{
-    struct settings *settings = old->settings;
-    const struct settings_webhook *webhook = old->webhook;
-    old->settings = fresh->settings;
-    old->webhook = fresh->webhook;
-    old->number = fresh->number;
-    old->queue.give_up_ms = fresh->queue.give_up_ms;
-    fresh->settings = settings;
-    if (!allow_the_same(webhook,
-                        old->webhook)) { /* kept connections were allowed by the old list */
-        close_connections(old);
-    }
-    end_endpoint(fresh, "removed");
-    return old;
 }
 
 static void run_set(struct mail *mail)
@@ -414,18 +120,18 @@ static void run_set(struct mail *mail)
     for (struct endpoint *at = set->endpoints; at;) {
         struct endpoint *next = at->next;
         struct endpoint *same = take_same(&old, at);
-        *end = same ? renew(same, at) : at;
+        *end = same ? endpoint_renew(same, at) : at;
         end = &(*end)->next;
         at = next;
     }
     *end = NULL;
     while (old) {
         struct endpoint *next = old->next;
-        end_endpoint(old, "removed");
+        endpoint_destroy(old, "removed");
         old = next;
     }
     for (struct endpoint *at = webhooks->endpoints; at; at = at->next) {
-        pump(at);
+        endpoint_pump(at);
     }
     mem_free(set);
 }
@@ -435,7 +141,7 @@ static void run_set(struct mail *mail)
 static int add_app(struct endpoint_set *set, struct settings *settings, const struct tenant *tenant)
 {
     for (size_t i = 0; i < tenant->settings->webhook_count; i++) {
-        struct endpoint *endpoint = create_endpoint(set->webhooks, settings, tenant, i);
+        struct endpoint *endpoint = endpoint_create(set->webhooks, settings, tenant, i);
         if (!endpoint) {
             return ERR_NO_MEMORY;
         }
@@ -449,7 +155,7 @@ static void destroy_set(struct endpoint_set *set)
 {
     while (set->endpoints) {
         struct endpoint *next = set->endpoints->next;
-        end_endpoint(set->endpoints, "removed");
+        endpoint_destroy(set->endpoints, "removed");
         set->endpoints = next;
     }
     mem_free(set);
@@ -547,7 +253,7 @@ void webhooks_destroy(struct webhooks *webhooks)
     }
     while (webhooks->endpoints) {
         struct endpoint *next = webhooks->endpoints->next;
-        end_endpoint(webhooks->endpoints, "shutdown");
+        endpoint_destroy(webhooks->endpoints, "shutdown");
         webhooks->endpoints = next;
     }
     loop_destroy(webhooks->loop);

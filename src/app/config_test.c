@@ -65,6 +65,57 @@ static void a_mistake_names_its_place_and_what_is_expected(void **state)
                     "\"[::1]:8080\" or \":8080\", got \"x\"\n");
 }
 
+#define HOOK_SECRET "secrets: [{secret: 0123456789abcdef0123456789abcdef}]"
+
+static void webhooks_are_read_and_decide_about_presence(void **state)
+{
+    struct settings *settings = config_must_accept(
+        "apps:\n"
+        "  - name: a\n"
+        "    webhooks:\n"
+        "      - {url: 'https://a.example/x', events: [session.opened, user.online], " HOOK_SECRET
+        "}\n"
+        "      - {url: 'http://b.example:81', events: [client.message], timeout: 1s, give_up: 1m,\n"
+        "         allow: [10.0.0.0/8], " HOOK_SECRET "}\n"
+        "  - {name: b, presence: {grace: 0, enabled: true}}\n"
+        "  - {name: c, presence: {grace: 1m}}\n");
+    const struct settings_app *app = &settings->apps[0];
+    assert_int_equal(app->webhook_count, 2);
+    assert_int_equal(app->webhook_events, SETTINGS_EVENT_SESSION_OPENED |
+                                              SETTINGS_EVENT_USER_ONLINE |
+                                              SETTINGS_EVENT_CLIENT_MESSAGE);
+    assert_int_equal(app->webhooks[0].timeout_ms, 10000);
+    assert_int_equal(app->webhooks[0].give_up_ms, 3600000);
+    assert_int_equal(app->webhooks[1].timeout_ms, 1000);
+    assert_int_equal(app->webhooks[1].give_up_ms, 60000);
+    assert_int_equal(app->webhooks[1].allow_count, 1);
+    assert_true(app->presence.enabled);
+    assert_int_equal(app->presence.grace_ms, 10000);
+    assert_true(settings->apps[1].presence.enabled);
+    assert_int_equal(settings->apps[1].presence.grace_ms, 0);
+    assert_false(settings->apps[2].presence.enabled);
+    assert_int_equal(settings->apps[2].presence.grace_ms, 60000);
+    settings_unref(settings);
+}
+
+static void a_webhook_that_can_not_work_is_refused(void **state)
+{
+#define HOOK(rest) "apps: [{name: a, webhooks: [{" rest "}]}]\n"
+    config_must_mention(HOOK("events: [user.online], " HOOK_SECRET), "url");
+    config_must_mention(HOOK("url: 'https://a.example', " HOOK_SECRET), "events");
+    config_must_mention(HOOK("url: 'https://a.example', events: [user.online]"), "secrets");
+    config_must_mention(HOOK("url: 'https://a.example', events: [user.online], secrets: []"),
+                        "expected a secret");
+    config_must_mention(HOOK("url: 'https://a.example', events: [user.online],"
+                             " secrets: [{secret: whsec_0123456789012345678901234567}]"),
+                        "Base64 of 24 bytes or more");
+    config_must_mention(HOOK("url: 'https://u:p@a.example', events: [user.online], " HOOK_SECRET),
+                        "a URL with https or http");
+    config_must_mention(HOOK("url: 'https://a.example', events: [user.gone], " HOOK_SECRET),
+                        "message.undelivered, client.message, got \"user.gone\"");
+#undef HOOK
+}
+
 static void ranges_hold_at_both_ends(void **state)
 {
     const char *good[] = {
@@ -299,6 +350,8 @@ int main(void)
         cmocka_unit_test(an_empty_file_gives_the_defaults),
         cmocka_unit_test(each_type_is_read),
         cmocka_unit_test(a_mistake_names_its_place_and_what_is_expected),
+        cmocka_unit_test(webhooks_are_read_and_decide_about_presence),
+        cmocka_unit_test(a_webhook_that_can_not_work_is_refused),
         cmocka_unit_test(ranges_hold_at_both_ends),
         cmocka_unit_test(an_unknown_key_is_refused_with_a_guess),
         cmocka_unit_test(a_repeated_key_is_refused),

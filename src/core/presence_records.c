@@ -80,6 +80,11 @@ static uint64_t name_of(uint32_t boot, uint64_t serial, bool is_online)
     return mix(mix(serial) ^ ((uint64_t)boot << 1 | is_online)) | 1;
 }
 
+static size_t bytes_of(const struct presence_record *record)
+{
+    return sizeof(*record) + record->change.user.len;
+}
+
 static void drop_oldest(struct presence *presence)
 {
     struct presence_record *record = presence->records;
@@ -89,6 +94,7 @@ static void drop_oldest(struct presence *presence)
         u64map_remove(&presence->open_records, record->name);
     }
     presence->record_count--;
+    mem_account(MEM_TABLES, -(int64_t)bytes_of(record));
     mem_free(record);
 }
 
@@ -138,6 +144,7 @@ static void remember(struct presence *presence, const struct presence_user *user
     memcpy(record + 1, change->user.ptr, change->user.len);
     record->change.user = str_make((const char *)(record + 1), change->user.len);
     append(presence, record);
+    mem_account(MEM_TABLES, (int64_t)bytes_of(record));
     if (presence->record_count > RECORDS_MAX) {
         drop_oldest(presence);
     }

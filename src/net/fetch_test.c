@@ -35,6 +35,8 @@ struct result {
     char body[64];
     char content_type[64];
     bool has_detail;
+    bool address_refused;
+    uint64_t retry_after_ms;
 };
 
 static void drop_connection(struct server *server)
@@ -109,6 +111,8 @@ static void on_done(void *owner, int err, const struct fetch_response *response)
     result->err = err;
     result->status = response->status;
     result->has_detail = response->detail[0] != '\0';
+    result->address_refused = response->address_refused;
+    result->retry_after_ms = response->retry_after_ms;
     snprintf(result->body, sizeof(result->body), "%.*s", STR_ARG(response->body));
     snprintf(result->content_type, sizeof(result->content_type), "%.*s",
              STR_ARG(response->content_type));
@@ -194,6 +198,30 @@ static void a_redirect_is_an_answer_and_not_followed(void **state)
     assert_int_equal(result.err, 0);
     assert_int_equal(result.status, 302);
     server_fini(&server);
+}
+
+static void what_an_answer_asks_to_wait_is_told(void **state)
+{
+    static const struct {
+        const char *answer;
+        uint64_t least_ms, most_ms;
+    } cases[] = {
+        {"HTTP/1.1 503 Later\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n", 120000, 120000},
+        {"HTTP/1.1 503 Later\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n", 0, 0},
+        {"HTTP/1.1 503 Later\r\nRetry-After: -7\r\nContent-Length: 0\r\n\r\n", 0, 0},
+        {"HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n", 0, 0},
+    };
+    struct server server;
+    struct result result;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        server_init(&server, cases[i].answer);
+        struct fetch_request request = request_for(&server);
+        run(&server, &request, &result);
+        assert_int_equal(result.status, 503);
+        assert_in_range(result.retry_after_ms, cases[i].least_ms, cases[i].most_ms);
+        assert_false(result.address_refused);
+        server_fini(&server);
+    }
 }
 
 static void an_answer_over_the_limit_is_cut_off(void **state)
@@ -306,6 +334,7 @@ static void an_address_that_may_not_be_reached_is_not_connected_to(void **state)
     struct fetch_request request = request_for(&server);
     run(&server, &request, &result);
     assert_int_equal(result.err, ERR_DENIED);
+    assert_true(result.address_refused);
     assert_true(asked > 0);
     assert_int_equal(server.watch.fd, -1);
     server_fini(&server);
@@ -398,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_get_brings_status_type_and_body),
         cmocka_unit_test(a_post_sends_its_body_without_waiting_for_leave),
         cmocka_unit_test(a_redirect_is_an_answer_and_not_followed),
+        cmocka_unit_test(what_an_answer_asks_to_wait_is_told),
         cmocka_unit_test(an_answer_over_the_limit_is_cut_off),
         cmocka_unit_test(endless_headers_are_cut_off),
         cmocka_unit_test(a_silent_server_runs_into_the_time_out),

@@ -264,6 +264,62 @@ static void a_join_that_may_not_be_says_why(void **state)
     test_client_destroy(client);
 }
 
+/* What the app was sent, and what it was told of sessions. */
+static struct buf app_told;
+
+static const char *take_client_message(struct worker *worker, struct session *session,
+                                       struct str type, struct str data)
+{
+    buf_printf(&app_told, "%.*s %.*s\n", STR_ARG(type), STR_ARG(data));
+    return str_equal(type, STR("full")) ? "overloaded" : NULL;
+}
+
+static void take_opened(struct worker *worker, struct session *session)
+{
+    buf_append_str(&app_told, STR("opened\n"));
+}
+
+static void take_closed(struct worker *worker, struct session *session, const char *reason)
+{
+    buf_printf(&app_told, "closed %s\n", reason);
+}
+
+static void webhooks_hear_of_sessions_and_what_they_send(void **state)
+{
+    static const struct {
+        const char *frame, *answer;
+    } sends[] = {
+        {"{\"t\":\"send\",\"re\":1,\"type\":\"a\",\"data\":{ \"n\": 1.0 }}", "\"t\":\"ok\""},
+        {"{\"t\":\"send\",\"re\":1,\"type\":\"full\",\"data\":null}", "\"overloaded\""},
+        {"{\"t\":\"send\",\"re\":1,\"type\":\"a\"}", "\"invalid_frame\""},
+        {"{\"t\":\"send\",\"re\":1,\"data\":1}", "\"invalid_type\""},
+        {"{\"t\":\"send\",\"re\":1,\"type\":\"\\u0007\",\"data\":1}", "\"invalid_type\""},
+        {"{\"t\":\"send\",\"re\":1,\"type\":[],\"data\":1}", "\"invalid_type\""},
+    };
+    t.gateway->options.hooks.on_client_message = take_client_message;
+    t.gateway->options.hooks.on_session_opened = take_opened;
+    t.gateway->options.hooks.on_session_closed = take_closed;
+    struct test_client *unheard = connect_v1();
+    test_client_destroy(unheard);
+    assert_int_equal(app_told.len, 0);
+    t.apps[0].webhook_events = SETTINGS_EVENT_CLIENT_MESSAGE | SETTINGS_EVENT_SESSION_OPENED |
+                               SETTINGS_EVENT_SESSION_CLOSED;
+    struct test_client *client = connect_v1();
+    for (size_t i = 0; i < sizeof(sends) / sizeof(sends[0]); i++) {
+        test_client_send(client, WS_TEXT, sends[i].frame);
+        test_client_expect(client, sends[i].answer);
+    }
+    test_client_send(client, WS_TEXT, "{\"t\":\"send\",\"type\":\"quiet\",\"data\":[]}");
+    assert_int_equal(test_client_next(client), -1);
+    test_client_destroy(client);
+    assert_string_equal(buf_cstr(&app_told), "opened\na { \"n\": 1.0 }\nfull null\nquiet []\n"
+                                             "closed connection_lost\n");
+    struct test_client *early = test_connect(&t, "/v1/ws", "tidegate.v1.json"); /* says no hello */
+    test_client_destroy(early);
+    assert_null(strstr(buf_cstr(&app_told), "lost\nclosed"));
+    buf_fini(&app_told);
+}
+
 static uint64_t tokens_verified(void)
 {
     struct buf text = {0};
@@ -502,6 +558,7 @@ int main(void)
         TEST(a_first_frame_that_is_no_hello_is_4002),
         TEST(an_unknown_frame_is_ignored_even_before_hello),
         TEST(a_second_hello_is_4002),
+        TEST(webhooks_hear_of_sessions_and_what_they_send),
         TEST(a_binary_message_is_4002),
         TEST(a_token_that_is_not_good_is_4004),
         TEST(a_user_has_as_many_sessions_as_it_may),

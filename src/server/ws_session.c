@@ -72,7 +72,8 @@ static void destroy_extra(struct worker *worker, struct ws_extra *extra)
 
 /* ---- ending ---- */
 
-void ws_session_tell_closed(struct worker *worker, struct session *session, const char *reason)
+/* The app's webhooks, if they ask, hear that a started session ends. */
+static void tell_closed(struct worker *worker, struct session *session, const char *reason)
 {
     const struct settings_app *app = ws_tenant_of(worker, session)->settings;
     bool is_told = app && app->webhook_events & SETTINGS_EVENT_SESSION_CLOSED &&
@@ -80,6 +81,12 @@ void ws_session_tell_closed(struct worker *worker, struct session *session, cons
     if (is_told && worker->gateway->options.hooks.on_session_closed) {
         worker->gateway->options.hooks.on_session_closed(worker, session, reason);
     }
+}
+
+void ws_session_note_left(struct worker *worker, struct session *session)
+{
+    stats_closed_by_peer(worker, session);
+    tell_closed(worker, session, "client");
 }
 
 /* No room in the list: nothing is sent or read any more, and its timer tries again. */
@@ -206,7 +213,7 @@ void ws_session_end_doomed(struct worker *worker, const struct doomed *doomed)
     bool was_closing = session->flags & WS_IS_CLOSING;
     if (!was_closing) {
         stats_session_closed(worker, session, doomed->close_code);
-        ws_session_tell_closed(worker, session, stats_close_reason(doomed->close_code));
+        tell_closed(worker, session, stats_close_reason(doomed->close_code));
     }
     if (was_closing || doomed->close_code == WS_CLOSE_ABORT) {
         ws_session_destroy(worker, session);

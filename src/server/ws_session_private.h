@@ -48,9 +48,9 @@ static inline uint64_t ws_earlier(uint64_t a, uint64_t b)
 /* Says goodbye and leaves core's tables; the socket stays until the peer has answered or the time
  * is up. */
 void ws_session_begin_close(struct worker *worker, struct session *session, uint16_t code);
-/* The app's webhooks, if they ask, hear that a started session ends; before it leaves the tables.
- */
-void ws_session_tell_closed(struct worker *worker, struct session *session, const char *reason);
+/* The client has ended the session: counted, and told to the app's webhooks. While it still is in
+ * the tables. */
+void ws_session_note_left(struct worker *worker, struct session *session);
 void ws_session_end_doomed(struct worker *worker, const struct doomed *doomed);
 
 /* ws_session_write.c */

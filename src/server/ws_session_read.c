@@ -71,8 +71,7 @@ static int on_close(void *owner, uint16_t code, struct str reason)
         ws_session_doom(reading->worker, session, WS_CLOSE_ABORT);
         return 1;
     }
-    stats_closed_by_peer(reading->worker, session);
-    ws_session_tell_closed(reading->worker, session, "client");
+    ws_session_note_left(reading->worker, session);
     session->flags |= WS_IS_DOOMED; /* nobody else ends it */
     ws_session_begin_close(reading->worker, session,
                            code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NORMAL : code);
@@ -201,7 +200,7 @@ static void tell_broken_tls(const struct session *session, const struct tls_conn
 static void note_stream_left(struct worker *worker, struct session *session)
 {
     if (ws_is_sse(session) && !(session->flags & (WS_IS_CLOSING | WS_IS_DOOMED))) {
-        stats_closed_by_peer(worker, session);
+        ws_session_note_left(worker, session);
         session->flags |= WS_IS_CLOSING; /* it is counted */
     }
 }
