@@ -162,8 +162,8 @@ uint32_t shard_origin_hash(const struct shard *shard, struct str tag);
  * LIVE sessions whose live_from is below the ordinal that is returned; others are further.
  * out_heads->started: the queues that are known here. */
 uint64_t shard_done(const struct shard *shard, struct hub_heads *out_heads);
-/* The same of a session in REPLAYING: how far it is. */
-void shard_replay_done(const struct shard *shard, const struct session *session,
+/* The same of a session in REPLAYING: how far it is. False: of any other. */
+bool shard_replay_done(const struct shard *shard, const struct session *session,
                        struct hub_heads *out_heads);
 
 /* A message that comes another way than through the ring: its session is the caller's to choose,

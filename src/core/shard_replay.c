@@ -358,14 +358,18 @@ void shard_replay_continue(struct shard *shard, struct session *session)
     }
 }
 
-void shard_replay_done(const struct shard *shard, const struct session *session,
+bool shard_replay_done(const struct shard *shard, const struct session *session,
                        struct hub_heads *out_heads)
 {
     const struct replay *replay = replay_of(shard, session);
     *out_heads = (struct hub_heads){.started = shard->started};
-    for (uint32_t q = 0; replay && q < shard->options.queues; q++) {
+    if (session->state != SESSION_REPLAYING || !replay) {
+        return false;
+    }
+    for (uint32_t q = 0; q < shard->options.queues; q++) {
         out_heads->started = with_bit(out_heads->started, q,
                                       bit_is_set(shard->started | replay->named, q));
         out_heads->pos[q] = replay->queues[q].cursor;
     }
+    return true;
 }

@@ -85,12 +85,14 @@ static struct frame *build_live(struct worker *worker, enum frame_protocol proto
     return frame;
 }
 
-/* Its own queue is as far as the message, the others as far as their lanes. */
+/* Its own queue is as far as the message, the others as far as their lanes. One that is handed over
+ * apart from its lane (a held result) turns nothing back. */
 static uint64_t live_heads(const struct worker *worker, const struct message *message,
                            struct hub_heads *out_heads)
 {
     uint64_t ordinal = shard_done(worker->shard, out_heads);
-    out_heads->pos[message->queue] = message->pos;
+    struct bus_pos *own = &out_heads->pos[message->queue];
+    *own = bus_pos_compare(message->pos, *own) > 0 ? message->pos : *own;
     return ordinal;
 }
 
@@ -98,8 +100,8 @@ static struct frame *build_replayed(struct worker *worker, const struct session 
                                     const struct message *message, enum frame_protocol protocol)
 {
     struct hub_heads heads;
-    shard_replay_done(worker->shard, session, &heads);
-    return build(worker, protocol, message, &heads);
+    bool is_known = shard_replay_done(worker->shard, session, &heads);
+    return build(worker, protocol, message, is_known ? &heads : NULL);
 }
 
 /* A session that began behind what still waits in a lane is further than that lane: it gets the

@@ -123,6 +123,15 @@ static void one_that_began_behind_what_waits_gets_no_id(void **state)
     message_unref(message);
 }
 
+static void one_that_is_not_begun_gets_no_id(void **state)
+{
+    struct message *message = make_message(EVENT_DATA_TEXT, STR("hi"));
+    struct session *session = shard_session_create(t.worker->shard, 0, SSE_TRANSPORT);
+    expect(sse_frame_of_message(t.worker, session, message), "data: hi\n\n");
+    shard_session_free(t.worker->shard, session);
+    message_unref(message);
+}
+
 static void bytes_reach_a_raw_stream_as_base64_by_name(void **state)
 {
     struct message *message = make_message(EVENT_DATA_BINARY, str_make("\0\1\xff", 3));
@@ -141,6 +150,7 @@ int main(void)
         TEST(the_last_event_says_why_and_when_to_come_back),
         TEST(a_message_is_built_once_for_all_live_sessions),
         TEST(one_that_began_behind_what_waits_gets_no_id),
+        TEST(one_that_is_not_begun_gets_no_id),
         TEST(bytes_reach_a_raw_stream_as_base64_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
