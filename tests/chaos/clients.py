@@ -1,6 +1,6 @@
 """A client that keeps the rules of docs/how-to/resume.md, and notes all that it sees.
 
-Written on `websockets`, asyncio: hundreds of sessions in one thread.
+Written on `websockets`, asyncio: hundreds of sessions in one thread. Every other one comes over an event stream.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import random
 from collections import OrderedDict
 
 from harness.gateway import USER_HEADER
+from harness.sse import encode_hello
 from harness.wire import V1
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 REMEMBERED_IDS = 2000
 OPEN_SECONDS = 3  # for a handshake and a welcome each; a stopped node gives neither
 SILENCE_SECONDS = 2.5  # without a pong a connection counts as dead
+STREAM_SILENCE_SECONDS = 5  # without any event, a ping each 2 s among them
 STABLE_SECONDS = 5  # a connection that lived so long starts the back-off over
 LONGEST_WAIT = 2  # the rules allow 30 s, which is longer than a run
 PLANNED = range(4200, 4300)
@@ -79,8 +81,11 @@ class Line:
             self.ended, self.code = True, code
             self.session.note("close", c=self.number, code=code, why=why)
             self.turned.set()
-            if self.socket:
-                self.socket.transport.abort()
+            self.abort()
+
+    def abort(self):
+        if self.socket:
+            self.socket.transport.abort()
 
     async def close(self):
         """Closes it as a client that has another one does: what had been sent is still read."""
@@ -89,11 +94,84 @@ class Line:
 
     def drop(self):
         """What a lost network does."""
-        if self.socket and not self.ended:
-            self.socket.transport.abort()
+        if not self.ended:
+            self.abort()
+
+
+class Stream(Line):
+    """The same over an event stream, resumed by the last id alone."""
+
+    bytes = writer = last_id = None
+
+    async def open(self):
+        session, asked = self.session, self.session.last_id is not None
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self.ask()
+                frame = await self.next_frame()
+        except (*BROKEN, ValueError) as error:
+            self.end(0, f"{self.node.name}: {error!r}"[:120])
+            return False
+        session.on_welcome(self, frame, asked)
+        session.last_id = self.last_id
+        self.reader = asyncio.create_task(self.read())
+        return True
+
+    async def ask(self):
+        session = self.session
+        self.last_id = session.last_id
+        hello = encode_hello({"groups": session.groups})
+        head = [f"GET /v1/sse?hello={hello} HTTP/1.1", "Host: chaos", f"{USER_HEADER}: {session.user}"]
+        head += [f"Last-Event-ID: {session.last_id}"] if session.last_id else []
+        self.bytes, self.writer = await asyncio.open_connection("127.0.0.1", self.node.client_port)
+        self.writer.write(("\r\n".join(head) + "\r\n\r\n").encode())
+        answer = await self.bytes.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise OSError(answer[:40])
+
+    async def next_frame(self):
+        """Of the next event that has one. EOFError at the end; pings only show that it lives."""
+        name, data = "", ""
+        while True:
+            line = (await self.bytes.readuntil(b"\n")).decode().rstrip("\n")
+            field, _, value = line.partition(": ")
+            if line == "" and data and name == "":
+                return json.loads(data)
+            if line == "" and name == "close":
+                self.code = json.loads(data)["code"]
+            if line == "":
+                name, data = "", ""
+            elif field == "event":
+                name = value
+            elif field == "data":
+                data = value
+            elif field == "id":
+                self.last_id = value
+
+    async def read(self):
+        try:
+            while True:
+                async with asyncio.timeout(STREAM_SILENCE_SECONDS):
+                    frame = await self.next_frame()
+                self.session.on_frame(self, frame)
+                if self is self.session.line:
+                    self.session.last_id = self.last_id
+        except BROKEN as error:
+            self.end(self.code or 1006, repr(error)[:60])
+
+    def abort(self):
+        if self.writer:
+            self.writer.transport.abort()
+
+    async def close(self):
+        self.end(1000)
+        await self.reader
 
 
 class Session:
+    kind = Line
+    last_id = None  # of the event stream's last event
+
     def __init__(self, history, cluster, name, user, groups, start_at, chance):
         self.history, self.cluster = history, cluster
         self.name, self.user, self.groups = name, user, groups
@@ -179,7 +257,7 @@ class Session:
         attempts, node = 0, self.start_at
         while not self.stopping:
             self.lines += 1
-            line, old = Line(self, node, self.lines), self.line
+            line, old = self.kind(self, node, self.lines), self.line
             opened = asyncio.get_running_loop().time()
             if not await line.open():
                 attempts += 1
@@ -246,5 +324,7 @@ def make_sessions(history, cluster, users, groups, chance):
             start_at = nodes[(number + tab) % len(nodes)]
             seed = random.Random(chance.random())
             name, user = f"u{number}.{tab}", f"u{number}"
-            sessions.append(Session(history, cluster, name, user, [group], start_at, seed))
+            session = Session(history, cluster, name, user, [group], start_at, seed)
+            session.kind = (Line, Stream)[tab]
+            sessions.append(session)
     return sessions

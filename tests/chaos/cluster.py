@@ -90,7 +90,7 @@ class Cluster:
             "bus": {**bus, "publish_timeout": "3s"},
             "cluster": {"name": "chaos", "node": f"n{number}", "secrets": [self.cluster_secret]},
             "drain": {"window": DRAIN},
-            "heartbeat": {"interval": "5s"},
+            "heartbeat": {"interval": "2s"},
         }
         name = f"n{number}"
         changes = merge(changes, self.changes)
