@@ -197,7 +197,8 @@ static void close_receipt(struct hub *hub, struct receipt *receipt, bool is_lost
     receipt_close(receipt);
 }
 
-/* Each node does that where the event stands in the queue, which is behind the message. */
+/* Each node does that where the event stands in the queue, which is behind the message. Whoever
+ * holds messages elsewhere than in the window withdraws them here. */
 static void void_messages(struct hub *hub, const struct event *revoke)
 {
     struct message *messages[EVENT_MAX_PARTS];
