@@ -9,6 +9,7 @@ import pytest
 from harness.clients import V1Client, connect_raw
 from harness.cluster import closed_with, clusters
 from harness.gateway import wait_for
+from harness.sse import Stream, encode_hello
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 CONFIG = {"limits": {"hello_timeout": "2s"}}
@@ -310,6 +311,72 @@ def test_an_app_has_its_budget_for_what_waits(make_gateway):
     with wait_page(gateway, other) as page:
         assert finish(page) == data
     assert gateway.metrics().get("tidegate_kept_lost_total") == 0
+
+
+def test_what_is_cancelled_does_not_wait_any_more(gateway):
+    ticket = make_ticket(gateway)
+    push(gateway, ticket, "wrong", id="cancel-1")
+    push(gateway, ticket, "right")
+    status, _, answer = gateway.api("DELETE", "/v1/messages/cancel-1")
+    assert status in (200, 202), answer
+    with wait_page(gateway, ticket) as page:
+        assert page.read_data() == ["right"]
+        push(gateway, ticket, "wrong again", id="cancel-2")
+        assert page.read_data() == ["wrong again"]
+        gateway.api("DELETE", "/v1/messages/cancel-2")
+        revoked = page.read("revoke")
+        assert revoked["id"] == "cancel-2"
+        assert "pos" not in revoked
+    assert state_of(gateway, ticket)["messages"] == 1
+
+
+def test_a_page_of_a_signed_in_user_may_have_a_ticket_too(gateway):
+    ticket = make_ticket(gateway, user="of-ticket")
+    with V1Client(gateway, user="signed-in", path=path_of(ticket)) as page:
+        assert page.welcome["user"] == "signed-in"
+        push(gateway, ticket, 1, final=True)
+        assert finish(page) == 1
+
+
+def test_a_ticket_goes_where_an_app_lets_nobody_in_without_a_credential(make_gateway):
+    gateway = make_gateway(app={"auth": {"anonymous": False}})
+    with pytest.raises(InvalidStatus):
+        connect_raw(gateway)
+    ticket = make_ticket(gateway)
+    with connect_raw(gateway, path=path_of(ticket)) as page:
+        push(gateway, ticket, 1)
+        assert page.recv(timeout=5) == "1"
+
+
+def test_an_event_stream_may_have_a_ticket(gateway):
+    ticket = make_ticket(gateway)
+    push(gateway, ticket, 1)
+    params = {"ticket": ticket["ticket"], "hello": encode_hello({"claim": "page-1"})}
+    with Stream(gateway.http_url("/v1/sse"), params=params, ready=False) as stream:
+        stream.read("welcome")
+        assert stream.read_data(1) == [1]
+        assert close_code(lambda: wait_page(gateway, ticket, claim="page-2")) == 4006
+        push(gateway, ticket, 2, final=True)
+        message = stream.read("msg")
+        assert message["final"] is True
+        assert stream.say(gateway, {"t": "ack", "ids": [message["id"]]}).status_code == 202
+        assert stream.end()["code"] == 4006
+    becomes(gateway, ticket, "done")
+
+
+def test_what_must_outlive_the_window_has_its_budget(make_gateway):
+    gateway = make_gateway({"limits": {"kept": "64KiB"}})
+    answers = []
+    for i in range(300):
+        answers.append(gateway.api("DELETE", f"/v1/groups/room:1/users/{i}"))
+        if answers[-1][0] != 200:
+            break
+    status, headers, answer = answers[-1]
+    assert (status, answer["code"]) == (429, "kept_budget")
+    assert int(headers["retry-after"]) >= 1
+    assert len(answers) > 50
+    ticket = make_ticket(gateway)
+    assert close_code(lambda: wait_page(gateway, ticket)) == 4100
 
 
 # ---- three nodes ----

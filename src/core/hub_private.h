@@ -8,7 +8,7 @@
  *   hub_history.c   where queues begin, what is missing, and the epoch
  *   hub_ids.c       which events and ids came before
  *   hub_kept.c      what outlives the window, and is told again
- *   hub_tickets.c   who has a ticket, and what waits for it
+ *   hub_tickets.c   who has a ticket, and what waits for it: see hub_tickets_private.h
  *   hub_collapse.c  which message is the newest of its collapse key */
 #ifndef TIDEGATE_CORE_HUB_PRIVATE_H
 #define TIDEGATE_CORE_HUB_PRIVATE_H

@@ -278,7 +278,7 @@ static void take_again(struct hub *hub, const struct arrival *arrival)
         hub_count(&hub->stats.events_bad, 1);
     } else if (event_kind_is_of_tickets(inner.event.kind)) {
         hub_ticket_on_event(hub, &inner, true);
-    } else if (inner.event.kind == EVENT_MESSAGE) {
+    } else if (event_kind_is_shown(inner.event.kind)) {
         hub_ticket_on_message(hub, &inner, NULL);
     } else if (hub_keep(hub, &inner) == KEPT_NEW) {
         inner.pos = arrival->pos;

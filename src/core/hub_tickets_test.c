@@ -115,6 +115,12 @@ static int push(struct net_node *node, const char *data, uint8_t flags)
                                         .data = str_of(data)});
 }
 
+static void cancel(struct net_node *node, const char *message)
+{
+    publish(node,
+            (struct event){.kind = EVENT_REVOKE, .id = STR("cancel"), .subject = str_of(message)});
+}
+
 static void end(struct net_node *node)
 {
     publish(node, (struct event){.kind = EVENT_TICKET_END, .id = STR("end")});
@@ -281,6 +287,24 @@ static void behind_the_final_message_nothing_comes(void **state)
     assert_string_equal(got(1), "1");
 }
 
+static void what_is_cancelled_is_never_handed_over_and_who_has_it_is_told(void **state)
+{
+    push(&net.nodes[0], "1", 0);
+    push(&net.nodes[0], "2", 0);
+    step();
+    cancel(&net.nodes[1], "1");
+    step();
+    claim_and_be_ready(&net.nodes[2], 1);
+    assert_string_equal(got(1), "2");
+    cancel(&net.nodes[1], "2");
+    step();
+    assert_int_equal(count_told(1, TICKET_MESSAGE), 2);
+    assert_state(TICKET_IS_CLAIMED, 0);
+    push(&net.nodes[0], "1", 0); /* as if another node told it again */
+    step();
+    assert_state(TICKET_IS_CLAIMED, 0);
+}
+
 static void the_end_frees_what_waits_and_is_remembered(void **state)
 {
     claim_and_be_ready(&net.nodes[0], 1);
@@ -385,6 +409,7 @@ int main(void)
         TEST(what_came_before_goes_to_the_session_that_is_ready_then_what_comes),
         TEST(who_comes_again_gets_everything_again_and_the_older_nothing_more),
         TEST(behind_the_final_message_nothing_comes),
+        TEST(what_is_cancelled_is_never_handed_over_and_who_has_it_is_told),
         TEST(the_end_frees_what_waits_and_is_remembered),
         TEST(a_node_that_starts_late_has_what_waits_in_order_and_hands_it_over),
         TEST(it_is_forgotten_when_it_expires),

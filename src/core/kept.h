@@ -33,6 +33,7 @@ enum kept_kind {
     KEPT_CLAIM,
     KEPT_END,
     KEPT_RESULT, /* a message to a ticket */
+    KEPT_VOID,   /* and that one was cancelled */
     KEPT_KINDS,
 };
 

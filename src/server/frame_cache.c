@@ -90,7 +90,9 @@ static void encode_revoke(struct buf *out, const struct message *message)
 {
     buf_append_str(out, STR("{\"t\":\"revoke\",\"id\":"));
     json_write_string(out, message->event.subject);
-    encode_place(out, message);
+    if (!message_is_apart(message)) {
+        encode_place(out, message);
+    }
     buf_append_char(out, '}');
 }
 

@@ -33,7 +33,8 @@ static void set_kind_readers(bool attach)
     static const char *const kinds[KEPT_KINDS] = {[KEPT_REVOCATION] = "revocation",
                                                   [KEPT_CLAIM] = "claim",
                                                   [KEPT_END] = "end",
-                                                  [KEPT_RESULT] = "result"};
+                                                  [KEPT_RESULT] = "result",
+                                                  [KEPT_VOID] = "cancelled"};
     for (size_t i = 0; i < KEPT_KINDS; i++) {
         struct metric *entries = stats_labelled(metric_gauge, "tidegate_kept_entries",
                                                 "Events that outlive the window, by kind.", "kind",
