@@ -1,14 +1,18 @@
 """Bad input to a listener that speaks TLS: A17 and R11. A bystander's session goes over TLS, too."""
 
 import contextlib
+import hmac
+import itertools
 import select
 import socket
 import ssl
+import struct
 import subprocess
 import time
 import warnings
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from harness.certificates import Authority
 from harness.gateway import wait_for
 from harness.harmless import check_harmless
@@ -109,6 +113,79 @@ def test_a17_renegotiation_is_refused(make_tls_gateway):
             assert "no renegotiation" in text
 
     check_harmless(gateway, attack)
+
+
+class Renegotiator:
+    """A client of TLS 1.2 that asks for another handshake as often as it likes, which no honest library does:
+    behind the first handshake it writes its own records."""
+
+    def __init__(self, wire, authority, keylog):
+        self.wire, self.sequence = wire, 1  # the handshake's Finished was record 0
+        context = authority.trust(ssl.TLSVersion.TLSv1_2)
+        context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+        context.keylog_filename = str(keylog)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        received = self.shake_hands(session)
+        server_random = received[11:43]  # record, handshake and version come before it
+        client_random, secret = keylog.read_text().split("CLIENT_RANDOM ")[1].split()[:2]
+        block = key_block(bytes.fromhex(secret), server_random + bytes.fromhex(client_random))
+        self.cipher, self.salt = AESGCM(block[:16]), block[32:36]
+
+    def shake_hands(self, session):
+        received = b""
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                hello = self.outgoing.read()
+                self.hello = getattr(self, "hello", hello[5:])
+                self.wire.send(hello)
+                data = self.wire.socket.recv(65536)
+                received += data
+                self.incoming.write(data)
+        self.wire.send(self.outgoing.read())
+        return received
+
+    def ask(self):
+        number = struct.pack(">Q", self.sequence)
+        header = struct.pack(">BHH", 22, 0x303, len(self.hello))
+        sealed = self.cipher.encrypt(self.salt + number, self.hello, number + header)
+        self.wire.send(struct.pack(">BHH", 22, 0x303, 8 + len(sealed)) + number + sealed)
+        self.sequence += 1
+
+
+def key_block(secret, randoms):
+    """RFC 5246 5 and 6.3, with SHA-256: 40 bytes."""
+    seed = a = b"key expansion" + randoms
+    block = b""
+    while len(block) < 40:
+        a = hmac.digest(secret, a, "sha256")
+        block += hmac.digest(secret, a + seed, "sha256")
+    return block[:40]
+
+
+def test_a17_a_flood_of_renegotiation_ends_the_connection(make_tls_gateway, authority, tmp_path):
+    gateway = make_tls_gateway()
+    rounds = itertools.count()
+
+    def attack():
+        with Wire(gateway.client_port) as wire:
+            client = Renegotiator(wire, authority, tmp_path / f"keys{next(rounds)}")
+            for _ in range(200):
+                client.ask()
+            assert not wire_has_ended(wire)
+            for _ in range(200):
+                client.ask()
+            wire.read_to_end()
+
+    check_harmless(gateway, attack, reason="tls_renegotiation")
+
+
+def wire_has_ended(wire):
+    """Refusals come as warnings, a record each."""
+    return wire.socket.recv(65536) == b""
 
 
 def refused(gateway):
