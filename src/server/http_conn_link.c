@@ -140,6 +140,7 @@ static bool begin_tls(struct http_conn *conn)
         return false;
     }
     if (admission_memory_is_short(http_conn_limits(conn)->memory_bytes)) {
+        tell_handshake(conn, "memory");
         http_conn_give_up(conn, "memory");
         return false;
     }

@@ -1,6 +1,7 @@
 """A client that keeps the rules of docs/how-to/resume.md, and notes all that it sees.
 
-Written on `websockets`, asyncio: hundreds of sessions in one thread. Every other one comes over an event stream.
+Written on `websockets`, asyncio: hundreds of sessions in one thread. Every other one comes over an event
+stream.
 """
 
 import asyncio
