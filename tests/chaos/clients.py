@@ -134,7 +134,8 @@ class Stream(Line):
         """Of the next event that has one. EOFError at the end; pings only show that it lives."""
         name, data = "", ""
         while True:
-            line = (await self.bytes.readuntil(b"\n")).decode().rstrip("\n")
+            async with asyncio.timeout(STREAM_SILENCE_SECONDS):
+                line = (await self.bytes.readuntil(b"\n")).decode().rstrip("\n")
             field, _, value = line.partition(": ")
             if line == "" and data and name == "":
                 return json.loads(data)
@@ -152,8 +153,7 @@ class Stream(Line):
     async def read(self):
         try:
             while True:
-                async with asyncio.timeout(STREAM_SILENCE_SECONDS):
-                    frame = await self.next_frame()
+                frame = await self.next_frame()
                 self.session.on_frame(self, frame)
                 if self is self.session.line:
                     self.session.last_id = self.last_id
