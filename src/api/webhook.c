@@ -68,7 +68,9 @@ static void run_event(struct mail *mail)
     if (last) {
         webhook_unref_event(last, event);
     } else {
-        free_event(webhooks, event); /* its endpoint has just been taken away */
+        /* Its endpoint has just been taken away. */
+        webhook_stats_dead((struct webhook_app){event->app_name, event->app}, "removed");
+        free_event(webhooks, event);
     }
     atomic_fetch_sub_explicit(&webhooks->arriving, 1, memory_order_release);
 }

@@ -78,7 +78,7 @@ struct webhook_event *webhook_event_create(const struct webhook_event_parts *par
 {
     struct buf body = {0};
     write_body(&body, parts);
-    size_t size = sizeof(struct webhook_event) + parts->id.len + body.len;
+    size_t size = sizeof(struct webhook_event) + parts->id.len + body.len + parts->app_name.len + 1;
     struct webhook_event *event = buf_err(&body) ? NULL : mem_zalloc(size);
     if (event) {
         char *at = (char *)(event + 1);
@@ -89,6 +89,7 @@ struct webhook_event *webhook_event_create(const struct webhook_event_parts *par
         event->size = size;
         event->id = keep(&at, parts->id);
         event->body = keep(&at, buf_str(&body));
+        event->app_name = keep(&at, parts->app_name).ptr; /* a NUL is behind it */
     }
     buf_fini(&body);
     return event;

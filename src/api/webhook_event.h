@@ -20,7 +20,8 @@ struct webhook_event {
     uint32_t subject_hash; /* events of one subject go out one after the other */
     uint64_t born_ms;      /* monotonic */
     size_t size;           /* of all this */
-    struct str id;         /* both in memory behind the struct */
+    const char *app_name;  /* this and the next two are in memory behind the struct */
+    struct str id;
     struct str body;
 };
 

@@ -31,6 +31,7 @@ static void an_event_is_a_cloud_event(void **state)
     assert_int_equal(event->app, 3);
     assert_int_equal(event->born_ms, 77);
     assert_true(str_equal(event->id, STR("p1")));
+    assert_string_equal(event->app_name, "shop");
     assert_int_equal(json_parse(&value, event->body, 4, NULL), 0);
     struct str expected = STR(
         "{\"specversion\":\"1.0\",\"id\":\"p1\",\"source\":\"/tidegate/eu-1/shop\","

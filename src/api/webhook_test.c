@@ -255,7 +255,7 @@ static void an_endpoint_that_is_taken_away_leaves_dead_letters(void **state)
     assert_int_equal(webhooks_post(test.webhooks, &test.tenants->items[0], make_event(), 65536), 0);
     end();
     assert_int_equal(counted("tidegate_webhook_dead_letters_total", "reason", "removed"),
-                     before + 1);
+                     before + 2);
 }
 
 int main(void)

@@ -303,9 +303,9 @@ void presence_take_note(struct cluster *cluster, struct presence_note *note)
     cluster->now_ms = hub_now_ms(cluster->hub) > cluster->now_ms ? hub_now_ms(cluster->hub)
                                                                  : cluster->now_ms;
     pthread_mutex_lock(&presence->lock);
-    if (note->is_there) {
+    if (note->is_there && presence->is_on) {
         note_there(presence, note);
-    } else {
+    } else if (!note->is_there) {
         note_gone(presence, note);
     }
     pthread_mutex_unlock(&presence->lock);

@@ -5,8 +5,8 @@
  * stays online for the grace time of the app, so that a reload or another node is no change. Then,
  * or when a user comes of whom nobody knew, it is a change, which every node sees and one tells:
  * the first by rendezvous hashing of those whose table is complete (beacons say so). It says on the
- * queue that it did. Where that doesn't come, another node tells under the same name, so that the
- * app can drop what comes twice: each change is told at least once, and once in quiet times.
+ * queue that it did. Where that doesn't come, another node tells: what is the case is told at least
+ * once, and once in quiet times. What has changed again before that is left out.
  *
  * A node that dies has its users for PRESENCE_GONE_GRACE_MS more, once it is known to be gone. A
  * node that is cut off from the bus tells nothing: its graces stand still.
@@ -27,7 +27,6 @@
 struct cluster;
 
 enum {
-    PRESENCE_KEEP_MS = 15000,      /* for so long a change may have to be told by another node */
     PRESENCE_GONE_GRACE_MS = 2000, /* at least, for the users of a node that is gone */
     PRESENCE_STEP = 5000,          /* users told in a tick to who asks */
 };
@@ -37,7 +36,7 @@ struct presence_change {
     bool is_online;
     uint32_t app; /* target_app_hash */
     struct str user;
-    uint32_t boot; /* with serial: the name of this time online, the same on all nodes */
+    uint32_t boot; /* with serial: the name of this time online among the nodes */
     uint64_t serial;
     uint64_t since_ms;     /* wall: online since then */
     uint64_t last_seen_ms; /* wall: the last session ended; meaningful when offline */
