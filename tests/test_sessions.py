@@ -9,6 +9,7 @@ import pytest
 from harness.clients import V1Client, connect_raw
 from harness.cluster import closed_with, clusters
 from harness.gateway import USER_HEADER, wait_for
+from harness.webhooks import Receiver
 from harness.wire import TEXT, V1, Wire
 from websockets.exceptions import ConnectionClosed
 
@@ -174,6 +175,17 @@ def test_a_session_that_resumes_under_a_policy_misses_nothing(make_gateway):
         with V1Client(gateway, "42", hello={"device": "tv", **again.resume()}) as newest:
             assert closed_with(again) == REPLACED
             assert gets(gateway, newest)
+
+
+def test_one_that_may_not_stay_is_not_told_to_the_app(make_gateway):
+    with Receiver() as receiver:
+        webhooks = [receiver.config("session.opened", "session.closed")]
+        gateway = make_gateway(app={"sessions": {"per_user": 1}, "webhooks": webhooks})
+        with come(gateway) as first:
+            assert refused(gateway) == SESSION_LIMIT
+            receiver.wait_for("session.opened", sid=first.sid)
+        receiver.wait_for("session.closed", sid=first.sid)
+        assert len(receiver.events) == 2
 
 
 def test_a_policy_that_is_wrong_is_refused_and_the_old_one_goes_on(make_gateway):

@@ -34,6 +34,9 @@ static void on_opened(struct worker *worker, struct session *session,
         ws_session_doom(worker, session, WS_CLOSE_SESSION_LIMIT);
     } else {
         ws_session_let_out(worker, session);
+        if (session->state == SESSION_REPLAYING || session->state == SESSION_LIVE) {
+            ws_protocol_tell_opened(worker, session);
+        }
     }
 }
 

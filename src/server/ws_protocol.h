@@ -65,6 +65,9 @@ void ws_protocol_send_goaway(struct worker *worker, struct session *session);
 /* When it is closed, in ms after the drain began. */
 uint64_t ws_protocol_drain_due(const struct worker *worker, const struct session *session);
 
+/* The app's webhook hears that the session is there. */
+void ws_protocol_tell_opened(struct worker *worker, struct session *session);
+
 /* For struct session_ops. */
 void ws_protocol_on_start(struct shard *shard, struct session *session,
                           enum session_resumed resumed, const struct hub_heads *pos);

@@ -158,7 +158,7 @@ static void start_raw(struct worker *worker, struct session *session, enum sessi
     }
 }
 
-static void tell_opened(struct worker *worker, struct session *session)
+void ws_protocol_tell_opened(struct worker *worker, struct session *session)
 {
     const struct settings_app *app = ws_protocol_tenant(worker, session)->settings;
     bool is_told = app && app->webhook_events & SETTINGS_EVENT_SESSION_OPENED;
@@ -196,7 +196,9 @@ void ws_protocol_on_start(struct shard *shard, struct session *session,
                           enum session_resumed resumed, const struct hub_heads *pos)
 {
     struct worker *worker = ws_worker_of(shard);
-    tell_opened(worker, session);
+    if (!ws_session_is_held_back(session)) { /* else it is told once it may stay */
+        ws_protocol_tell_opened(worker, session);
+    }
     if (!(session->flags & WS_IS_V1)) {
         start_raw(worker, session, resumed, pos);
         ws_ticket_on_start(worker, session);

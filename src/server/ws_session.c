@@ -77,7 +77,8 @@ static void tell_closed(struct worker *worker, struct session *session, const ch
 {
     const struct settings_app *app = ws_tenant_of(worker, session)->settings;
     bool is_told = app && app->webhook_events & SETTINGS_EVENT_SESSION_CLOSED &&
-                   session->state >= SESSION_REPLAYING && session->state != SESSION_ENDED;
+                   session->state >= SESSION_REPLAYING && session->state != SESSION_ENDED &&
+                   !ws_session_is_held_back(session);
     if (is_told && worker->gateway->options.hooks.on_session_closed) {
         worker->gateway->options.hooks.on_session_closed(worker, session, reason);
     }

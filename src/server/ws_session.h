@@ -128,6 +128,7 @@ void ws_session_release(struct worker *worker, struct session *session);
 /* Nothing goes out, from here until it is let out or closed. 0 or ERR_NO_MEMORY. */
 int ws_session_hold_back(struct worker *worker, struct session *session);
 void ws_session_let_out(struct worker *worker, struct session *session);
+bool ws_session_is_held_back(const struct session *session);
 
 /* Takes no reference. NULL (memory was out) ends the session. */
 void ws_session_send_frame(struct worker *worker, struct session *session, struct frame *frame);

@@ -135,6 +135,12 @@ int ws_session_hold_back(struct worker *worker, struct session *session)
     return 0;
 }
 
+bool ws_session_is_held_back(const struct session *session)
+{
+    const struct out_queue *queue = session->out;
+    return queue && queue->is_held;
+}
+
 /* One that has its fence to wait for goes on waiting for that. */
 void ws_session_let_out(struct worker *worker, struct session *session)
 {
