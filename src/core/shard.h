@@ -145,8 +145,9 @@ int shard_session_police(struct shard *shard, struct session *session,
 bool shard_session_policy(const struct shard *shard, const struct session *session,
                           struct session_policy *out_policy, struct session_rank *out_rank);
 
-/* It counts for others from now on, if its event has not come: the bus did not take that. */
-void shard_session_admit(struct shard *shard, struct session *session);
+/* It may stay, as far as those of before are concerned. It counts for others from now on also if
+ * its event has not come, since the bus did not take that. on_excess may follow at once. */
+void shard_session_admit(struct shard *shard, struct session *session, struct session_count older);
 
 /* After on_excess: how many are younger, and the session stays. on_excess may follow at once. */
 void shard_session_ranked(struct shard *shard, struct session *session,

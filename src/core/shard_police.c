@@ -83,14 +83,6 @@ bool shard_session_policy(const struct shard *shard, const struct session *sessi
     return policed != NULL;
 }
 
-void shard_session_admit(struct shard *shard, struct session *session)
-{
-    struct policed *policed = policed_of(shard, session);
-    if (policed) {
-        policed->is_open = true;
-    }
-}
-
 static bool may_be_in_excess(const struct policed *policed)
 {
     return !policed->asks && session_policy_evicts(&policed->policy, policed->heard);
@@ -103,6 +95,18 @@ static void ask_if_due(struct shard *shard, struct session *session, struct poli
         policed->asks = true;
         policed->heard = (struct session_count){0};
         ops_of(shard, session)->on_excess(shard, session);
+    }
+}
+
+/* Clocks of nodes differ: one that came before may be younger all the same. */
+void shard_session_admit(struct shard *shard, struct session *session, struct session_count older)
+{
+    struct policed *policed = policed_of(shard, session);
+    if (policed) {
+        policed->is_open = true;
+        policed->heard.all += older.all;
+        policed->heard.same_device += older.same_device;
+        ask_if_due(shard, session, policed);
     }
 }
 

@@ -110,7 +110,7 @@ static void one_that_the_bus_never_heard_of_counts_when_it_is_let_in(void **stat
 {
     struct session *first = come(&reject_two, "");
     struct session *second = come(&reject_two, "");
-    shard_session_admit(shard_test.shard, first);
+    shard_session_admit(shard_test.shard, first, (struct session_count){0});
     ASSERT_COUNT(open(second, ""), 1, 0);
 }
 
@@ -160,6 +160,20 @@ static void what_begins_while_it_asks_is_asked_about_behind_that(void **state)
     shard_test_assert_told(first, "excess"); /* once */
     shard_session_ranked(shard_test.shard, first, (struct session_count){1, 0});
     shard_test_assert_told(first, "excess");
+}
+
+static void one_whose_clock_is_behind_asks_for_itself(void **state)
+{
+    struct session *first = come(&oldest_two, "");
+    struct session *second = come(&oldest_two, "");
+    open(first, "");
+    open(second, "");
+    shard_test.now_ms -= 500;
+    struct session *oldest = come(&oldest_two, "");
+    shard_session_admit(shard_test.shard, oldest, open(oldest, ""));
+    shard_test_assert_told(oldest, "excess");
+    ASSERT_COUNT(ask(oldest, ""), 2, 0);
+    ASSERT_COUNT(ask(first, ""), 1, 0);
 }
 
 static void a_device_hears_its_own_kind_alone(void **state)
@@ -227,6 +241,7 @@ int main(void)
         WITH_SHARD(the_oldest_asks_when_as_many_as_may_be_have_begun_since),
         WITH_SHARD(what_is_gone_again_evicts_nobody),
         WITH_SHARD(what_begins_while_it_asks_is_asked_about_behind_that),
+        WITH_SHARD(one_whose_clock_is_behind_asks_for_itself),
         WITH_SHARD(a_device_hears_its_own_kind_alone),
         WITH_SHARD(sessions_that_are_being_sent_away_count_for_nothing),
         WITH_SHARD(a_word_that_makes_no_sense_is_passed_over),

@@ -122,7 +122,7 @@ struct policed {
     struct session_policy policy;
     bool is_open; /* its own event has come: it counts for those of later ones */
     bool asks;
-    struct session_count heard; /* younger ones that began since; some may be gone again */
+    struct session_count heard; /* who may be younger, perhaps too many: some are gone again */
 };
 
 struct replay_list {

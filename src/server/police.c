@@ -14,7 +14,7 @@ struct word {
     struct worker_pending pending;
     struct worker *worker;
     struct publish *publish;
-    struct receipt *receipt; /* NULL: nobody is counted */
+    struct receipt *receipt; /* counts the other sessions */
     struct timer timer;
     enum event_kind kind;
     uint32_t slot;
@@ -26,18 +26,26 @@ struct word {
 
 /* ---- what comes of it ---- */
 
+static void let_out(struct worker *worker, struct session *session)
+{
+    if (!ws_session_is_held_back(session)) {
+        return;
+    }
+    ws_session_let_out(worker, session);
+    if (session->state == SESSION_REPLAYING || session->state == SESSION_LIVE) {
+        ws_protocol_tell_opened(worker, session);
+    }
+}
+
 static void on_opened(struct worker *worker, struct session *session,
                       const struct session_policy *policy, struct session_count older)
 {
-    shard_session_admit(worker->shard, session);
     if (session_policy_rejects(policy, older)) {
         ws_session_doom(worker, session, WS_CLOSE_SESSION_LIMIT);
-    } else {
-        ws_session_let_out(worker, session);
-        if (session->state == SESSION_REPLAYING || session->state == SESSION_LIVE) {
-            ws_protocol_tell_opened(worker, session);
-        }
+        return;
     }
+    let_out(worker, session);
+    shard_session_admit(worker->shard, session, older);
 }
 
 static void on_ranked(struct worker *worker, struct session *session,
@@ -52,30 +60,45 @@ static void on_ranked(struct worker *worker, struct session *session,
 
 static struct session_count read_count(struct receipt *receipt)
 {
-    struct session_count count = {0};
-    if (receipt) {
-        count.all = atomic_load_explicit(&receipt->matched, memory_order_acquire);
-        count.same_device = atomic_load_explicit(&receipt->written, memory_order_acquire);
-    }
-    return count;
+    return (struct session_count){
+        .all = atomic_load_explicit(&receipt->matched, memory_order_acquire),
+        .same_device = atomic_load_explicit(&receipt->written, memory_order_acquire)};
 }
 
 static bool is_certain(const struct word *word)
 {
     bool failed = word->is_published && word->publish->verdict == PUBLISH_FAILED;
-    return !failed && !word->is_timed_out && (!word->receipt || receipt_is_complete(word->receipt));
+    return !failed && !word->is_timed_out && receipt_is_complete(word->receipt);
+}
+
+/* NULL: it has ended meanwhile. */
+static struct session *session_of(const struct word *word, struct session_policy *out_policy)
+{
+    struct shard *shard = word->worker->shard;
+    struct session *session = shard_session_find(shard, word->slot, word->generation);
+    struct session_rank rank;
+    return session && shard_session_policy(shard, session, out_policy, &rank) ? session : NULL;
+}
+
+/* Where nobody is refused it is enough that the bus has the word. */
+static void let_out_early(const struct word *word)
+{
+    struct session_policy policy;
+    struct session *session = word->kind == EVENT_OPEN ? session_of(word, &policy) : NULL;
+    if (session && !session_policy_asks_first(&policy)) {
+        let_out(word->worker, session);
+    }
 }
 
 static void tell(struct word *word)
 {
     struct worker *worker = word->worker;
-    struct session *session = shard_session_find(worker->shard, word->slot, word->generation);
     struct session_policy policy;
-    struct session_rank rank;
+    struct session *session = session_of(word, &policy);
     word->is_told = true;
     loop_timer_stop(worker->loop, &word->timer);
-    if (!session || !shard_session_policy(worker->shard, session, &policy, &rank)) {
-        return; /* it has ended meanwhile */
+    if (!session) {
+        return;
     }
     if (!is_certain(word)) {
         stats_police_unsure(worker, session);
@@ -103,7 +126,7 @@ static void free_word(struct word *word)
 
 static bool waits_for_receipt(const struct word *word)
 {
-    return word->receipt && word->publish->verdict == PUBLISH_ACCEPTED &&
+    return word->publish->verdict == PUBLISH_ACCEPTED &&
            atomic_load_explicit(&word->receipt->open, memory_order_acquire) > 0;
 }
 
@@ -122,6 +145,7 @@ static void on_published(struct publish *publish)
 {
     struct word *word = publish->owner;
     word->is_published = true;
+    let_out_early(word);
     go_on(word);
 }
 
@@ -192,14 +216,14 @@ static int encode(struct word *word, const struct session *session, struct sessi
                           .data_kind = EVENT_DATA_BINARY};
     event.header.app = app;
     event.header.origin = worker->gateway->boot;
-    event.header.flags = (uint8_t)(EVENT_IS_CONTROL | (word->receipt ? EVENT_WANTS_RECEIPT : 0));
+    event.header.flags = EVENT_IS_CONTROL | EVENT_WANTS_RECEIPT;
     part->queue = target_queue(space, app, target.kind, target.name,
                                shard_get_options(worker->shard)->queues);
     return event_encode(&part->event, &event, &target, &key, 1, NULL, 0);
 }
 
 static int say(struct worker *worker, const struct session *session, enum event_kind kind,
-               struct session_rank rank, bool counts)
+               struct session_rank rank)
 {
     struct word *word = mem_zalloc(sizeof(*word));
     if (!word) {
@@ -213,8 +237,7 @@ static int say(struct worker *worker, const struct session *session, enum event_
     word->timer.on_fire = on_timer;
     word->pending.cancel = cancel;
     word->publish = publish_create(1);
-    int err = word->publish ? 0 : ERR_NO_MEMORY;
-    err = err || !counts ? err : attach_receipt(word);
+    int err = word->publish ? attach_receipt(word) : ERR_NO_MEMORY;
     err = err ? err : encode(word, session, rank);
     if (err) {
         free_word(word);
@@ -246,7 +269,7 @@ static int begin(struct worker *worker, struct session *session,
     int err = shard_session_police(worker->shard, session, policy, rank,
                                    device_of(worker, session));
     err = err ? err : ws_session_hold_back(worker, session);
-    return err ? err : say(worker, session, EVENT_OPEN, rank, session_policy_asks_first(policy));
+    return err ? err : say(worker, session, EVENT_OPEN, rank);
 }
 
 void police_begin(struct worker *worker, struct session *session)
@@ -267,7 +290,7 @@ void police_on_excess(struct shard *shard, struct session *session)
     struct session_policy policy;
     struct session_rank rank;
     if (!shard_session_policy(shard, session, &policy, &rank) ||
-        say(worker, session, EVENT_RANK, rank, true)) {
+        say(worker, session, EVENT_RANK, rank)) {
         ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
     }
 }
