@@ -119,6 +119,19 @@ def test_over_the_limit_the_oldest_is_given_up(make_gateway):
         assert gateway.metrics().get("tidegate_acks_given_up_total", app="demo") == before + 1
 
 
+def test_what_left_the_window_need_not_be_confirmed(make_gateway):
+    """The client never confirms: what its session owes goes with the messages."""
+    gateway = make_gateway({"window": {"max_bytes": "1MiB"}, "heartbeat": {"interval": "200ms"}})
+    with V1Client(gateway, "forgets") as client:
+        for _ in range(50):
+            push(gateway, "forgets", wait="acked", wait_ms=0)
+        assert len([client.read("msg") for _ in range(50)]) == 50
+        assert gateway.metrics().get("tidegate_receipts") == 50
+        for _ in range(40):
+            push(gateway, "forgets", data="x" * 60_000)
+        wait_for(lambda: gateway.metrics().get("tidegate_receipts") == 0, 5, "nothing is kept")
+
+
 def test_confirmations_come_from_all_nodes(cluster, pool):
     with contextlib.ExitStack() as ends:
         clients = [ends.enter_context(V1Client(node, "far")) for node in cluster.nodes]

@@ -164,6 +164,15 @@ void ws_session_touch(struct worker *worker, struct session *session)
     }
 }
 
+/* What no window has any more need not be confirmed. */
+static void sweep_acks(const struct worker *worker, const struct session *session)
+{
+    struct ws_extra *extra = ws_session_peek_extra(worker, session);
+    if (extra) {
+        acks_sweep(&extra->acks);
+    }
+}
+
 void ws_session_on_timer(struct timer *timer)
 {
     struct session_cold *cold = (struct session_cold *)((char *)timer -
@@ -173,6 +182,7 @@ void ws_session_on_timer(struct timer *timer)
     if (session->flags & WS_IS_CLOSING) {
         ws_session_doom(worker, session, WS_CLOSE_ABORT);
     } else {
+        sweep_acks(worker, session);
         ws_session_touch(worker, session);
     }
 }
