@@ -270,27 +270,23 @@ OPERATIONS = [(path, method, item[method]) for path, item in SPEC["paths"].items
 CODE = re.compile(r"`([a-z_]+)`")
 
 
+def codes_of(page):
+    """Those of its tables of statuses."""
+    rows = re.findall(r"^\| [\d, ]{3,}\|([^|]*)\|", (ROOT / page).read_text(), re.MULTILINE)
+    return {code for row in rows for code in CODE.findall(row)}
+
+
 def test_the_description_is_right_and_names_every_code_that_the_page_names():
     schemathesis.openapi.from_dict(SPEC).validate()
-    page = (ROOT / "docs/sse.md").read_text()
     described = {
         code
         for _, _, operation in OPERATIONS
         for answer in operation["responses"].values()
         for code in CODE.findall(answer["description"])
     }
-    rows = re.findall(r"^\| \d{3}[^|]*\|([^|]*)\|", page, re.MULTILINE)
-    named = {code for row in rows for code in CODE.findall(row)}
+    named, of_websockets = codes_of("docs/sse.md"), codes_of("docs/protocol.md")
     assert named - described == {"method_not_allowed"}
-    assert described - named <= {
-        "app_required",
-        "app_unknown",
-        "ip_session_limit",
-        "session_limit",
-        "accept_rate",
-        "memory",
-        "draining",
-    }, "those are the WebSocket's"
+    assert described - named <= of_websockets
 
 
 @pytest.fixture(scope="module")
@@ -342,3 +338,21 @@ def test_a_token_does_not_travel_over_the_bus_in_the_clear(cluster):
     kept = b"".join(value for key in streams for _, record in server.xrange(key) for value in record.values())
     assert b"a payload is seen there" in kept
     assert token.encode() not in kept
+
+
+def test_a_page_that_waits_with_a_ticket_gets_its_result_over_a_stream(cluster):
+    first, second, third = cluster.nodes
+    status, _, ticket = first.api("POST", "/v1/tickets", {"user": "waiting"})
+    assert status == 201
+    params, hello = {"ticket": ticket["ticket"]}, {"claim": "page-1"}
+    with open_stream(first, hello=hello, params=params) as stream:
+        stream.read("welcome")
+    second.push({"tickets": [ticket["id"]]}, "the result", final=True)
+    with open_stream(third, hello=hello, params=params) as stream:
+        stream.read("welcome")
+        message = stream.read("msg")
+        assert (message["data"], message["final"]) == ("the result", True)
+        ack = {"t": "ack", "ids": [message["id"]]}
+        assert stream.say(second, ack).status_code == 403
+        assert stream.say(second, ack, params=params).status_code == 202
+        assert stream.end()["code"] == 4006

@@ -231,6 +231,7 @@ bool up_on_request(struct worker *worker, struct http_exchange *exchange)
     if (exchange->request->method == HTTP_METHOD_POST) {
         on_post(&asking);
     } else {
+        credential_fini(&asking.speaker.credential);
         struct http_pair allow = {STR("Allow"), STR("POST, OPTIONS")};
         http_answer_problem_with(exchange, 405, "method_not_allowed", "Frames are sent by POST.",
                                  &allow, 1);

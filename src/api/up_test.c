@@ -105,6 +105,14 @@ static void only_frames_are_taken(void **state)
     gateway_test_close(&client);
 }
 
+static void a_ticket_in_the_query_is_looked_at_and_forgotten(void **state)
+{
+    struct gateway_test *test = *state;
+    test->port = test->gateway->client_addr.port;
+    assert_int_equal(gateway_test_ask(test, NULL, "POST /v1/up?ticket=none", "{}"), 401);
+    gateway_test_says_code(test, "ticket_invalid");
+}
+
 static void another_method_is_405(void **state)
 {
     struct gateway_test *test = *state;
@@ -150,6 +158,7 @@ int main(void)
         GATEWAY_TEST(who_is_not_its_user_is_refused),
         GATEWAY_TEST(a_websocket_speaks_for_itself),
         GATEWAY_TEST(only_frames_are_taken),
+        GATEWAY_TEST(a_ticket_in_the_query_is_looked_at_and_forgotten),
         GATEWAY_TEST(another_method_is_405),
         GATEWAY_TEST(what_has_no_seal_is_not_taken),
     };

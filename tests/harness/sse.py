@@ -138,7 +138,7 @@ class Stream:
         assert answer["re"] == number, answer
         return answer
 
-    def say(self, gateway, frames, user=None, sid=None, headers=None):
+    def say(self, gateway, frames, user=None, sid=None, headers=None, params=None):
         """POST /v1/up to any node; `user` is this stream's where it is not named."""
         user = self.user if user is None else user
         sent = {
@@ -150,6 +150,7 @@ class Stream:
         return httpx.post(
             self.base_of(gateway) + "/v1/up",
             content=body,
+            params=params,
             headers=sent,
             timeout=10,
             trust_env=False,
