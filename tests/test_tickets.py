@@ -286,12 +286,6 @@ def test_a_page_that_speaks_before_its_welcome_or_says_too_long_a_claim_is_4002(
         assert page.welcome["sid"]
 
 
-def test_scopes_of_tickets(make_gateway):
-    gateway = make_gateway()
-    status, _, answer = gateway.api("POST", "/v1/tickets", {}, {"Authorization": "Bearer nobody"})
-    assert status == 401, answer
-
-
 def test_an_app_has_its_budget_for_what_waits(make_gateway):
     gateway = make_gateway({"limits": {"ticket_results": "64KiB", "message": "32KiB"}})
     ticket = make_ticket(gateway)

@@ -148,6 +148,7 @@ void ticket_hand_over(struct hub *hub, struct hub_ticket *ticket)
 void hub_tickets_tick(struct hub *hub)
 {
     size_t at = 0;
+    u64map_shrink(&hub->tickets);
     if (!hub->tickets_are_short) {
         return;
     }

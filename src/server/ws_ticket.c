@@ -245,6 +245,13 @@ static void end_ticket(struct worker *worker, struct session *session)
     }
 }
 
+/* The last message has reached the page. */
+static void finish(struct worker *worker, struct session *session)
+{
+    stats_ticket(worker->tenants->items[session->app].name, STATS_TICKET_DONE);
+    end_ticket(worker, session);
+}
+
 /* A raw session confirms nothing: for it, written is. */
 static void await_end(struct worker *worker, struct session *session, const struct message *message)
 {
@@ -259,7 +266,7 @@ static void await_end(struct worker *worker, struct session *session, const stru
         ticket->waits_for_queue = true;
         ws_session_touch(worker, session);
     } else {
-        end_ticket(worker, session);
+        finish(worker, session);
     }
 }
 
@@ -269,8 +276,7 @@ void ws_ticket_on_ack(struct worker *worker, struct session *session, struct str
     if (ticket && ticket->final_id && str_equal(str_of(ticket->final_id), id)) {
         mem_free(ticket->final_id);
         ticket->final_id = NULL;
-        stats_ticket(worker->tenants->items[session->app].name, STATS_TICKET_DONE);
-        end_ticket(worker, session);
+        finish(worker, session);
     }
 }
 
@@ -328,9 +334,9 @@ static bool is_over(const struct ws_ticket *ticket, uint64_t *out_left_ms)
 static void try_end(struct worker *worker, struct session *session)
 {
     const struct ws_ticket *ticket = ws_ticket_of(worker, session);
-    bool is_written = ticket->waits_for_queue && !session->out;
-    bool is_due = ticket->end_again_ms && worker_now_ms(worker) >= ticket->end_again_ms;
-    if (is_written || is_due) {
+    if (ticket->waits_for_queue && !session->out) {
+        finish(worker, session);
+    } else if (ticket->end_again_ms && worker_now_ms(worker) >= ticket->end_again_ms) {
         end_ticket(worker, session);
     }
 }
