@@ -31,7 +31,7 @@ static struct receipt *make_receipt(unsigned matched)
     receipt->matched = receipt->written = matched;
     receipt->replayed = 1;
     receipt_drop(receipt, RECEIPT_SLOW, 2);
-    receipt_close(receipt_ref(receipt));
+    receipt_close(receipt);
     return receipt;
 }
 
