@@ -2,6 +2,7 @@
  * the window has lost it, so that a node that starts later reads it back. An EVENT_AGAIN carries
  * the position where the event stood first (hi 8, lo 8, little-endian) and the event as it was. */
 #include "base/err.h"
+#include "base/mem.h"
 #include "core/hub_private.h"
 #include "core/shard.h"
 
@@ -61,6 +62,34 @@ int hub_kept_create(struct hub *hub)
     return kept_create(&hub->kept, &options);
 }
 
+/* For how long the window keeps what comes now: its age, or less when its bytes are what bounds it.
+ */
+static uint64_t window_retains_ms(struct hub *hub)
+{
+    uint64_t most = hub->options.window_age_ms ? hub->options.window_age_ms : UNLIMITED_MS;
+    bool is_full = window_bytes(hub->window) >= hub->options.window_bytes / 10 * 9;
+    uint64_t age = is_full ? window_age_ms(hub->window, hub->now_ms) : most;
+    return age < most ? age : most;
+}
+
+/* encoded and event stay the arrival's. */
+struct kept_offer hub_kept_offer(struct hub *hub, const struct arrival *arrival,
+                                 enum kept_kind kind, uint64_t key, uint64_t expires_ms)
+{
+    return (struct kept_offer){.encoded = arrival->encoded,
+                               .event = &arrival->event,
+                               .queue = arrival->queue,
+                               .first = arrival->pos,
+                               .kind = kind,
+                               .key = key,
+                               .expires_ms = expires_ms,
+                               .now_ms = hub->now_ms,
+                               .wall_ms = hub_wall_ms(hub),
+                               .age_ms = arrival->age_ms,
+                               .is_due = arrival->age_ms > 0 &&
+                                         arrival->age_ms >= window_retains_ms(hub) / 3};
+}
+
 /* KEPT_EXPIRED for what is of no such kind. */
 enum kept_verdict hub_keep(struct hub *hub, const struct arrival *arrival)
 {
@@ -70,15 +99,8 @@ enum kept_verdict hub_keep(struct hub *hub, const struct arrival *arrival)
     if (!rule) {
         return KEPT_EXPIRED;
     }
-    struct kept_offer offer = {.encoded = arrival->encoded,
-                               .event = event,
-                               .queue = arrival->queue,
-                               .first = arrival->pos,
-                               .kind = rule->as,
-                               .key = event->header.key,
-                               .expires_ms = rule->expires_ms(event),
-                               .now_ms = hub->now_ms,
-                               .wall_ms = hub_wall_ms(hub)};
+    struct kept_offer offer = hub_kept_offer(hub, arrival, rule->as, event->header.key,
+                                             rule->expires_ms(event));
     return kept_take(hub->kept, &offer, &entry);
 }
 
@@ -154,20 +176,19 @@ bool hub_unwrap(struct hub *hub, const struct event *again, struct arrival *out_
 
 /* ---- again: out ---- */
 
-/* For how long the window keeps what comes now: its age, or less when its bytes are what bounds it.
- */
-static uint64_t window_retains_ms(struct hub *hub)
-{
-    uint64_t most = hub->options.window_age_ms ? hub->options.window_age_ms : UNLIMITED_MS;
-    bool is_full = window_bytes(hub->window) >= hub->options.window_bytes / 10 * 9;
-    uint64_t age = is_full ? window_age_ms(hub->window, hub->now_ms) : most;
-    return age < most ? age : most;
-}
+struct told {
+    struct hub *hub;
+    uint64_t place; /* the entry's */
+};
 
 static void on_told(struct publish *publish)
 {
-    struct hub *hub = publish->owner;
-    hub->told_again--;
+    struct told *told = publish->owner;
+    told->hub->told_again--;
+    if (publish->verdict != PUBLISH_ACCEPTED) {
+        kept_not_told(told->hub->kept, told->place);
+    }
+    mem_free(told);
     publish_destroy(publish);
 }
 
@@ -183,17 +204,32 @@ static int wrap(struct buf *out, const struct message *message)
     return buf_err(out);
 }
 
-static void tell_again(struct hub *hub, const struct kept_entry *entry)
+static int send_again(struct hub *hub, const struct kept_entry *entry, struct told *told)
 {
     struct buf body = {0};
-    if (!wrap(&body, entry->message)) {
+    int err = told ? wrap(&body, entry->message) : ERR_NO_MEMORY;
+    if (!err) {
         hub->told_again++;
-        if (cluster_tell_again(hub->cluster, entry->message->queue, buf_str(&body),
-                               hub->now_ms + AGAIN_DEADLINE_MS, on_told, hub)) {
-            hub->told_again--;
-        }
+        *told = (struct told){hub, entry->place};
+        err = cluster_tell_again(hub->cluster, entry->message->queue, buf_str(&body),
+                                 hub->now_ms + AGAIN_DEADLINE_MS, on_told, told);
+        hub->told_again -= err != 0;
     }
     buf_fini(&body);
+    return err;
+}
+
+/* False: not now. */
+static bool tell_again(struct hub *hub, const struct kept_entry *entry)
+{
+    struct told *told = mem_alloc(sizeof(*told));
+    uint64_t place = entry->place;
+    if (!send_again(hub, entry, told)) {
+        return true;
+    }
+    mem_free(told);
+    kept_not_told(hub->kept, place);
+    return false;
 }
 
 /* The first node does it in time; were it not to, the others would, later. */
@@ -213,13 +249,13 @@ void hub_kept_tick(struct hub *hub)
     }
     uint64_t retain_ms = window_retains_ms(hub);
     uint64_t interval = interval_ms(hub, retain_ms);
-    while (hub->told_again < AGAIN_AT_A_TIME &&
-           hub->waiting_bytes < hub->options.backlog_bytes / 4) {
+    for (uint32_t i = 0; i < AGAIN_AT_A_TIME && hub->told_again < AGAIN_AT_A_TIME &&
+                         hub->waiting_bytes < hub->options.backlog_bytes / 4;
+         i++) {
         struct kept_entry *entry = kept_next_due(hub->kept, hub->now_ms, hub_wall_ms(hub), interval,
                                                  retain_ms);
-        if (!entry) {
+        if (!entry || !tell_again(hub, entry)) {
             return;
         }
-        tell_again(hub, entry);
     }
 }

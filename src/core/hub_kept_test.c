@@ -123,6 +123,28 @@ static void a_node_that_starts_later_than_the_window_knows_it(void **state)
     assert_int_equal(parts[3], 1); /* once */
 }
 
+/* All were down for a while: it tells at once what the window has long had. */
+static void what_a_start_reads_back_is_as_old_as_its_copy(void **state)
+{
+    static const uint32_t from[NET_QUEUES];
+    uint32_t origin = 0;
+    publish_part(&net.nodes[2], "p1");
+    for (int i = 0; i < 3; i++) {
+        net_kill(&net.nodes[i]);
+    }
+    net_run(THIRD_MS + 1000);
+    struct net_node *late = start_late(3, from);
+    hub_set_wall_offset(late->hub, 1);
+    hub_set_now(late->hub, net.now_ms, net.now_ms * 1000);
+    late->hub->reading_back = UINT64_MAX; /* net_start says too early that all is read */
+    net_run(3000);
+    net_run(3000);
+    assert_int_equal(revocations(late), 1);
+    assert_int_equal(told_again(&origin), 1);
+    net_run(THIRD_MS / 2);
+    assert_int_equal(told_again(&origin), 1);
+}
+
 static void the_next_node_does_it_when_the_first_is_gone(void **state)
 {
     uint32_t origin = 0;
@@ -183,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_first_node_tells_again_each_third_and_nobody_takes_it_twice),
         TEST(a_node_that_starts_later_than_the_window_knows_it),
+        TEST(what_a_start_reads_back_is_as_old_as_its_copy),
         TEST(the_next_node_does_it_when_the_first_is_gone),
         TEST(others_do_it_late_where_the_first_does_not_know_it),
         TEST(over_the_budget_a_publish_is_refused_and_counted),

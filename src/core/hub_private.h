@@ -122,6 +122,7 @@ struct arrival {
     uint32_t queue;
     struct bus_pos pos;
     uint64_t wall_ms; /* when the bus got it; 0: unknown */
+    uint64_t age_ms;  /* since then, while the queue is read back; else 0 */
     struct str encoded;
     struct event event;
 };
@@ -178,6 +179,8 @@ int hub_ticket_admit(const struct hub *hub, const struct event *event, uint32_t 
 
 /* hub_kept.c */
 int hub_kept_create(struct hub *hub);
+struct kept_offer hub_kept_offer(struct hub *hub, const struct arrival *arrival,
+                                 enum kept_kind kind, uint64_t key, uint64_t expires_ms);
 enum kept_verdict hub_keep(struct hub *hub, const struct arrival *arrival);
 bool hub_unwrap(struct hub *hub, const struct event *again, struct arrival *out_inner);
 void hub_kept_tick(struct hub *hub);

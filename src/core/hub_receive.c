@@ -99,11 +99,12 @@ static void hand_out(struct hub *hub, struct message *message, uint64_t mask)
 
 /* How long the event has been on the bus, while the queue is read back. What comes later has just
  * come, whatever the clocks of others say. */
-static uint64_t age_ms(const struct hub *hub, const struct message *message, uint64_t wall_ms)
+static uint64_t age_ms(const struct hub *hub, uint32_t queue, const struct event *event,
+                       uint64_t wall_ms)
 {
-    uint64_t since_ms = wall_ms ? wall_ms : message->event.time_ms;
+    uint64_t since_ms = wall_ms ? wall_ms : event->time_ms;
     uint64_t now_ms = hub->now_ms + (uint64_t)hub->wall_offset_ms;
-    bool is_old = hub->reading_back >> message->queue & 1 && hub->wall_offset_ms &&
+    bool is_old = hub->reading_back >> queue & 1 && hub->wall_offset_ms && since_ms > 0 &&
                   now_ms > since_ms;
     uint64_t age = is_old ? now_ms - since_ms : 0;
     return age < hub->now_ms ? age : hub->now_ms;
@@ -112,7 +113,7 @@ static uint64_t age_ms(const struct hub *hub, const struct message *message, uin
 /* 1 is the past too, and not "never". */
 static void stamp_times(const struct hub *hub, struct message *message, uint64_t wall_ms)
 {
-    uint64_t age = age_ms(hub, message, wall_ms);
+    uint64_t age = age_ms(hub, message->queue, &message->event, wall_ms);
     message->received_us = hub->now_us - age * 1000;
     if (message->event.header.ttl_ms) {
         uint64_t expires_ms = hub->now_ms - age + message->event.header.ttl_ms;
@@ -373,6 +374,7 @@ static size_t take_event(struct hub *hub, struct arrival *arrival, struct str re
     }
     hub_count(&hub->stats.events_in, 1);
     arrival->encoded = str_make(rest.ptr, (size_t)len);
+    arrival->age_ms = age_ms(hub, arrival->queue, &arrival->event, arrival->wall_ms);
     if (has_own_keys(hub, &arrival->event) || hub_rekey(hub, arrival)) {
         on_event(hub, arrival);
     } else {

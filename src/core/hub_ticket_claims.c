@@ -57,8 +57,8 @@ static enum ticket_news_kind judge_claim(struct hub *hub, struct hub_ticket *tic
         unbind(hub, ticket);
     }
     struct kept_entry *entry;
-    struct kept_offer offer = ticket_offer(hub, arrival, KEPT_CLAIM, ticket->key,
-                                           ticket_id_expires_ms(name_of(&arrival->event)));
+    struct kept_offer offer = hub_kept_offer(hub, arrival, KEPT_CLAIM, ticket->key,
+                                             ticket_id_expires_ms(name_of(&arrival->event)));
     if (ticket->claim && !str_equal(arrival->event.id, ticket->claim->message->event.id)) {
         return TICKET_WON; /* the first is kept, and no reload after it */
     }
@@ -137,8 +137,8 @@ static void on_end(struct hub *hub, const struct arrival *arrival)
         return; /* the others tell it again */
     }
     end_ticket(hub, ticket);
-    struct kept_offer offer = ticket_offer(hub, arrival, KEPT_END, ticket->key,
-                                           ticket_id_expires_ms(name_of(&arrival->event)));
+    struct kept_offer offer = hub_kept_offer(hub, arrival, KEPT_END, ticket->key,
+                                             ticket_id_expires_ms(name_of(&arrival->event)));
     if (!ticket->end && kept_take(hub->kept, &offer, &entry) == KEPT_NEW) {
         entry->owner = ticket;
         ticket->end = entry;

@@ -57,7 +57,7 @@ static void add_message(struct hub *hub, struct hub_ticket *ticket, const struct
                         uint64_t expires_ms, struct receipt *receipt)
 {
     struct kept_entry *entry;
-    struct kept_offer offer = ticket_offer(hub, arrival, KEPT_RESULT, ticket->key, expires_ms);
+    struct kept_offer offer = hub_kept_offer(hub, arrival, KEPT_RESULT, ticket->key, expires_ms);
     if (kept_find(hub->kept, KEPT_VOID, ticket->key, arrival->event.id)) {
         return; /* cancelled, and told again by who did not know that */
     }
@@ -83,7 +83,7 @@ static void cancel_message(struct hub *hub, struct hub_ticket *ticket,
                            const struct arrival *arrival, uint64_t expires_ms)
 {
     struct kept_entry *cancelled;
-    struct kept_offer offer = ticket_offer(hub, arrival, KEPT_VOID, ticket->key, expires_ms);
+    struct kept_offer offer = hub_kept_offer(hub, arrival, KEPT_VOID, ticket->key, expires_ms);
     if (kept_take(hub->kept, &offer, &cancelled) != KEPT_NEW) {
         return;
     }

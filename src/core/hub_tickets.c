@@ -185,17 +185,3 @@ void hub_ticket_look(const struct hub *hub, uint64_t key, struct ticket_look *ou
         out_look->messages = ticket->message_count;
     }
 }
-
-struct kept_offer ticket_offer(const struct hub *hub, const struct arrival *arrival,
-                               enum kept_kind kind, uint64_t key, uint64_t expires_ms)
-{
-    return (struct kept_offer){.encoded = arrival->encoded,
-                               .event = &arrival->event,
-                               .queue = arrival->queue,
-                               .first = arrival->pos,
-                               .kind = kind,
-                               .key = key,
-                               .expires_ms = expires_ms,
-                               .now_ms = hub->now_ms,
-                               .wall_ms = hub_wall_ms(hub)};
-}

@@ -39,7 +39,5 @@ void ticket_drop_holder(struct hub *hub, struct hub_ticket *ticket, enum ticket_
 void ticket_hand_over(struct hub *hub, struct hub_ticket *ticket);
 
 /* What an event in hand is kept as. */
-struct kept_offer ticket_offer(const struct hub *hub, const struct arrival *arrival,
-                               enum kept_kind kind, uint64_t key, uint64_t expires_ms);
 
 #endif

@@ -114,7 +114,7 @@ static void account(struct kept *kept, const struct kept_entry *entry, struct us
     mem_account(MEM_KEPT, bytes);
 }
 
-/* ---- the order in which the bus had them ---- */
+/* ---- the order in which they were looked at ---- */
 
 static void unlink_entry(struct kept *kept, struct kept_entry *entry)
 {
@@ -122,19 +122,37 @@ static void unlink_entry(struct kept *kept, struct kept_entry *entry)
     *(entry->newer ? &entry->newer->older : &kept->newest) = entry->older;
 }
 
-static void link_newest(struct kept *kept, struct kept_entry *entry, uint64_t now_ms)
+static void link_newest(struct kept *kept, struct kept_entry *entry)
 {
-    entry->seen_ms = now_ms;
     entry->newer = NULL;
     entry->older = kept->newest;
     *(kept->newest ? &kept->newest->newer : &kept->oldest) = entry;
     kept->newest = entry;
 }
 
-static void mark_seen(struct kept *kept, struct kept_entry *entry, uint64_t now_ms)
+static void link_oldest(struct kept *kept, struct kept_entry *entry)
 {
-    unlink_entry(kept, entry);
-    link_newest(kept, entry, now_ms);
+    entry->older = NULL;
+    entry->newer = kept->oldest;
+    *(kept->oldest ? &kept->oldest->older : &kept->newest) = entry;
+    kept->oldest = entry;
+}
+
+/* What is due stands first. The rest of what a start reads back, queue by queue, is as good as in
+ * order: none is older than one that is due. */
+static void see(struct kept *kept, struct kept_entry *entry, const struct kept_offer *offer)
+{
+    entry->seen_ms = offer->now_ms - offer->age_ms;
+    entry->looked_ms = entry->seen_ms;
+    (offer->is_due ? link_oldest : link_newest)(kept, entry);
+}
+
+static void see_again(struct kept *kept, struct kept_entry *entry, const struct kept_offer *offer)
+{
+    if (offer->now_ms - offer->age_ms >= entry->seen_ms) {
+        unlink_entry(kept, entry);
+        see(kept, entry, offer);
+    }
 }
 
 /* ---- entries ---- */
@@ -216,7 +234,7 @@ static enum kept_verdict take_new(struct kept *kept, uint64_t place, const struc
     if (!entry) {
         return lose(kept, KEPT_NO_MEMORY);
     }
-    link_newest(kept, entry, offer->now_ms);
+    see(kept, entry, offer);
     timer_start(&kept->wheel, &entry->timer, offer->now_ms, offer->expires_ms - offer->wall_ms);
     account(kept, entry, usage, 1);
     *out_entry = entry;
@@ -229,7 +247,7 @@ enum kept_verdict kept_take(struct kept *kept, const struct kept_offer *offer,
     uint64_t place = place_of(kept, offer->kind, offer->key, offer->event->id);
     struct kept_entry *entry = at_place(kept, place);
     if (entry) {
-        mark_seen(kept, entry, offer->now_ms);
+        see_again(kept, entry, offer);
         *out_entry = entry;
         return KEPT_KNOWN;
     }
@@ -262,17 +280,29 @@ struct kept_entry *kept_next_due(struct kept *kept, uint64_t now_ms, uint64_t wa
                                  uint64_t interval_ms, uint64_t retain_ms)
 {
     struct kept_entry *entry;
-    while ((entry = kept->oldest) && now_ms - entry->seen_ms >= interval_ms) {
+    while ((entry = kept->oldest) && now_ms - entry->looked_ms >= interval_ms) {
         uint64_t lost_in_ms = entry->seen_ms + retain_ms - now_ms;
         bool is_covered = entry->seen_ms + retain_ms > now_ms &&
                           entry->expires_ms <= wall_ms + lost_in_ms;
-        mark_seen(kept, entry, now_ms); /* covered: nobody need look at it before it expires */
+        unlink_entry(kept, entry);
+        entry->looked_ms = now_ms;
+        link_newest(kept, entry);
         if (!is_covered) {
             count(&kept->stats.again, 1);
             return entry;
         }
     }
     return NULL;
+}
+
+void kept_not_told(struct kept *kept, uint64_t place)
+{
+    struct kept_entry *entry = at_place(kept, place);
+    if (entry && entry->looked_ms != entry->seen_ms) {
+        unlink_entry(kept, entry);
+        entry->looked_ms = entry->seen_ms;
+        link_oldest(kept, entry);
+    }
 }
 
 /* ---- the end ---- */

@@ -53,8 +53,9 @@ struct kept_entry {
     struct kept_entry *next;
     uint32_t mark;
     /* The store's. */
-    struct kept_entry *newer, *older; /* by when the bus had it last */
-    uint64_t seen_ms;
+    struct kept_entry *newer, *older; /* by when it was looked at last */
+    uint64_t seen_ms;                 /* the bus got its newest copy */
+    uint64_t looked_ms;
     uint64_t place;
     struct kept *kept;
     struct timer timer;
@@ -100,6 +101,8 @@ struct kept_offer {
     uint64_t key;
     uint64_t expires_ms; /* wall */
     uint64_t now_ms, wall_ms;
+    uint64_t age_ms; /* of this copy on the bus: not 0 while a start reads back */
+    bool is_due;     /* so old that it is to be told again at once */
 };
 
 /* The entry is in *out_entry when it is new or known. A known one counts as seen. */
@@ -124,9 +127,13 @@ void kept_release(struct kept *kept, enum kept_budget budget, uint32_t app, uint
 /* What expires does so now. */
 void kept_advance(struct kept *kept, uint64_t now_ms);
 
-/* What was last seen interval_ms ago or longer and lives on when the window, which keeps it for
- * retain_ms, has lost it. Counts as seen from now on. NULL: none. */
+/* What the bus got interval_ms ago or longer and lives on when the window, which keeps it for
+ * retain_ms, has lost it. Not due for another interval, in which it should come back. NULL: none.
+ */
 struct kept_entry *kept_next_due(struct kept *kept, uint64_t now_ms, uint64_t wall_ms,
                                  uint64_t interval_ms, uint64_t retain_ms);
+
+/* The bus did not take it: it is due as before, if it is still there. place: the entry's. */
+void kept_not_told(struct kept *kept, uint64_t place);
 
 #endif

@@ -39,6 +39,8 @@ static int stop(void **state)
     return 0;
 }
 
+static uint64_t age_ms; /* of the next copy on the bus; from 1000 on it is due */
+
 /* At NOW_MS + after_ms, with LIFE_MS to live. */
 static enum kept_verdict take(enum kept_kind kind, uint64_t key, const char *id, uint32_t app,
                               uint64_t after_ms)
@@ -58,7 +60,9 @@ static enum kept_verdict take(enum kept_kind kind, uint64_t key, const char *id,
                                .key = key,
                                .expires_ms = WALL_MS + LIFE_MS,
                                .now_ms = NOW_MS + after_ms,
-                               .wall_ms = WALL_MS + after_ms};
+                               .wall_ms = WALL_MS + after_ms,
+                               .age_ms = age_ms,
+                               .is_due = age_ms >= 1000};
     mem_fail_nth(fail_nth);
     enum kept_verdict verdict = kept_take(kept, &offer, &entry);
     if (verdict == KEPT_NEW) {
@@ -193,6 +197,35 @@ static void what_lives_longer_than_the_window_is_due_each_third(void **state)
     assert_null(due(2500, 3000));
 }
 
+static void what_is_read_back_is_due_by_its_age_on_the_bus(void **state)
+{
+    static const uint64_t ages_ms[] = {300, 2000, 0};
+    static const char *const ids[] = {"a", "b", "c"};
+    for (int i = 0; i < 3; i++) {
+        age_ms = ages_ms[i];
+        take(KEPT_CLAIM, 1, ids[i], 1, 0);
+    }
+    age_ms = 2500;
+    take(KEPT_CLAIM, 1, "a", 1, 0); /* an older copy of it says nothing */
+    age_ms = 0;
+    assert_string_equal(due(1, 3000)->message->event.id.ptr, "b");
+    assert_null(due(699, 3000));
+    assert_string_equal(due(700, 3000)->message->event.id.ptr, "a");
+    assert_string_equal(due(1000, 3000)->message->event.id.ptr, "c");
+}
+
+static void what_the_bus_did_not_take_is_due_as_before(void **state)
+{
+    take(KEPT_CLAIM, 1, "a", 1, 0);
+    uint64_t place = due(1000, 3000)->place;
+    assert_null(due(1001, 3000));
+    kept_not_told(kept, place);
+    assert_int_equal(due(1001, 3000)->place, place);
+    kept_drop(kept, kept_find(kept, KEPT_CLAIM, 1, STR("a")));
+    kept_not_told(kept, place);
+    assert_null(due(9000, 3000));
+}
+
 static void what_the_window_keeps_to_its_end_is_not_told_again(void **state)
 {
     take(KEPT_CLAIM, 1, "a", 1, 0);
@@ -216,6 +249,8 @@ int main(void)
         TEST(what_the_bus_has_is_taken_up_to_twice_the_budget),
         TEST(without_memory_nothing_is_kept_and_that_is_counted),
         TEST(what_lives_longer_than_the_window_is_due_each_third),
+        TEST(what_is_read_back_is_due_by_its_age_on_the_bus),
+        TEST(what_the_bus_did_not_take_is_due_as_before),
         TEST(what_the_window_keeps_to_its_end_is_not_told_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
