@@ -170,6 +170,36 @@ static void others_do_it_late_where_the_first_does_not_know_it(void **state)
     assert_int_equal(revocations(&net.nodes[0]), 1);
 }
 
+/* So much that the window, of 1 MiB, holds but a second. */
+static void flood(struct net_node *node)
+{
+    static const char *const target = "u:somebody";
+    static char data[60000];
+    memset(data, '1', sizeof(data) - 1);
+    for (int i = 0; i < 2; i++) {
+        struct publish *publish = publish_create(1);
+        struct event event = event_test_make(0, data);
+        event.header.origin = node->boot;
+        event_test_encode(&publish->parts[0].event, &event, &target, 1);
+        publish->worker = HUB_NO_WORKER;
+        publish->on_done = publish_destroy;
+        hub_publish(node->hub, publish, net.now_ms);
+    }
+}
+
+static void a_window_that_is_full_is_told_again_as_often_as_its_real_age_asks(void **state)
+{
+    uint32_t origin = 0;
+    assert_int_equal(publish_part(&net.nodes[2], "p1"), 0);
+    for (uint64_t end = net.now_ms + 4000; net.now_ms < end; net_step()) {
+        flood(&net.nodes[1]);
+    }
+    assert_true(window_age_ms(net.nodes[0].hub->window, net.now_ms) < 1500);
+    assert_in_range(told_again(&origin), 4, 14);
+    assert_int_equal(origin, net.nodes[0].boot);
+    assert_int_equal(parts[2], 1);
+}
+
 static void over_the_budget_a_publish_is_refused_and_counted(void **state)
 {
     struct hub *hub = net.nodes[1].hub;
@@ -208,6 +238,7 @@ int main(void)
         TEST(what_a_start_reads_back_is_as_old_as_its_copy),
         TEST(the_next_node_does_it_when_the_first_is_gone),
         TEST(others_do_it_late_where_the_first_does_not_know_it),
+        TEST(a_window_that_is_full_is_told_again_as_often_as_its_real_age_asks),
         TEST(over_the_budget_a_publish_is_refused_and_counted),
         TEST(what_makes_no_sense_is_counted_and_passed_over),
     };
