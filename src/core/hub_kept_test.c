@@ -8,7 +8,7 @@ static uint32_t parts_again[NET_NODES]; /* of these, told again */
 
 static void count_part(struct net_node *node, const struct message *message)
 {
-    if (message->event.kind == EVENT_PART) {
+    if (message->event.kind == EVENT_PART || message->event.kind == EVENT_REVOCATION) {
         parts[node->index]++;
         parts_again[node->index] += (message->event.header.flags & EVENT_IS_AGAIN) != 0;
     }
@@ -36,13 +36,15 @@ static void on_done(struct publish *publish)
     publish_destroy(publish);
 }
 
-static int publish_part(struct net_node *node, const char *id)
+static int publish_kept(struct net_node *node, enum event_kind kind, const char *id,
+                        uint32_t ttl_ms)
 {
-    static const char *const target = "g:room";
+    const char *target = kind == EVENT_PART ? "g:room" : "*";
     static int err;
     struct publish *publish = publish_create(1);
     struct event event = event_test_make(0, "1");
-    event.kind = EVENT_PART;
+    event.kind = kind;
+    event.header.ttl_ms = ttl_ms;
     event.id = str_of(id);
     event.subject = STR("42");
     event.time_ms = net.now_ms;
@@ -58,6 +60,11 @@ static int publish_part(struct net_node *node, const char *id)
     hub_publish(node->hub, publish, net.now_ms);
     net_run(NET_STEP_MS);
     return err;
+}
+
+static int publish_part(struct net_node *node, const char *id)
+{
+    return publish_kept(node, EVENT_PART, id, 0);
 }
 
 /* Of all that the bus has; *out_origin: the last one's. */
@@ -228,12 +235,35 @@ static void what_makes_no_sense_is_counted_and_passed_over(void **state)
     assert_int_equal(hub_get_stats(node->hub)->events_bad, before + 4);
 }
 
+static void a_revocation_is_known_to_who_starts_late_until_it_expires(void **state)
+{
+    uint32_t origin;
+    assert_int_equal(publish_kept(&net.nodes[1], EVENT_REVOCATION, "r1", 8 * THIRD_MS), 0);
+    net_run(4 * THIRD_MS);
+    uint32_t behind[NET_QUEUES];
+    memcpy(behind, net.count, sizeof(behind));
+    net_run(THIRD_MS + 1000);
+    struct net_node *late = start_late(3, behind);
+    net_run(5000);
+    assert_int_equal(revocations(late), 1);
+    assert_int_equal(parts[3], 1);
+    assert_int_equal(parts_again[3], 1);
+    net_run(3 * THIRD_MS);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(revocations(&net.nodes[i]), 0);
+    }
+    uint32_t told = told_again(&origin);
+    net_run(2 * THIRD_MS);
+    assert_int_equal(told_again(&origin), told);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_first_node_tells_again_each_third_and_nobody_takes_it_twice),
+        TEST(a_revocation_is_known_to_who_starts_late_until_it_expires),
         TEST(a_node_that_starts_later_than_the_window_knows_it),
         TEST(what_a_start_reads_back_is_as_old_as_its_copy),
         TEST(the_next_node_does_it_when_the_first_is_gone),
