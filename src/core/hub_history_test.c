@@ -116,6 +116,26 @@ static void another_history_begins_wherever_its_positions_are(void **state)
     hub_test_assert_message(0, hub_test_receive_event(0, event, "u:a"));
 }
 
+/* What users' sessions tell each other is no loss: they ask again. */
+static void a_lost_revocation_is_told_and_words_among_sessions_are_not(void **state)
+{
+    static const enum event_kind kinds[] = {EVENT_OPEN, EVENT_REVOCATION};
+    hub_test_tell(0, event_test_key_of(TARGET_USER, "a"), INTEREST_ADD);
+    for (uint32_t i = 0; i < 2; i++) {
+        hub_mark_all_behind(hub_test.hub);
+        struct event event = event_test_make(1 + i, "");
+        event.kind = kinds[i];
+        event.time_ms = 5000;
+        hub_test_receive_event(0, event, "u:a");
+        hub_bus_callbacks.on_hole(hub_test.hub, 0, pos_at(1), pos_at(1), BUS_HOLE_EPOCH);
+        struct hub_catch_up *got = catch_up(0);
+        bool is_revocation = kinds[i] == EVENT_REVOCATION;
+        assert_int_equal(got->controls_lost, is_revocation);
+        assert_int_equal(got->revoked_until_ms, is_revocation ? 5000 : 0);
+        hub_catch_up_destroy(got);
+    }
+}
+
 static void controls_of_the_old_history_are_said_to_be_lost(void **state)
 {
     hub_mark_all_behind(hub_test.hub);
@@ -130,6 +150,7 @@ static void controls_of_the_old_history_are_said_to_be_lost(void **state)
     struct hub_catch_up *got = catch_up(0);
     assert_true(got->controls_lost);
     assert_int_equal(got->lost_until_ms, 5000);
+    assert_int_equal(got->revoked_until_ms, 0);
     assert_int_equal(got->control_count, 1);
     assert_int_equal(got->controls[0]->queue, 1);
     hub_catch_up_destroy(got);
@@ -355,6 +376,7 @@ int main(void)
         WITH_HUB(a_hole_tells_why),
         WITH_HUB(a_hole_before_what_was_seen_is_none),
         WITH_HUB(another_history_begins_wherever_its_positions_are),
+        WITH_HUB(a_lost_revocation_is_told_and_words_among_sessions_are_not),
         WITH_HUB(controls_of_the_old_history_are_said_to_be_lost),
         WITH_HUB(another_epoch_begins_each_queue_anew),
         WITH_HUB(another_epoch_comes_with_a_catch_up),
