@@ -356,3 +356,19 @@ def test_a_page_that_waits_with_a_ticket_gets_its_result_over_a_stream(cluster):
         assert stream.say(second, ack).status_code == 403
         assert stream.say(second, ack, params=params).status_code == 202
         assert stream.end()["code"] == 4006
+
+
+def test_who_speaks_at_another_node_is_counted_before_the_bus_is_asked(cluster):
+    first, second, _ = cluster.nodes
+    with open_stream(first, user="flood", hello={}) as stream:
+        stream.read("welcome")
+    say = functools.partial(stream.say, second, {"t": "ack", "ids": []})
+    wait_for(lambda: say().status_code == 404, 10, "the session is gone")
+    limits = second.config.setdefault("limits", {})
+    limits.update({"messages_per_second": 1, "message_burst": 1})
+    second.reload()
+    codes = [say().json()["code"] for _ in range(10)]
+    assert "rate_limited" in codes
+    refused = second.metrics().get("tidegate_ups_total", result="rate_limited")
+    assert refused == codes.count("rate_limited")
+    assert first.metrics().get("tidegate_ups_total", result="rate_limited") == 0

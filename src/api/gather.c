@@ -159,6 +159,7 @@ static void on_replies(struct cluster_question *question)
         take_reply(gather, &gather->node_parts[count++], reply);
     }
     gather->is_complete = question->is_complete && count == question->replied;
+    gather->is_refused = question->is_refused;
     gather->part_count += count;
     close_one(gather);
 }

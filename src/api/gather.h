@@ -43,6 +43,7 @@ struct gather {
     const struct gather_kind *kind;
     struct str name;                 /* owned: what is asked about */
     bool is_complete;                /* every node has said all */
+    bool is_refused;                 /* there was no room to ask others: none has heard it */
     struct gather_private *of_nodes; /* gather.c */
     uint32_t open;
     uint32_t part_count; /* of workers and of other nodes */

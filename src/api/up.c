@@ -7,11 +7,6 @@
 #include "server/stats.h"
 #include "server/ws_protocol.h"
 
-/* As it travels between nodes: never to be renumbered. */
-enum { UP_KIND = 19 };
-
-enum { RETRY_AFTER_S = 1 };
-
 /* ---- answers ---- */
 
 /* origin "": no page asks. */
@@ -96,7 +91,10 @@ static void finish(struct gather *gather)
     struct http_exchange *exchange = gather->exchange;
     char *origin = exchange->user;
     uint64_t result = gather_sum(gather, 0);
-    if (result == WS_UP_GONE && !gather->is_complete) {
+    if (gather->is_refused) {
+        answer(exchange, str_of(origin), 503, "overloaded",
+               "The cluster has no room for the frames right now.");
+    } else if (result == WS_UP_GONE && !gather->is_complete) {
         answer(exchange, str_of(origin), 503, "unavailable",
                "The session's node did not answer in time; it may have taken the frames.");
     } else {
@@ -107,7 +105,7 @@ static void finish(struct gather *gather)
     mem_free(origin);
 }
 
-const struct gather_kind up_kind = {.number = UP_KIND,
+const struct gather_kind up_kind = {.number = CLUSTER_KIND_OF_CLIENTS,
                                     .ask = ask,
                                     .fold = gather_fold,
                                     .finish = finish,
@@ -178,12 +176,29 @@ static int write_payload(struct buf *out, const struct asking *asking)
     return err ? err : buf_err(out);
 }
 
+static bool is_elsewhere(const struct asking *asking)
+{
+    return asking->sid.node != asking->call.worker->gateway->boot;
+}
+
 /* What the bus can't carry in one piece never arrives. */
 static bool fits(const struct asking *asking, const struct buf *payload)
 {
-    const struct gateway *gateway = asking->call.worker->gateway;
-    return asking->sid.node == gateway->boot ||
-           payload->len <= cluster_reply_bytes(gateway->cluster);
+    return !is_elsewhere(asking) ||
+           payload->len <= cluster_reply_bytes(asking->call.worker->gateway->cluster);
+}
+
+/* The session's node counts its frames; until they are there they burden the bus and two nodes. */
+static bool check_rate(const struct asking *asking)
+{
+    struct worker *worker = asking->call.worker;
+    const struct settings_limits *limits = api_limits(worker);
+    return !is_elsewhere(asking) ||
+           admission_take_up(&worker->gateway->admission, asking->sid_text,
+                             limits->messages_per_second, limits->message_burst,
+                             worker_now_ms(worker)) ||
+           refuse(asking, outcomes[WS_UP_RATE].status, outcomes[WS_UP_RATE].code,
+                  outcomes[WS_UP_RATE].detail);
 }
 
 static void send_on(struct asking *asking)
@@ -208,7 +223,8 @@ static void on_post(struct asking *asking)
 {
     struct connect_speaker *speaker = &asking->speaker;
     if (find_session(asking) && check_body(asking) &&
-        connect_check_speaker(asking->call.worker, asking->call.exchange, speaker)) {
+        connect_check_speaker(asking->call.worker, asking->call.exchange, speaker) &&
+        check_rate(asking)) {
         send_on(asking);
     }
     credential_fini(&speaker->credential);

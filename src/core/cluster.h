@@ -156,6 +156,11 @@ struct cluster_reply {
     struct str text; /* in memory behind the struct */
 };
 
+/* The kind of question that clients cause, who may be many and hostile. It has a quarter of the
+ * room that questions have, on the asker and on who is asked, so that those of the API and of the
+ * nodes find some, and waits for the bus only where a push may. */
+enum { CLUSTER_KIND_OF_CLIENTS = 19 };
+
 /* Asks the other nodes; the asker's until cluster_ask, and again in on_done. */
 struct cluster_question {
     struct mail mail; /* the asker's until cluster_ask, then the cluster's */
@@ -171,6 +176,7 @@ struct cluster_question {
     struct cluster_reply *replies;
     uint32_t expected, replied; /* other nodes */
     bool is_complete;           /* it is known who is there, and each has said all */
+    bool is_refused;            /* there was no room for it: nobody has heard it */
     /* The cluster's. */
     uint64_t id;
     uint64_t until_ms;
@@ -178,14 +184,15 @@ struct cluster_question {
     uint64_t open[CLUSTER_MAX_NODES / 64];
     uint64_t heard[CLUSTER_MAX_NODES / 64];
     bool has_come; /* back itself: everybody who answers is known now */
+    bool is_out;   /* the hub took it */
     struct cluster *cluster;
     size_t reply_bytes;
     struct publish *publish; /* its own, while the bus does not have it */
     struct cluster_question *next, *prev;
 };
 
-/* It comes back as incomplete at once where 1,024 are open, and later where all answers to what is
- * open have more than 16 MiB. */
+/* It comes back as refused at once where 1,024 are open (of clients 256, or 1 MiB), and incomplete
+ * where all answers to what is open have more than 16 MiB. */
 void cluster_ask(struct cluster *cluster, struct cluster_question *question, uint64_t now_ms);
 void cluster_question_drop_replies(struct cluster_question *question);
 

@@ -7,6 +7,31 @@
 /* However long another node says that it waits. */
 enum { LONGEST_ANSWER_MS = 60 * 1000 };
 
+/* ---- what clients cause ---- */
+
+static bool is_of_clients(uint8_t kind)
+{
+    return kind == CLUSTER_KIND_OF_CLIENTS;
+}
+
+static bool room_has(const struct room *room, size_t bytes, uint32_t max_count)
+{
+    return room->count < max_count / CLIENTS_SHARE &&
+           room->bytes + bytes <= MAX_ASKS_BYTES / CLIENTS_SHARE;
+}
+
+static void room_take(struct room *room, size_t bytes)
+{
+    room->count++;
+    room->bytes += bytes;
+}
+
+static void room_give(struct room *room, size_t bytes)
+{
+    room->count--;
+    room->bytes -= bytes;
+}
+
 /* ---- the asker's side ---- */
 
 static void run_done(struct mail *mail)
@@ -30,20 +55,35 @@ static uint32_t count_nodes(const uint64_t bits[NODE_WORDS])
     return count;
 }
 
-static void finish(struct cluster *cluster, struct cluster_question *question, bool is_complete)
+static void unlink_question(struct cluster *cluster, struct cluster_question *question)
 {
     *(question->prev ? &question->prev->next : &cluster->questions) = question->next;
     if (question->next) {
         question->next->prev = question->prev;
     }
+    cluster->question_count--;
+    if (is_of_clients(question->kind)) {
+        room_give(&cluster->of_clients, question->payload.len);
+    }
+}
+
+static void finish(struct cluster *cluster, struct cluster_question *question, bool is_complete)
+{
+    unlink_question(cluster, question);
     if (question->publish) {
         question->publish->owner = NULL;
     }
-    cluster->question_count--;
     cluster->reply_bytes -= question->reply_bytes;
     question->expected = count_nodes(question->asked);
     question->is_complete = question->is_complete && is_complete;
     hand_back(cluster, question);
+}
+
+/* Nobody has heard it. */
+static void refuse(struct cluster *cluster, struct cluster_question *question)
+{
+    question->is_refused = true;
+    finish(cluster, question, false);
 }
 
 static void finish_if_done(struct cluster *cluster, struct cluster_question *question)
@@ -91,7 +131,9 @@ static void on_sent(struct publish *publish)
         return;
     }
     question->publish = NULL;
-    if (has_failed && !question->has_come) {
+    if (has_failed && !question->is_out) {
+        refuse(question->cluster, question);
+    } else if (has_failed && !question->has_come) {
         finish(question->cluster, question, false);
     }
 }
@@ -113,18 +155,20 @@ static struct publish *make_publish(struct cluster *cluster,
     return publish;
 }
 
-/* It may be finished after that. */
+/* It may be finished after that, and is the asker's at the end of the turn. */
 static void send_question(struct cluster *cluster, struct cluster_question *question,
                           uint32_t queue)
 {
     question->publish = make_publish(cluster, question, queue);
     if (!question->publish) {
-        finish(cluster, question, false);
+        refuse(cluster, question);
         return;
     }
     question->publish->owner = question;
     question->publish->on_done = on_sent;
+    question->publish->yields = is_of_clients(question->kind);
     cluster_publish(cluster, question->publish);
+    question->is_out = true;
 }
 
 static void link_question(struct cluster *cluster, struct cluster_question *question)
@@ -136,19 +180,16 @@ static void link_question(struct cluster *cluster, struct cluster_question *ques
     }
     cluster->questions = question;
     cluster->question_count++;
+    if (is_of_clients(question->kind)) {
+        room_take(&cluster->of_clients, question->payload.len);
+    }
 }
 
-/* Where to ask; negative: nowhere. */
-static int pick_queue(struct cluster *cluster)
+static bool has_room_to_ask(const struct cluster *cluster, const struct cluster_question *question)
 {
-    if (!cluster->is_shared) {
-        return ERR_UNAVAILABLE;
-    }
-    if (cluster->question_count > MAX_QUESTIONS) {
-        cluster_add(&cluster->stats.questions_short, 1);
-        return ERR_UNAVAILABLE;
-    }
-    return cluster_pick_queue(cluster);
+    return cluster->question_count < MAX_QUESTIONS &&
+           (!is_of_clients(question->kind) ||
+            room_has(&cluster->of_clients, question->payload.len, MAX_QUESTIONS));
 }
 
 void cluster_ask(struct cluster *cluster, struct cluster_question *question, uint64_t now_ms)
@@ -158,8 +199,14 @@ void cluster_ask(struct cluster *cluster, struct cluster_question *question, uin
     question->id = ++cluster->last_question;
     question->until_ms = now_ms + question->limit_ms;
     question->is_complete = true;
+    bool has_room = has_room_to_ask(cluster, question);
     link_question(cluster, question);
-    int queue = pick_queue(cluster);
+    int queue = cluster->is_shared ? cluster_pick_queue(cluster) : ERR_UNAVAILABLE;
+    if (cluster->is_shared && !has_room) {
+        cluster_add(&cluster->stats.questions_short, 1);
+        refuse(cluster, question);
+        return;
+    }
     if (queue < 0) {
         finish(cluster, question, !cluster->is_shared);
         return;
@@ -306,16 +353,30 @@ static size_t bytes_of_ask(const struct cluster_ask_body *body)
     return sizeof(struct cluster_ask) + body->payload.len;
 }
 
+static bool has_room_to_answer(const struct cluster *cluster, const struct cluster_ask_body *body)
+{
+    size_t bytes = bytes_of_ask(body);
+    return cluster->ask_count < MAX_ASKS && cluster->ask_bytes + bytes <= MAX_ASKS_BYTES &&
+           (!is_of_clients(body->kind) || room_has(&cluster->asks_of_clients, bytes, MAX_ASKS));
+}
+
+static void count_ask(struct cluster *cluster, const struct cluster_ask_body *body)
+{
+    cluster->ask_count++;
+    cluster->ask_bytes += bytes_of_ask(body);
+    if (is_of_clients(body->kind)) {
+        room_take(&cluster->asks_of_clients, bytes_of_ask(body));
+    }
+}
+
 static struct cluster_ask *create_ask(struct cluster *cluster, uint32_t boot,
                                       const struct cluster_ask_body *body)
 {
     size_t bytes = bytes_of_ask(body);
-    bool has_room = cluster->ask_count < MAX_ASKS && cluster->ask_bytes + bytes <= MAX_ASKS_BYTES;
-    struct cluster_ask *ask = has_room ? mem_zalloc(bytes) : NULL;
+    struct cluster_ask *ask = has_room_to_answer(cluster, body) ? mem_zalloc(bytes) : NULL;
     if (ask) {
         mem_account(MEM_BUS, (int64_t)bytes);
-        cluster->ask_count++;
-        cluster->ask_bytes += bytes;
+        count_ask(cluster, body);
         memcpy(ask->payload, body->payload.ptr, body->payload.len);
         ask->origin = boot;
         ask->body = *body;
@@ -334,6 +395,9 @@ void asks_end(struct cluster *cluster, struct cluster_ask *ask)
 {
     cluster->ask_count--;
     cluster->ask_bytes -= bytes_of_ask(&ask->body);
+    if (is_of_clients(ask->body.kind)) {
+        room_give(&cluster->asks_of_clients, bytes_of_ask(&ask->body));
+    }
     cluster_ask_destroy(ask);
 }
 

@@ -18,15 +18,21 @@ struct asked {
     uint32_t done;
 };
 
-static void ask(struct asked *asked, struct net_node *node, uint32_t only, const char *payload)
+static void ask_of(struct asked *asked, struct net_node *node, uint8_t kind, uint32_t only,
+                   struct str payload)
 {
     *asked = (struct asked){.question = {.only = only,
                                          .limit_ms = 1000,
-                                         .kind = 7,
-                                         .payload = str_of(payload),
+                                         .kind = kind,
+                                         .payload = payload,
                                          .owner = &asked->done,
                                          .on_done = net_count_done}};
     cluster_ask(node->cluster, &asked->question, net.now_ms);
+}
+
+static void ask(struct asked *asked, struct net_node *node, uint32_t only, const char *payload)
+{
+    ask_of(asked, node, 7, only, str_of(payload));
 }
 
 static void assert_outcome(const struct asked *asked, uint32_t expected, uint32_t replied,
@@ -235,20 +241,25 @@ static void a_question_that_the_bus_fails_later_is_incomplete_then(void **state)
 
 /* ---- what a peer can make grow ---- */
 
-static void be_asked(struct net_node *node, uint32_t count, size_t bytes)
+static void be_asked_of(struct net_node *node, uint8_t kind, uint32_t count, size_t bytes)
 {
     struct buf body = {0};
     struct buf payload = {0};
     while (payload.len < bytes) {
         buf_append_char(&payload, 'x');
     }
-    struct cluster_ask_body text = {.within_ms = 1000, .payload = buf_str(&payload)};
+    struct cluster_ask_body text = {.within_ms = 1000, .kind = kind, .payload = buf_str(&payload)};
     assert_int_equal(cluster_write_ask(&body, &text), 0);
     for (uint32_t i = 0; i < count; i++) {
         asks_on_ask(node->cluster, 0, 1001, buf_str(&body));
     }
     buf_fini(&payload);
     buf_fini(&body);
+}
+
+static void be_asked(struct net_node *node, uint32_t count, size_t bytes)
+{
+    be_asked_of(node, 7, count, bytes);
 }
 
 static void only_so_many_questions_of_others_wait(void **state)
@@ -290,12 +301,88 @@ static void only_so_many_questions_are_open(void **state)
     }
     hub_flush(node->hub, net.now_ms, net.now_ms * 1000);
     assert_outcome(&asked[MAX_QUESTIONS], 0, 0, false);
+    assert_true(asked[MAX_QUESTIONS].question.is_refused);
     assert_int_equal(asked[0].done, 0);
     assert_int_equal(node->cluster->question_count, MAX_QUESTIONS);
     assert_int_equal(cluster_get_stats(node->cluster)->questions_short, 1);
     net_run(1300);
     assert_outcome(&asked[0], 2, 0, false);
     assert_int_equal(node->cluster->question_count, 0);
+}
+
+static void clients_of_others_have_a_quarter_of_the_room(void **state)
+{
+    struct net_node *node = &net.nodes[0];
+    size_t half = MAX_ASKS_BYTES / 8 - sizeof(struct cluster_ask);
+    be_asked_of(node, CLUSTER_KIND_OF_CLIENTS, MAX_ASKS, 0);
+    assert_int_equal(node->cluster->ask_count, MAX_ASKS / 4);
+    be_asked(node, 3, 0); /* others find room */
+    assert_int_equal(node->cluster->ask_count, MAX_ASKS / 4 + 3);
+    asks_drop_pending(node->cluster);
+    be_asked_of(node, CLUSTER_KIND_OF_CLIENTS, 3, half);
+    assert_int_equal(node->cluster->ask_count, 2);
+    be_asked(node, 3, half);
+    assert_int_equal(node->cluster->ask_count, 5);
+    asks_drop_pending(node->cluster);
+    assert_int_equal(node->cluster->asks_of_clients.count, 0);
+    assert_int_equal(node->cluster->asks_of_clients.bytes, 0);
+}
+
+static void clients_ask_with_a_quarter_of_the_room(void **state)
+{
+    enum { SHARE = MAX_QUESTIONS / 4 };
+    static struct asked asked[SHARE + 1];
+    struct asked other;
+    struct net_node *node = &net.nodes[0];
+    net.down = 7;
+    for (uint32_t i = 0; i < SHARE + 1; i++) {
+        ask_of(&asked[i], node, CLUSTER_KIND_OF_CLIENTS, 1001, STR(""));
+    }
+    ask(&other, node, 0, "");
+    hub_flush(node->hub, net.now_ms, net.now_ms * 1000);
+    assert_outcome(&asked[SHARE], 0, 0, false);
+    assert_true(asked[SHARE].question.is_refused);
+    assert_int_equal(asked[SHARE - 1].done, 0);
+    assert_int_equal(other.done, 0);
+    net_run(1300);
+    assert_int_equal(asked[0].done, 1);
+    assert_false(asked[0].question.is_refused);
+    assert_int_equal(node->cluster->of_clients.count, 0);
+}
+
+static void clients_ask_with_a_quarter_of_the_bytes(void **state)
+{
+    enum { FIT = 16 };
+    static char text[MAX_ASKS_BYTES / 4 / FIT];
+    static struct asked asked[FIT + 2];
+    struct net_node *node = &net.nodes[0];
+    net.down = 7;
+    node->hub->options.backlog_bytes = 2ull * MAX_ASKS_BYTES;
+    for (uint32_t i = 0; i < FIT + 2; i++) {
+        uint8_t kind = i <= FIT ? CLUSTER_KIND_OF_CLIENTS : 7;
+        ask_of(&asked[i], node, kind, 1001, str_make(text, sizeof(text)));
+    }
+    hub_flush(node->hub, net.now_ms, net.now_ms * 1000);
+    assert_int_equal(asked[FIT - 1].done, 0);
+    assert_true(asked[FIT].done && asked[FIT].question.is_refused);
+    assert_int_equal(asked[FIT + 1].done, 0);
+    net_run(1300);
+    assert_int_equal(node->cluster->of_clients.bytes, 0);
+}
+
+static void what_clients_ask_is_refused_where_a_push_is(void **state)
+{
+    struct asked asked[2];
+    struct net_node *node = &net.nodes[0];
+    net.down = 7;
+    node->hub->options.backlog_bytes = node->hub->waiting_bytes;
+    ask_of(&asked[0], node, CLUSTER_KIND_OF_CLIENTS, 1001, STR(""));
+    ask(&asked[1], node, 1001, "");
+    hub_flush(node->hub, net.now_ms, net.now_ms * 1000);
+    assert_true(asked[0].done && asked[0].question.is_refused);
+    assert_int_equal(asked[1].done, 0);
+    net_run(1300);
+    assert_false(asked[1].question.is_refused);
 }
 
 static void take_big_reply(struct net_node *node, const struct asked *asked, uint32_t boot)
@@ -369,6 +456,10 @@ int main(void)
         NET_TEST(only_so_many_questions_of_others_wait),
         NET_TEST(they_have_only_so_many_bytes),
         NET_TEST(only_so_many_questions_are_open),
+        NET_TEST(clients_of_others_have_a_quarter_of_the_room),
+        NET_TEST(clients_ask_with_a_quarter_of_the_room),
+        NET_TEST(clients_ask_with_a_quarter_of_the_bytes),
+        NET_TEST(what_clients_ask_is_refused_where_a_push_is),
         NET_TEST(answers_to_open_questions_have_only_so_many_bytes),
         NET_TEST(answers_that_the_bus_does_not_take_have_only_so_many_bytes),
         NET_TEST(a_question_for_which_there_is_no_memory_is_incomplete),

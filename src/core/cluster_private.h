@@ -23,6 +23,7 @@ enum {
     MAX_ASKS = 1024,      /* questions of others that are open here */
     MAX_ASKS_BYTES = 4 * 1024 * 1024,
     MAX_QUESTIONS = 1024,                 /* of this node that are open */
+    CLIENTS_SHARE = 4,                    /* of these, one in so many may be what clients cause */
     MAX_REPLIES_BYTES = 16 * 1024 * 1024, /* answers to these; and of one's own, on their way */
     MAX_REPORT_BYTES = 60 * 1024,
     LONGEST_WAIT_MS = 60000, /* for a report, or for clients that confirm */
@@ -127,6 +128,12 @@ struct cluster_door {
     struct cluster *cluster;
 };
 
+/* What is taken of a share. */
+struct room {
+    uint32_t count;
+    size_t bytes;
+};
+
 struct cluster {
     struct hub *hub;
     const struct cluster_callbacks *callbacks;
@@ -175,12 +182,14 @@ struct cluster {
 
     struct cluster_question *questions;
     uint32_t question_count;
-    size_t reply_bytes; /* that they have so far */
+    struct room of_clients; /* questions that are open */
+    size_t reply_bytes;     /* that they have so far */
     uint64_t last_question;
     struct cluster_ask *asks; /* come in this turn, newest first */
     uint32_t ask_count;       /* these, and those that are being answered */
     size_t ask_bytes;
-    size_t answer_bytes; /* to these, that the bus does not have yet */
+    struct room asks_of_clients; /* of these: see CLUSTER_KIND_OF_CLIENTS */
+    size_t answer_bytes;         /* to these, that the bus does not have yet */
     struct cluster_stats stats;
 };
 

@@ -115,13 +115,13 @@ static bool may_serve(const struct hub *hub)
 }
 
 /* 0, or why the part can't even wait for the bus. What nodes tell each other is little and goes
- * first. */
+ * first, but for what a client can make them tell. */
 static int refuse_part(const struct hub *hub, const struct publish_part *part)
 {
     if (hub->bus && part->event.len > hub->bus->max_record) {
         return ERR_TOO_LARGE;
     }
-    if (part->publish->stays) {
+    if (part->publish->stays && !part->publish->yields) {
         return 0;
     }
     return may_serve(hub) && !is_full_for(hub, part) ? 0 : ERR_UNAVAILABLE;

@@ -51,7 +51,8 @@ struct publish {
     bool keeps;
     uint32_t kept_app; /* the hub's, like the next: set aside for it; 0 bytes: nothing */
     uint64_t kept_bytes[2];
-    bool stays; /* in the queues of its parts, also while these are away */
+    bool stays;  /* in the queues of its parts, also while these are away; of a node, so first */
+    bool yields; /* though it stays: refused with ERR_UNAVAILABLE where a push would be */
     /* Done only when its records came back; for events with EVENT_HAS_ID or EVENT_WANTS_RECEIPT. */
     bool awaits_return;
     enum publish_verdict verdict;

@@ -107,6 +107,14 @@ bool admission_take_rate(struct admission *admission, uint64_t per_second, uint6
            rate_take(&admission->connects, per_second, per_second, now_ms * 1000) == 0;
 }
 
+bool admission_take_up(struct admission *admission, struct str sid, uint64_t per_second,
+                       uint64_t burst, uint64_t now_ms)
+{
+    uint64_t hash = siphash(&admission->key, sid.ptr, sid.len);
+    return !per_second ||
+           rate_take(&admission->ups[hash % ADMISSION_UPS], per_second, burst, now_ms * 1000) == 0;
+}
+
 /* 0 to most, any of them. */
 static uint64_t draw(struct admission *admission, uint64_t most)
 {

@@ -14,7 +14,7 @@
 #include "base/u64map.h"
 #include "net/addr.h"
 
-enum { ADMISSION_SHARDS = 16 };
+enum { ADMISSION_SHARDS = 16, ADMISSION_UPS = 4096 };
 
 struct admission {
     struct siphash_key key;
@@ -28,6 +28,7 @@ struct admission {
     struct rate refused;  /* that wait for their turn: how long that will take */
     struct rate accepts;  /* of the listeners */
     atomic_uint_fast64_t draws;
+    struct rate ups[ADMISSION_UPS]; /* of sessions elsewhere; two may share one */
 };
 
 void admission_init(struct admission *admission, const struct siphash_key *key);
@@ -60,6 +61,11 @@ unsigned admission_retry_after_s(struct admission *admission, uint64_t per_secon
 
 /* A connection was accepted: for how many ms no other should be. */
 unsigned admission_rest_ms(struct admission *admission, uint64_t per_second, uint64_t now_ms);
+
+/* A client speaks here for a session of another node, which is asked through the bus: as often as
+ * the session itself may send. per_second 0: no limit. */
+bool admission_take_up(struct admission *admission, struct str sid, uint64_t per_second,
+                       uint64_t burst, uint64_t now_ms);
 
 /* Around a mean, which is at least 1: clients that are refused at one time come back at several. */
 unsigned admission_spread_s(struct admission *admission, unsigned mean_s);

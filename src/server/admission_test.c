@@ -125,6 +125,20 @@ static void the_first_wait_of_clients_grows_with_their_number(void **state)
     assert_int_equal(admission_retry_base_ms(&admission, 0), 500);
 }
 
+static void a_session_elsewhere_is_spoken_for_as_often_as_it_may(void **state)
+{
+    for (int i = 0; i < 3; i++) {
+        assert_true(admission_take_up(&admission, STR("s_a"), 2, 3, 1000));
+    }
+    assert_false(admission_take_up(&admission, STR("s_a"), 2, 3, 1000));
+    assert_true(admission_take_up(&admission, STR("s_b"), 2, 3, 1000));
+    assert_false(admission_take_up(&admission, STR("s_a"), 2, 3, 1499));
+    assert_true(admission_take_up(&admission, STR("s_a"), 2, 3, 1500));
+    for (int i = 0; i < 10; i++) {
+        assert_true(admission_take_up(&admission, STR("s_c"), 0, 3, 1000));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +152,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_listener_rests_beyond_twice_the_rate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_wait_of_clients_grows_with_their_number, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_session_elsewhere_is_spoken_for_as_often_as_it_may,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_is_counted_up_to_its_limit, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
