@@ -272,13 +272,15 @@ def test_who_was_away_does_not_get_it_and_who_had_it_is_told_when_it_comes_back(
             client.assert_silent(0.1)
 
 
-def test_a_cancelled_id_stays_taken_and_may_be_cancelled_again(gateway):
+def test_a_cancelled_id_stays_taken_and_to_cancel_it_again_tells_nobody(gateway):
     with V1Client(gateway, "taken") as client:
-        for _ in range(2):
-            push(gateway, "taken", id="taken-1")
-            assert cancel(gateway, "taken-1")[0] == 200
+        push(gateway, "taken", id="taken-1")
+        assert cancel(gateway, "taken-1")[1]["sessions"] == {"told": 1, "spared": 0}
+        assert [client.read("msg", "revoke")["t"] for _ in range(2)] == ["msg", "revoke"]
         assert push(gateway, "taken", id="taken-1")[1]["replayed"] is True
-        assert [client.read("msg", "revoke")["t"] for _ in range(3)] == ["msg", "revoke", "revoke"]
+        status, answer = cancel(gateway, "taken-1")
+        assert (status, answer["state"], answer["complete"]) == (200, "cancelled", True)
+        assert answer["sessions"] == {"told": 0, "spared": 0}
         client.assert_silent(0.1)
 
 

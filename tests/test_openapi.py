@@ -320,7 +320,7 @@ def test_every_documented_response_is_given(api, name, status):
 
 
 # What has no room at all: tests/test_revocations.py, tests/test_tickets.py.
-OF_BUDGETS = {"createRevocation", "partUser"}
+OF_BUDGETS = {"createRevocation"}
 
 
 @pytest.mark.parametrize("name", sorted({name for name, status in DOCUMENTED if status == 429} - OF_BUDGETS))
@@ -333,7 +333,7 @@ def test_what_is_over_the_quota_of_its_app_is_429(make_gateway, name):
         request = fill_in(request_bytes(name, gateway), client, gateway)
         wire.send(request * 20)
         responses = [wire.read_response() for _ in range(20)]
-        assert responses[0].status == 202
+        assert responses[0].status in (200, 202, 404)  # whoever it was meant for is not there
         assert check_against_description(name, responses[-1])["code"] == "quota_exceeded"
 
 

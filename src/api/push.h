@@ -55,6 +55,10 @@ struct push_kind {
     bool keeps; /* see publish.keeps */
 };
 
+/* Takes one of the app's pushes a second, as all do that go to sessions through the bus. True: it
+ * had none left, and that is answered. */
+bool push_is_over_quota(const struct tenant *tenant, struct http_exchange *exchange);
+
 enum { PUSH_ID_LEN = 26 };
 
 /* An id that no other message has, for whatever this worker sends; no NUL. */

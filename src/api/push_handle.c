@@ -56,15 +56,23 @@ static unsigned take_quota(const struct tenant *tenant)
     return wait_s;
 }
 
-/* True: answered. */
-static bool is_over_quota(const struct tenant *tenant, struct http_exchange *exchange)
+bool push_is_over_quota(const struct tenant *tenant, struct http_exchange *exchange)
 {
     unsigned wait_s = take_quota(tenant);
     if (wait_s) {
-        stats_push_refused(tenant, over_quota.code);
         http_answer_retry(exchange, over_quota.status, over_quota.code, over_quota.detail, wait_s);
     }
     return wait_s > 0;
+}
+
+/* True: answered. */
+static bool is_over_quota(const struct tenant *tenant, struct http_exchange *exchange)
+{
+    bool is_over = push_is_over_quota(tenant, exchange);
+    if (is_over) {
+        stats_push_refused(tenant, over_quota.code);
+    }
+    return is_over;
 }
 
 /* A ticket's id says by itself whether it is one, and for how long. */

@@ -529,6 +529,9 @@ static void act(struct api_call *call, enum event_kind kind, struct target targe
     struct push push = {
         .targets = &target, .target_count = 1, .wait = PUSH_WAIT_ROUTED, .wait_ms = ACTION_WAIT_MS};
     struct push_kind event = {kind, subject, keeps};
+    if (push_is_over_quota(call->tenant, call->exchange)) {
+        return;
+    }
     if (push_start(call->worker, call->tenant, &push, &event, on_done, call->exchange, 0)) {
         http_answer_retry(call->exchange, 503, "overloaded", "The gateway is short of memory.", 1);
     }

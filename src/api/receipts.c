@@ -120,15 +120,15 @@ void receipts_handle_get(struct api_call *call)
     gather_start(call, &receipts_kind, call->names[0]);
 }
 
-/* ---- cancelling: an event to the targets of the message, behind it in their queues ---- */
+/* ---- cancelling: an event to the targets of the message, behind it in their queues. It costs what
+ * a push to them does. ---- */
 
 enum { CANCEL_WAIT_MS = 5000 };
 
-static void write_cancelled(struct buf *out, const struct push_task *task,
-                            const struct push_outcome *outcome)
+static void write_cancelled(struct buf *out, struct str id, const struct push_outcome *outcome)
 {
     buf_append_char(out, '{');
-    json_write_string_field(out, STR("id"), task->subject);
+    json_write_string_field(out, STR("id"), id);
     json_write_string_field(out, STR("state"), STR("cancelled"));
     json_write_key(out, STR("sessions"));
     buf_append_char(out, '{');
@@ -140,14 +140,30 @@ static void write_cancelled(struct buf *out, const struct push_task *task,
     buf_append_char(out, '}');
 }
 
-static void on_cancelled(struct push_task *task, const struct push_outcome *outcome)
+static void answer_cancelled(struct http_exchange *exchange, struct str id,
+                             const struct push_outcome *outcome)
 {
     struct buf out = {0};
-    if (push_answer_failure(task, outcome)) {
-        return;
+    write_cancelled(&out, id, outcome);
+    answer_built(exchange, 200, &out);
+}
+
+static void on_cancelled(struct push_task *task, const struct push_outcome *outcome)
+{
+    if (!push_answer_failure(task, outcome)) {
+        answer_cancelled(task->owner, task->subject, outcome);
     }
-    write_cancelled(&out, task, outcome);
-    answer_built(task->owner, 200, &out);
+}
+
+/* All of it, so nobody has to hear of it again. */
+static bool is_void(struct message *const *messages, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!message_has_fate(messages[i], MESSAGE_IS_VOID)) {
+            return false;
+        }
+    }
+    return count == messages[0]->event.parts;
 }
 
 /* Those of all its parts; a session that was left out does not hear of it now either. */
@@ -189,7 +205,9 @@ static bool cancel_if_found(struct worker *worker, uint16_t app, struct http_exc
 {
     struct message *messages[EVENT_MAX_PARTS];
     size_t count = find(worker, app, id, messages);
-    if (count > 0) {
+    if (count > 0 && is_void(messages, count)) {
+        answer_cancelled(exchange, id, &(struct push_outcome){.is_complete = true});
+    } else if (count > 0) {
         cancel(worker, app, exchange, id, messages, count);
     }
     let_go(messages, count);
@@ -219,6 +237,9 @@ static const struct gather_kind cancel_kind = {.number = RECEIPT_KIND,
 
 void receipts_handle_delete(struct api_call *call)
 {
+    if (push_is_over_quota(call->tenant, call->exchange)) {
+        return;
+    }
     if (!cancel_if_found(call->worker, call->tenant->id, call->exchange, call->names[0])) {
         gather_start(call, &cancel_kind, call->names[0]);
     }

@@ -182,7 +182,8 @@ static const struct config_key quotas_keys[] = {
     {"pushes_per_second", CONFIG_COUNT, FIELD(settings_quotas, pushes_per_second), .max = 10000000,
      .zero = "no limit",
      .help =
-         "Messages that the app may push to this node, on average; each of a batch counts. Over "
+         "Messages that the app may push to this node, on average; each of a batch counts, and so "
+         "do cancels, joins, parts and kicks. Over "
          "it: status 429.",
      .example = "1000"},
     {"push_burst", CONFIG_COUNT, FIELD(settings_quotas, push_burst), .max = 10000000,
