@@ -105,13 +105,13 @@ static void run_back(struct mail *mail)
     close_one(MAIL_OWNER(mail, struct gather_part, mail)->gather);
 }
 
-/* Apps have numbers of their own on each node. False: this one does not have it. */
+/* Apps have numbers of their own on each node. False: this one does not have it, and needs it. */
 static bool find_app(struct gather_part *part)
 {
     const struct gather_private *of_nodes = part->gather->of_nodes;
     const struct tenants *tenants = part->worker->tenants;
     part->app = of_nodes->app;
-    if (!of_nodes->asked) {
+    if (!of_nodes->asked || part->gather->kind->is_of_node) {
         return true;
     }
     for (uint32_t i = 0; i < tenants->count; i++) {
@@ -228,8 +228,8 @@ static int pick_worker(const struct gateway *gateway, const struct gather_kind *
     return kind->pick_worker ? kind->pick_worker(gateway, name) : GATHER_ALL;
 }
 
-bool gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
-                     struct str name)
+bool gather_try_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
+                   struct str name)
 {
     const struct gateway *gateway = call->worker->gateway;
     bool has_own = boot == 0 || boot == gateway->boot;
@@ -238,7 +238,6 @@ bool gather_start_at(struct api_call *call, const struct gather_kind *kind, uint
     uint32_t parts = only >= 0 ? 1 : gateway->worker_count;
     struct gather *gather = create(call->worker, kind, has_own ? parts : 0, name);
     if (!gather) {
-        http_answer_retry(call->exchange, 503, "overloaded", "The gateway is short of memory.", 1);
         return false;
     }
     gather->exchange = call->exchange;
@@ -249,6 +248,14 @@ bool gather_start_at(struct api_call *call, const struct gather_kind *kind, uint
     }
     ask_workers(gather, only);
     return true;
+}
+
+void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
+                     struct str name)
+{
+    if (!gather_try_at(call, kind, boot, name)) {
+        http_answer_retry(call->exchange, 503, "overloaded", "The gateway is short of memory.", 1);
+    }
 }
 
 void gather_start(struct api_call *call, const struct gather_kind *kind, struct str name)

@@ -35,6 +35,8 @@ struct gather_kind {
     /* What a text that is too long for the bus is made of: items of so many bytes, or, 0, items
      * that end with a NUL. */
     size_t unit;
+    bool
+        is_of_node; /* about the node: asked also where the asker's app is not; app means nothing */
 };
 
 struct gather {
@@ -55,9 +57,13 @@ struct gather {
 /* Answers the call itself when memory is out. */
 void gather_start(struct api_call *call, const struct gather_kind *kind, struct str name);
 
-/* Asks one node alone, by its boot; maybe this one. boot 0: all nodes. False: memory is out, and
- * the call is answered. */
-bool gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
+/* Asks one node alone, by its boot; maybe this one. boot 0: all nodes. False: memory is out, nobody
+ * is asked, and the call is to be answered. */
+bool gather_try_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
+                   struct str name);
+
+/* The same, but answers the call itself when memory is out. */
+void gather_start_at(struct api_call *call, const struct gather_kind *kind, uint32_t boot,
                      struct str name);
 
 /* Another node asks: see gateway_hooks.on_node_ask. */

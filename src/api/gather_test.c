@@ -1,12 +1,14 @@
 #include "api/gather.h"
 
 #include "api/gateway_test_help.h"
+#include "api/nodes.h"
 
 /* What a gather of the test leaves behind, once its finish has run. */
 struct seen {
     struct gateway_test_job *job;
     int only;
     const char *name;
+    const struct gather_kind *kind; /* of another node */
     uint32_t parts;
     uint64_t sums[4];
     char text[64];     /* of all parts, in their order */
@@ -108,6 +110,10 @@ static void fold(struct gather *gather, struct gather_part *out)
 static const struct gather_kind folded_kind = {
     .number = 201, .ask = ask, .fold = fold, .pick_worker = pick};
 
+/* About the node, not an app. */
+static const struct gather_kind node_kind = {
+    .number = 202, .ask = ask, .fold = fold, .pick_worker = pick, .is_of_node = true};
+
 static void begin_for_node(struct gateway_test_job *job, struct worker *worker)
 {
     struct seen *seen = job->user;
@@ -118,7 +124,7 @@ static void begin_for_node(struct gateway_test_job *job, struct worker *worker)
     memcpy(asked->payload, seen->name, len);
     asked->body = (struct cluster_ask_body){
         .id = 5, .app = seen->app_hash, .kind = 201, .payload = str_make(asked->payload, len)};
-    gather_answer(worker->gateway, &folded_kind, asked);
+    gather_answer(worker->gateway, seen->kind ? seen->kind : &folded_kind, asked);
 }
 
 static uint32_t hash_of(struct gateway_test *test, uint16_t app)
@@ -149,6 +155,15 @@ static void an_app_that_is_not_here_has_nothing(void **state)
     assert_int_equal(seen.parts, 2);
     assert_string_equal(seen.text, "");
     assert_int_equal(seen.sums[0], 0);
+}
+
+static void what_is_of_the_node_needs_no_app(void **state)
+{
+    struct seen seen = {
+        .only = 0, .name = "drain", .app_hash = hash_of(*state, 1) + 1, .kind = &node_kind};
+    gateway_test_run(*state, 0, begin_for_node, &seen);
+    assert_string_equal(seen.text, "0:drain;");
+    assert_true(nodes_order_kind()->is_of_node);
 }
 
 /* The gather's own memory is the last that is allocated before the workers are asked. */
@@ -186,6 +201,7 @@ int main(void)
         GATEWAY_TEST(one_worker_can_be_asked_alone),
         GATEWAY_TEST(what_the_workers_say_is_folded_for_another_node),
         GATEWAY_TEST(an_app_that_is_not_here_has_nothing),
+        GATEWAY_TEST(what_is_of_the_node_needs_no_app),
         cmocka_unit_test_setup_teardown(a_query_without_memory_is_answered_503, setup_one_worker,
                                         gateway_test_teardown),
     };

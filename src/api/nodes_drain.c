@@ -86,7 +86,8 @@ static const struct gather_kind order_kind = {.number = NODES_ORDER,
                                               .ask = obey,
                                               .fold = gather_fold,
                                               .finish = finish_order,
-                                              .pick_worker = first_worker};
+                                              .pick_worker = first_worker,
+                                              .is_of_node = true};
 
 const struct gather_kind *nodes_order_kind(void)
 {

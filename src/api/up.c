@@ -26,6 +26,8 @@ static void answer(struct http_exchange *exchange, struct str origin, int status
     }
     if (status == 429 || status == 503) {
         headers[count++] = (struct http_pair){STR("Retry-After"), STR("1")};
+    } else if (status == 405) {
+        headers[count++] = (struct http_pair){STR("Allow"), STR("POST, OPTIONS")};
     }
     http_answer_problem_with(exchange, status, code, detail, headers, count);
 }
@@ -127,6 +129,11 @@ static bool refuse(const struct asking *asking, int status, const char *code, co
     return false;
 }
 
+static void refuse_memory(const struct asking *asking)
+{
+    refuse(asking, 503, "overloaded", "The gateway is short of memory.");
+}
+
 /* Before the credential, which is dear to check. */
 static bool find_session(struct asking *asking)
 {
@@ -206,13 +213,15 @@ static void send_on(struct asking *asking)
     struct buf payload = {0};
     char *origin = mem_strndup(asking->origin.ptr, asking->origin.len);
     if (!origin || write_payload(&payload, asking)) {
-        refuse(asking, 503, "overloaded", "The gateway is short of memory.");
+        refuse_memory(asking);
     } else if (!fits(asking, &payload)) {
         refuse(asking, 413, "message_too_large", "The bus takes no frames that long.");
     } else {
         asking->call.exchange->user = origin;
-        if (gather_start_at(&asking->call, &up_kind, asking->sid.node, buf_str(&payload))) {
+        if (gather_try_at(&asking->call, &up_kind, asking->sid.node, buf_str(&payload))) {
             origin = NULL; /* finish frees it */
+        } else {
+            refuse_memory(asking);
         }
     }
     mem_free(origin);
@@ -248,9 +257,7 @@ bool up_on_request(struct worker *worker, struct http_exchange *exchange)
         on_post(&asking);
     } else {
         credential_fini(&asking.speaker.credential);
-        struct http_pair allow = {STR("Allow"), STR("POST, OPTIONS")};
-        http_answer_problem_with(exchange, 405, "method_not_allowed", "Frames are sent by POST.",
-                                 &allow, 1);
+        refuse(&asking, 405, "method_not_allowed", "Frames are sent by POST.");
     }
     return true;
 }

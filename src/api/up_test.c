@@ -123,6 +123,45 @@ static void another_method_is_405(void **state)
     gateway_test_says_code(test, "app_required");
 }
 
+static void tune_origins(struct settings *settings)
+{
+    static struct str good[] = {{"https://good.example", 20}};
+    settings->workers = 1;
+    settings->apps[0].origins = good;
+    settings->apps[0].origin_count = 1;
+}
+
+static int setup_origins(void **state)
+{
+    return gateway_test_setup_tuned(state, tune_origins);
+}
+
+#define GOOD_ORIGIN "Origin: https://good.example\r\n"
+
+static void a_page_may_read_every_refusal(void **state)
+{
+    struct gateway_test *test = *state;
+    struct gateway_test_client client;
+    bool was_short = false;
+    test->port = test->gateway->client_addr.port;
+    assert_int_equal(gateway_test_ask_with(test, NULL, "GET /v1/up?app=shop", GOOD_ORIGIN, NULL),
+                     405);
+    gateway_test_has_header(test, "Access-Control-Allow-Origin: https://good.example");
+    open_stream(test, &client, "42");
+    for (unsigned long nth = 1; nth < 40; nth++) {
+        gateway_test_fail_nth(test, 0, nth);
+        int status = say(test, client.sid, "42", GOOD_ORIGIN, "{\"t\":\"x\"}");
+        gateway_test_fail_nth(test, 0, 0);
+        if (status == 503 && strstr(test->body, "\"overloaded\"")) {
+            gateway_test_has_header(test, "Access-Control-Allow-Origin: https://good.example");
+            gateway_test_has_header(test, "Retry-After: 1");
+            was_short = true;
+        }
+    }
+    assert_true(was_short);
+    gateway_test_close(&client);
+}
+
 /* What another node sends: with bytes of its own making nobody speaks for anybody. */
 static void ask_forged(struct gateway_test_job *job, struct worker *worker)
 {
@@ -160,6 +199,8 @@ int main(void)
         GATEWAY_TEST(only_frames_are_taken),
         GATEWAY_TEST(a_ticket_in_the_query_is_looked_at_and_forgotten),
         GATEWAY_TEST(another_method_is_405),
+        cmocka_unit_test_setup_teardown(a_page_may_read_every_refusal, setup_origins,
+                                        gateway_test_teardown),
         GATEWAY_TEST(what_has_no_seal_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

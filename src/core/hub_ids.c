@@ -217,20 +217,6 @@ static size_t copy_parts(struct hub *hub, uint64_t id_hash, struct hub_id_part o
     return count;
 }
 
-/* A reference to the message at that position of the queue; NULL: it is not in the window. */
-static struct message *find_message(struct hub *hub, uint32_t queue, struct bus_pos pos)
-{
-    struct bus_pos before = {pos.lo ? pos.hi : pos.hi - 1, pos.lo - 1};
-    bool ignored;
-    uint64_t seq = window_seq_after(hub->window, queue, before, &ignored);
-    struct message *message = window_get(hub->window, queue, seq);
-    if (message && bus_pos_compare(message->pos, pos) != 0) {
-        message_unref(message);
-        return NULL;
-    }
-    return message;
-}
-
 size_t hub_find_messages(struct hub *hub, uint32_t app_hash, struct str id,
                          struct message *out[EVENT_MAX_PARTS])
 {
@@ -238,7 +224,7 @@ size_t hub_find_messages(struct hub *hub, uint32_t app_hash, struct str id,
     size_t count = copy_parts(hub, event_id_hash(&hub->options.space, app_hash, id), parts);
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        struct message *message = find_message(hub, parts[i].queue, parts[i].pos);
+        struct message *message = window_find_at(hub->window, parts[i].queue, parts[i].pos);
         if (message && message->event.header.app == app_hash && str_equal(message->event.id, id)) {
             out[found++] = message;
         } else {

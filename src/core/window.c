@@ -321,12 +321,8 @@ uint64_t window_age_ms(struct window *window, uint64_t now_ms)
     return oldest_us == UINT64_MAX || oldest_us / 1000 > now_ms ? 0 : now_ms - oldest_us / 1000;
 }
 
-uint64_t window_seq_after(struct window *window, uint32_t queue, struct bus_pos pos,
-                          bool *out_complete)
+static uint64_t find_after(const struct lane *lane, struct bus_pos pos)
 {
-    struct lane *lane = &window->lanes[queue];
-    pthread_mutex_lock(&lane->lock);
-    *out_complete = bus_pos_compare(pos, lane->span.tail) >= 0;
     uint64_t low = lane->span.tail_seq + 1;
     uint64_t high = lane->span.head_seq + 1;
     while (low < high) {
@@ -337,8 +333,31 @@ uint64_t window_seq_after(struct window *window, uint32_t queue, struct bus_pos 
             high = middle;
         }
     }
-    pthread_mutex_unlock(&lane->lock);
     return low;
+}
+
+uint64_t window_seq_after(struct window *window, uint32_t queue, struct bus_pos pos,
+                          bool *out_complete)
+{
+    struct lane *lane = &window->lanes[queue];
+    pthread_mutex_lock(&lane->lock);
+    *out_complete = bus_pos_compare(pos, lane->span.tail) >= 0;
+    uint64_t seq = find_after(lane, pos);
+    pthread_mutex_unlock(&lane->lock);
+    return seq;
+}
+
+struct message *window_find_at(struct window *window, uint32_t queue, struct bus_pos pos)
+{
+    struct lane *lane = &window->lanes[queue];
+    struct message *message = NULL;
+    pthread_mutex_lock(&lane->lock);
+    uint64_t seq = find_after(lane, pos) - 1;
+    if (seq > lane->span.tail_seq && bus_pos_compare((*place_of(lane, seq))->pos, pos) == 0) {
+        message = message_ref(*place_of(lane, seq));
+    }
+    pthread_mutex_unlock(&lane->lock);
+    return message;
 }
 
 /* The seq of the key's message before this one. */

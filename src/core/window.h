@@ -88,6 +88,9 @@ struct window_search {
 size_t window_find(struct window *window, struct window_search *search, uint64_t *out_seqs,
                    size_t max);
 
+/* Any thread: a reference to the message at that position; NULL when there is none. */
+struct message *window_find_at(struct window *window, uint32_t queue, struct bus_pos pos);
+
 /* Any thread: a reference to the message of that seq; NULL when it was evicted or is not there yet.
  */
 struct message *window_get(struct window *window, uint32_t queue, uint64_t seq);

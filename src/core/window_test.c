@@ -199,6 +199,35 @@ static void positions_lead_to_seqs(void **state)
     close_window();
 }
 
+static void append_at(uint64_t hi)
+{
+    struct message *message = make(0, hi, (const char *[]){"u:a"}, 1);
+    assert_int_equal(window_append(fixture.window, message, 0), 0);
+    message_unref(message);
+}
+
+static void a_message_is_found_at_its_position_and_nowhere_else(void **state)
+{
+    static const uint64_t there[] = {0, 1, 7}; /* 0: the first of all, in some engines */
+    static const uint64_t not_there[] = {2, 6, 8, UINT64_MAX};
+    open_window(PLENTY, 0);
+    assert_null(window_find_at(fixture.window, 0, (struct bus_pos){0, 0}));
+    for (size_t i = 0; i < 3; i++) {
+        append_at(there[i]);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        struct message *message = window_find_at(fixture.window, 0, (struct bus_pos){there[i], 0});
+        assert_non_null(message);
+        assert_int_equal(message->pos.hi, there[i]);
+        message_unref(message);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_null(window_find_at(fixture.window, 0, (struct bus_pos){not_there[i], 0}));
+    }
+    assert_null(window_find_at(fixture.window, 0, (struct bus_pos){0, 1}));
+    close_window();
+}
+
 static void what_is_over_the_bytes_goes_oldest_first(void **state)
 {
     bool complete;
@@ -432,6 +461,7 @@ int main(void)
         cmocka_unit_test(a_message_of_several_targets_is_in_each_chain),
         cmocka_unit_test(a_long_chain_is_followed_in_steps),
         cmocka_unit_test(positions_lead_to_seqs),
+        cmocka_unit_test(a_message_is_found_at_its_position_and_nowhere_else),
         cmocka_unit_test(what_is_over_the_bytes_goes_oldest_first),
         cmocka_unit_test(what_is_over_age_goes_from_all_queues),
         cmocka_unit_test(a_chain_ends_where_the_window_does),

@@ -20,14 +20,15 @@
 
 enum { RETRY_AFTER_S = 2, DRAIN_RETRY_AFTER_S = 5, EXTENSION_LINES = 8, APP_NAME_MAX = 256 };
 
+/* header: one more, or NULL. */
 static void answer_problem(struct connecting *connecting, int status, const char *code,
-                           const char *detail, struct str retry_after)
+                           const char *detail, const struct http_pair *header)
 {
     struct http_pair headers[CONNECT_CORS_HEADERS + 1];
     struct str page = connecting->tells_origin ? connect_page_of(connecting->request) : STR("");
     size_t count = connect_cors_headers(page, headers);
-    if (retry_after.len > 0) {
-        headers[count++] = (struct http_pair){STR("Retry-After"), retry_after};
+    if (header) {
+        headers[count++] = *header;
     }
     if (connecting->is_up) {
         stats_up(code);
@@ -40,7 +41,13 @@ static void answer_problem(struct connecting *connecting, int status, const char
 
 void connect_refuse(struct connecting *connecting, int status, const char *code, const char *detail)
 {
-    answer_problem(connecting, status, code, detail, STR(""));
+    answer_problem(connecting, status, code, detail, NULL);
+}
+
+void connect_refuse_method(struct connecting *connecting, struct str allow, const char *detail)
+{
+    struct http_pair header = {STR("Allow"), allow};
+    answer_problem(connecting, 405, "method_not_allowed", detail, &header);
 }
 
 static void refuse_for(struct connecting *connecting, int status, const char *code,
@@ -48,7 +55,8 @@ static void refuse_for(struct connecting *connecting, int status, const char *co
 {
     char text[12];
     int len = snprintf(text, sizeof(text), "%u", seconds);
-    answer_problem(connecting, status, code, detail, str_make(text, (size_t)len));
+    struct http_pair header = {STR("Retry-After"), str_make(text, (size_t)len)};
+    answer_problem(connecting, status, code, detail, &header);
 }
 
 void connect_refuse_for_now(struct connecting *connecting, int status, const char *code,
@@ -222,7 +230,8 @@ static bool take_turn(struct connecting *connecting)
     return false;
 }
 
-/* Cheap checks first: what a storm of connects meets. */
+/* Cheap checks: what a storm of connects meets. The turn comes last, since all share it: who is
+ * over a limit of their own takes none. */
 bool connect_take_place(struct connecting *connecting)
 {
     struct worker *worker = connecting->worker;
@@ -231,9 +240,6 @@ bool connect_take_place(struct connecting *connecting)
     if (worker->draining) {
         connect_refuse_for_now(connecting, 503, "draining", "This node is going away.",
                                DRAIN_RETRY_AFTER_S);
-        return false;
-    }
-    if (!take_turn(connecting)) {
         return false;
     }
     if (admission_memory_is_short(limits->memory_bytes)) {
@@ -250,7 +256,7 @@ bool connect_take_place(struct connecting *connecting)
         return false;
     }
     connecting->holds_session = true;
-    return true;
+    return take_turn(connecting);
 }
 
 void connect_give_back(struct connecting *connecting)

@@ -36,6 +36,8 @@ struct connecting {
 /* These answer, with the reason counted and logged. */
 void connect_refuse(struct connecting *connecting, int status, const char *code,
                     const char *detail);
+/* 405; allow: what may be asked for. */
+void connect_refuse_method(struct connecting *connecting, struct str allow, const char *detail);
 void connect_refuse_for_now(struct connecting *connecting, int status, const char *code,
                             const char *detail, unsigned seconds);
 

@@ -155,16 +155,14 @@ static bool check_method(struct connecting *connecting)
     if (connecting->request->method == HTTP_METHOD_GET) {
         return true;
     }
-    struct http_pair allow = {STR("Allow"), STR("GET, OPTIONS")};
-    connecting->exchange->keep_alive = false;
-    http_answer_problem_with(connecting->exchange, 405, "method_not_allowed",
-                             "An event stream is asked for by GET.", &allow, 1);
+    connect_refuse_method(connecting, STR("GET, OPTIONS"), "An event stream is asked for by GET.");
     return false;
 }
 
 /* ---- the answer ---- */
 
-/* Spread, so that clients who lost the same node come back one after the other. */
+/* Spread, so that clients who lost the same node come back one after the other; none waits for
+ * longer than a WebSocket is told to. */
 static uint64_t retry_ms(const struct stream *stream, const struct session *session)
 {
     uint32_t slot = shard_session_slot(stream->connecting->worker->shard, session);
@@ -172,7 +170,9 @@ static uint64_t retry_ms(const struct stream *stream, const struct session *sess
     const struct worker *worker = stream->connecting->worker;
     uint64_t base = admission_retry_base_ms(&worker->gateway->admission,
                                             worker->settings->limits.accept_rate);
-    return stream->poll_ms ? POLL_RETRY_MS : base + (part * RETRY_SPREAD * base >> 32);
+    uint64_t spread = RETRY_SPREAD * base;
+    spread = spread < WS_RETRY_MAX_MS - base ? spread : WS_RETRY_MAX_MS - base;
+    return stream->poll_ms ? POLL_RETRY_MS : base + (part * spread >> 32);
 }
 
 /* The body ends with the connection: nothing is put around what all sessions share. */

@@ -210,6 +210,16 @@ static void another_method_is_405(void **state)
     assert_int_equal(ask(client, "POST", "/v1/sse", "Content-Length: 0\r\n"), 405);
     expect_part(client, "Allow: GET, OPTIONS\r\n");
     test_client_destroy(client);
+    struct str good[] = {STR("https://good.example")};
+    t.apps[0].origins = good;
+    t.apps[0].origin_count = 1;
+    client = test_client_create(&t, &t.gateway->client_addr);
+    assert_int_equal(
+        ask(client, "POST", "/v1/sse", "Origin: https://good.example\r\nContent-Length: 0\r\n"),
+        405);
+    expect_part(client, "Access-Control-Allow-Origin: https://good.example\r\n");
+    expect_part(client, "Allow: GET, OPTIONS\r\n");
+    test_client_destroy(client);
 }
 
 static void what_came_after_the_last_id_is_sent_first(void **state)
@@ -287,6 +297,23 @@ static void the_header_counts_before_the_resume_of_the_hello(void **state)
         hello_query("{\"t\":\"hello\",\"v\":1,\"resume\":{\"epoch\":\"x\",\"pos\":{}}}"), here);
     expect_part(client, "\"resumed\":\"full\"");
     test_client_destroy(client);
+}
+
+static void nobody_is_told_to_wait_for_longer_than_30_s(void **state)
+{
+    unsigned long longest = 0;
+    t.gateway->admission.sessions += 1000000; /* at one a second: a base of 10 s */
+    t.settings->limits.accept_rate = 1000;
+    for (int i = 0; i < 8; i++) {
+        struct test_client *client = open_stream("", "");
+        expect_part(client, "\nretry: ");
+        unsigned long ms = strtoul(strstr(client->text, "\nretry: ") + 8, NULL, 10);
+        assert_in_range(ms, 10000, 30000);
+        longest = ms > longest ? ms : longest;
+        test_client_destroy(client);
+    }
+    assert_true(longest > 15000); /* and it is spread */
+    t.gateway->admission.sessions -= 1000000;
 }
 
 static void a_poll_ends_when_it_has_said_something(void **state)
@@ -450,6 +477,7 @@ int main(void)
         TEST(a_hello_may_come_later),
         TEST(an_id_of_another_history_is_a_gap_by_name),
         TEST(the_header_counts_before_the_resume_of_the_hello),
+        TEST(nobody_is_told_to_wait_for_longer_than_30_s),
         TEST(a_poll_ends_when_it_has_said_something),
         TEST(an_answer_ends_a_poll_too_and_a_welcome_does_not),
         TEST(a_poll_with_nothing_to_say_ends_in_time),

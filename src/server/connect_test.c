@@ -129,9 +129,33 @@ static void an_address_has_as_many_sessions_as_it_may(void **state)
 static void too_many_connects_a_second_are_503(void **state)
 {
     t.settings->limits.accept_rate = 2;
+    t.settings->limits.sessions_per_ip = 3;
     expect("/v1/ws", "", 101, "");
     expect("/v1/ws", "", 101, "");
     expect("/v1/ws", "", 503, "accept_rate");
+    test_gateway_turn(&t, 4);
+    uint64_t key = admission_key_of_ip(&t.gateway->admission, &t.gateway->client_addr);
+    for (int i = 0; i < 3; i++) { /* who got no turn keeps no place */
+        assert_true(admission_take(&t.gateway->admission, key, 3));
+    }
+}
+
+static void who_is_over_a_limit_of_their_own_takes_no_turn(void **state)
+{
+    t.settings->limits.accept_rate = 3;
+    t.settings->limits.sessions_per_ip = 1;
+    struct test_client *first = test_connect(&t, "/v1/ws", "");
+    expect("/v1/ws", "", 429, "ip_session_limit");
+    t.settings->limits.sessions_per_ip = 0;
+    t.apps[0].quotas.sessions = 1;
+    expect("/v1/ws", "", 429, "quota_exceeded");
+    t.apps[0].quotas.sessions = 0;
+    t.settings->limits.sessions = 1;
+    expect("/v1/ws", "", 503, "session_limit");
+    t.settings->limits.sessions = 0;
+    expect("/v1/ws", "", 101, "");
+    expect("/v1/ws", "", 101, "");
+    test_client_destroy(first);
 }
 
 static void an_app_with_all_its_sessions_gets_429(void **state)
@@ -231,6 +255,7 @@ int main(void)
         TEST(the_session_after_the_last_is_503),
         TEST(an_address_has_as_many_sessions_as_it_may),
         TEST(too_many_connects_a_second_are_503),
+        TEST(who_is_over_a_limit_of_their_own_takes_no_turn),
         TEST(an_app_with_all_its_sessions_gets_429),
         TEST(short_memory_refuses_connects),
         TEST(a_node_that_goes_away_takes_nobody),
