@@ -285,12 +285,15 @@ uint64_t event_key(const struct event *event, size_t i)
     return key;
 }
 
+/* Whoever the newer one leaves out still needs the older one. */
 uint64_t event_collapse_key(const struct event *event)
 {
     struct siphash_key key = {event->header.app, 0};
     for (size_t i = 0; i < event->header.target_count; i++) {
         key.k1 ^= event_key(event, i);
     }
+    key.k1 = siphash(&key, event->except_bytes.ptr, event->except_bytes.len);
+    key.k1 = siphash(&key, event->origin_tag.ptr, event->origin_tag.len);
     return siphash(&key, event->collapse.ptr, event->collapse.len) | 1;
 }
 

@@ -151,7 +151,8 @@ int event_rekey(struct buf *out, const struct event *event, struct str encoded,
 /* Of an id that a caller chose: what stands for it in the tables. */
 uint64_t event_id_hash(const struct target_space *space, uint32_t app_hash, struct str id);
 
-/* Of an event that has a collapse key: the same for those of the same targets. Never 0. */
+/* Of an event that has a collapse key: the same for those of the same targets that leave the same
+ * ones out (excepts, origin_tag). Odd, so never 0. */
 uint64_t event_collapse_key(const struct event *event);
 
 /* Returns the bytes of the first event in data, or ERR_SYNTAX, or ERR_UNSUPPORTED for another

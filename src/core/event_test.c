@@ -109,6 +109,14 @@ static void a_collapse_key_is_of_its_app_and_its_targets_in_any_order(void **sta
     again.header.app--;
     again.collapse = STR("l");
     assert_true(event_collapse_key(&event) != event_collapse_key(&again));
+    again.collapse = STR("k");
+    again.origin_tag = STR("page-7f");
+    assert_true(event_collapse_key(&event) != event_collapse_key(&again));
+    again.origin_tag = STR("");
+    again.except_bytes = STR("\x01\x00s");
+    assert_true(event_collapse_key(&event) != event_collapse_key(&again));
+    again.except_bytes = event.except_bytes;
+    assert_true(event_collapse_key(&event) == event_collapse_key(&again));
     buf_fini(&first);
     buf_fini(&second);
 }

@@ -33,11 +33,65 @@ static void the_one_before_of_the_same_key_and_targets_is_superseded(void **stat
     }
 }
 
+static void receive_for(uint32_t ttl_ms)
+{
+    struct event event = make("k");
+    event.header.ttl_ms = ttl_ms;
+    hub_test_receive_event(0, event, "u:a");
+}
+
+/* One letter for each message: superseded or not. */
+static void assert_fates(const char *fates)
+{
+    for (uint64_t i = 0; fates[i]; i++) {
+        assert_int_equal(has_fate(0, i + 1, MESSAGE_IS_SUPERSEDED), fates[i] == 's');
+    }
+}
+
+static void one_that_outlives_the_newer_one_is_not_superseded(void **state)
+{
+    receive_for(0);
+    receive_for(1000);
+    assert_fates("--");
+    receive_for(1000); /* as brief as the one before */
+    assert_fates("-s-");
+    receive_for(2000);
+    assert_fates("-ss-");
+    receive_for(0);
+    assert_fates("ssss-");
+    assert_int_equal(hub_test.hub->collapses.count, 1);
+}
+
+static void one_with_a_ttl_is_superseded_by_one_that_ends_no_sooner(void **state)
+{
+    receive_for(1000);
+    receive_for(3000);
+    assert_fates("s-");
+    receive_for(0);
+    assert_fates("ss-");
+}
+
+static void who_is_left_out_of_the_newer_one_keeps_the_older_one(void **state)
+{
+    struct event event = make("k");
+    hub_test_receive_event(0, event, "u:a");
+    event = make("k");
+    event.origin_tag = STR("page-7f");
+    hub_test_receive_event(0, event, "u:a");
+    assert_fates("--");
+    event = make("k");
+    event.origin_tag = STR("page-7f");
+    hub_test_receive_event(0, event, "u:a");
+    assert_fates("-s-");
+}
+
 static void a_key_is_forgotten_with_its_newest_message(void **state)
 {
     hub_test_receive_event(0, make("k"), "u:a");
     hub_test_receive_event(0, make("k"), "u:a");
     assert_int_equal(hub_test.hub->collapses.count, 1);
+    receive_for(500);
+    assert_int_equal(hub_test.hub->collapses.count, 2);
     hub_test_flush(1);
     hub_test_flush(6000);
     assert_int_equal(window_messages(hub_window(hub_test.hub)), 0);
@@ -89,6 +143,9 @@ int main(void)
 #define WITH_HUB(test) cmocka_unit_test_setup_teardown(test, hub_test_setup, hub_test_teardown)
     const struct CMUnitTest tests[] = {
         WITH_HUB(the_one_before_of_the_same_key_and_targets_is_superseded),
+        WITH_HUB(one_that_outlives_the_newer_one_is_not_superseded),
+        WITH_HUB(one_with_a_ttl_is_superseded_by_one_that_ends_no_sooner),
+        WITH_HUB(who_is_left_out_of_the_newer_one_keeps_the_older_one),
         WITH_HUB(a_key_is_forgotten_with_its_newest_message),
         WITH_HUB(without_memory_nothing_is_superseded),
         WITH_HUB(a_revoke_makes_its_message_void_and_goes_to_the_same_targets),

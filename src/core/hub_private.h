@@ -9,7 +9,7 @@
  *   hub_ids.c       which events and ids came before
  *   hub_kept.c      what outlives the window, and is told again
  *   hub_tickets.c   who has a ticket, and what waits for it: see hub_tickets_private.h
- *   hub_collapse.c  which message is the newest of its collapse key */
+ *   hub_collapse.c  which messages a newer one of their collapse key supersedes */
 #ifndef TIDEGATE_CORE_HUB_PRIVATE_H
 #define TIDEGATE_CORE_HUB_PRIVATE_H
 
@@ -85,7 +85,7 @@ struct hub {
     struct u64map pins; /* (group key, worker) → join events that the worker has not answered */
     struct u64map ids;  /* id hash → struct hub_id */
     pthread_mutex_t ids_lock; /* of ids and what they hold, which others look up */
-    struct u64map collapses;  /* event_collapse_key → the newest message of it in the window */
+    struct u64map collapses; /* event_collapse_key → a message in the window, see hub_collapse.c */
     struct u64map marks; /* (origin, queue, its history) → when (s) << 32 | counter of its last */
     uint64_t marks_swept_ms;
     struct hub_mark_name {

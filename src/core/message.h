@@ -15,7 +15,8 @@ enum { MESSAGE_NO_LINK = 0 };
 
 enum message_fate {
     MESSAGE_IS_VOID = 1,       /* it was cancelled: nobody gets it any more */
-    MESSAGE_IS_SUPERSEDED = 2, /* a newer one of its collapse key is in the window: not replayed */
+    MESSAGE_IS_SUPERSEDED = 2, /* a newer one of its collapse key, which expires no sooner, came:
+                                * not replayed */
 };
 
 struct message {

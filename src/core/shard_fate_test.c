@@ -94,6 +94,53 @@ static void a_replay_has_the_newest_of_a_key_and_who_is_here_has_all(void **stat
     assert_non_null(strstr(buf_cstr(&shard_test.logs[here->fd]), "msg 1"));
 }
 
+static struct event with_key(const char *data)
+{
+    struct event event = event_test_make(0, data);
+    event.collapse = STR("k");
+    return event;
+}
+
+static void who_is_left_out_of_the_newest_is_sent_the_one_before(void **state)
+{
+    struct session_resume resume = shard_test_here();
+    struct event newer = with_key("2");
+    push_event("u:a", with_key("1"));
+    newer.origin_tag = STR("page-7f");
+    push_event("u:a", newer);
+    shard_test_run();
+    struct session *session = shard_test_come_back("a", NULL, &resume);
+    session->origin_hash = shard_origin_hash(shard_test.shard, STR("page-7f"));
+    shard_test_run();
+    shard_test_assert_told(session, "start full, msg 1");
+}
+
+static void when_the_newest_has_expired_the_one_before_is_replayed(void **state)
+{
+    struct session_resume resume = shard_test_here();
+    struct event newer = with_key("2");
+    push_event("u:a", with_key("1"));
+    newer.header.ttl_ms = 1000;
+    push_event("u:a", newer);
+    shard_test_run();
+    shard_test.now_ms += 1000;
+    struct session *session = shard_test_come_back("a", NULL, &resume);
+    shard_test_run();
+    shard_test_assert_told(session, "start full, msg 1");
+}
+
+static void a_cancelled_newest_does_not_bring_the_one_before_back(void **state)
+{
+    struct session_resume resume = shard_test_here();
+    push("u:a", "m1", "k", "1");
+    push("u:a", "m2", "k", "2");
+    revoke("u:a", "m2");
+    shard_test_run();
+    struct session *session = shard_test_come_back("a", NULL, &resume);
+    shard_test_run();
+    shard_test_assert_told(session, "start full, msg revoke");
+}
+
 static void a_session_goes_live_though_a_revoke_is_in_line(void **state)
 {
     struct session_resume resume = shard_test_here();
@@ -130,6 +177,9 @@ int main(void)
         WITH_SHARD(what_is_cancelled_before_its_turn_is_not_sent),
         WITH_SHARD(a_replay_leaves_out_what_is_cancelled_and_tells_it_in_its_place),
         WITH_SHARD(a_replay_has_the_newest_of_a_key_and_who_is_here_has_all),
+        WITH_SHARD(who_is_left_out_of_the_newest_is_sent_the_one_before),
+        WITH_SHARD(when_the_newest_has_expired_the_one_before_is_replayed),
+        WITH_SHARD(a_cancelled_newest_does_not_bring_the_one_before_back),
         WITH_SHARD(a_session_goes_live_though_a_revoke_is_in_line),
         WITH_SHARD(replays_are_counted),
     };
