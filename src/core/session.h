@@ -75,9 +75,9 @@ enum { SESSION_ALL_QUEUES = UINT32_MAX };
 enum session_delivery {
     SESSION_WRITTEN, /* the kernel took all bytes, or will at the end of this turn */
     SESSION_QUEUED,
-    SESSION_DROPPED, /* the session is being closed; or, of a revoke, what it cancels was still here
-                      */
-    SESSION_SKIPPED, /* nothing that such a session can be told */
+    SESSION_DROPPED,   /* the session is being closed */
+    SESSION_SKIPPED,   /* nothing that such a session can be told */
+    SESSION_WITHDRAWN, /* of a revoke: what it cancels was still here */
 };
 
 /* What a transport does for core. All run on the worker; none may call back into the shard but

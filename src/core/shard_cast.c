@@ -15,7 +15,8 @@ enum session_delivery deliver_one(struct shard *shard, struct session *session,
     switch (result) {
     case SESSION_WRITTEN: shard_count(&shard->stats.written, 1); break;
     case SESSION_QUEUED: shard_count(&shard->stats.queued, 1); break;
-    case SESSION_DROPPED: shard_count(&shard->stats.dropped, 1); break;
+    case SESSION_DROPPED:
+    case SESSION_WITHDRAWN: shard_count(&shard->stats.dropped, 1); break;
     case SESSION_SKIPPED: break;
     }
     return result;
@@ -155,6 +156,21 @@ static bool is_repeat(const struct shard *shard, const struct cast *cast,
     return (!served || served->incomplete) && matched_before(shard, cast, session);
 }
 
+static void note_delivery(struct cast *cast, enum session_delivery delivery)
+{
+    bool is_revoke = cast->item.message->event.kind == EVENT_REVOKE;
+    switch (delivery) {
+    case SESSION_WRITTEN: cast->written++; break;
+    case SESSION_QUEUED: break;
+    case SESSION_DROPPED: /* one that ends has neither to be told nor was it spared */
+        cast->dropped += !is_revoke;
+        cast->matched -= is_revoke;
+        break;
+    case SESSION_SKIPPED: cast->matched--; break;
+    case SESSION_WITHDRAWN: cast->withdrawn++; break;
+    }
+}
+
 static void serve(struct shard *shard, struct cast *cast, uint32_t slot)
 {
     struct session *session = session_at(shard, slot);
@@ -168,12 +184,7 @@ static void serve(struct shard *shard, struct cast *cast, uint32_t slot)
         ops_of(shard, session)->on_kick(shard, session, is_kick ? 4000 : 4301);
         return;
     }
-    switch (deliver_one(shard, session, cast->item.message)) {
-    case SESSION_WRITTEN: cast->written++; break;
-    case SESSION_QUEUED: break;
-    case SESSION_DROPPED: cast->dropped++; break;
-    case SESSION_SKIPPED: cast->matched--; break;
-    }
+    note_delivery(cast, deliver_one(shard, session, cast->item.message));
 }
 
 static void serve_session(struct shard *shard, struct cast *cast, struct str name)
@@ -393,6 +404,9 @@ static void report(const struct cast *cast)
     atomic_fetch_add_explicit(&receipt->written, cast->written, memory_order_relaxed);
     if (cast->dropped) {
         receipt_drop(receipt, RECEIPT_CLOSED, cast->dropped);
+    }
+    if (cast->withdrawn) {
+        receipt_drop(receipt, RECEIPT_REVOKED, cast->withdrawn);
     }
     receipt_close(receipt);
 }

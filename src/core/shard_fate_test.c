@@ -16,12 +16,17 @@ static void push(const char *target, const char *id, const char *collapse, const
     push_event(target, event);
 }
 
-static void revoke(const char *target, const char *id)
+static void revoke_for(const char *target, const char *id, struct receipt *receipt)
 {
     struct event event = event_test_make(0, "revoke");
     event.kind = EVENT_REVOKE;
     event.subject = str_of(id);
-    push_event(target, event);
+    shard_test_push_event(event, &target, 1, receipt);
+}
+
+static void revoke(const char *target, const char *id)
+{
+    revoke_for(target, id, NULL);
 }
 
 static struct session *start(const char *user)
@@ -44,6 +49,25 @@ static void a_revoke_follows_its_message_to_the_same_sessions(void **state)
     shard_test_run();
     shard_test_assert_told(session, "msg 1, msg revoke");
     shard_test_assert_told(other, "");
+}
+
+static void a_revoke_counts_who_is_told_and_who_was_spared_but_none_that_ends(void **state)
+{
+    struct receipt *receipt = receipt_create(1, receipt_unref, NULL);
+    const enum session_delivery deliveries[] = {SESSION_WRITTEN, SESSION_QUEUED, SESSION_WITHDRAWN,
+                                                SESSION_DROPPED, SESSION_SKIPPED};
+    for (int i = 0; i < 5; i++) {
+        struct session *session = start("a");
+        shard_test.deliveries[session->fd] = deliveries[i];
+    }
+    revoke_for("g:room", "m1", receipt_ref(receipt));
+    shard_test_run();
+    assert_int_equal(receipt->open, 0);
+    assert_int_equal(receipt->matched, 3);
+    assert_int_equal(receipt->written, 1);
+    assert_int_equal(receipt->dropped, 1);
+    assert_int_equal(receipt->dropped_by[RECEIPT_REVOKED], 1);
+    receipt_unref(receipt);
 }
 
 static void what_is_cancelled_before_its_turn_is_not_sent(void **state)
@@ -174,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SHARD(a_revoke_follows_its_message_to_the_same_sessions),
+        WITH_SHARD(a_revoke_counts_who_is_told_and_who_was_spared_but_none_that_ends),
         WITH_SHARD(what_is_cancelled_before_its_turn_is_not_sent),
         WITH_SHARD(a_replay_leaves_out_what_is_cancelled_and_tells_it_in_its_place),
         WITH_SHARD(a_replay_has_the_newest_of_a_key_and_who_is_here_has_all),

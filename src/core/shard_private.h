@@ -93,7 +93,7 @@ struct cast {
     uint32_t except_count;
     bool excepts_unread; /* memory was out: each session is compared with the event itself */
     uint32_t origin;     /* of the page that doesn't get it; 0: none */
-    uint32_t matched, written, dropped;
+    uint32_t matched, written, dropped, withdrawn;
 };
 
 /* One queue on this worker: its messages go out one after the other. */

@@ -26,6 +26,7 @@ struct shard_test {
     uint32_t sessions;
     struct buf logs[SHARD_TEST_SESSIONS]; /* by fd */
     bool is_slow[SHARD_TEST_SESSIONS];
+    enum session_delivery deliveries[SHARD_TEST_SESSIONS]; /* what becomes of what comes for it */
     bool tells_heads;
     uint32_t counter;
     int reports;
@@ -49,7 +50,7 @@ static inline enum session_delivery shard_test_deliver(struct shard *shard, stru
                                                        struct message *message)
 {
     buf_printf(shard_test_log(session), "msg %.*s", STR_ARG(message->event.data));
-    return SESSION_WRITTEN;
+    return shard_test.deliveries[session->fd];
 }
 
 static inline void shard_test_on_start(struct shard *shard, struct session *session,

@@ -182,9 +182,13 @@ struct frame *frame_cache_make(struct frame_cache *cache, const struct message *
     return frame;
 }
 
-/* What asks for acks is held by the session's acks, if its client can confirm. */
+/* What asks for acks is held by the session's acks, if its client can confirm. Of a revoke nobody
+ * asks who has read it: what is dropped of its receipt are the messages that it spared. */
 void frame_cache_give_receipt(struct frame *frame, const struct message *message)
 {
+    if (message->event.kind == EVENT_REVOKE) {
+        return;
+    }
     frame->receipt = receipt_ref(message->receipt);
     frame->holds_receipt = message->receipt->counts_writes && !frame->wants_ack;
 }

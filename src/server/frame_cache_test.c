@@ -182,6 +182,15 @@ static void only_a_live_frame_of_a_push_that_counts_writes_holds_its_receipt(voi
     message_unref(message);
 }
 
+static void a_revoke_has_no_receipt_of_who_reads_it(void **state)
+{
+    struct message *message = make_text("hello");
+    message->receipt = receipt_create(1, NULL, NULL);
+    message->event.kind = EVENT_REVOKE;
+    assert_null(frame_cache_get(&cache, message, FRAME_V1, 0)->receipt);
+    message_unref(message);
+}
+
 static void what_asks_for_acks_says_so_to_who_can_confirm(void **state)
 {
     struct message *message = make_text("hello");
@@ -264,6 +273,7 @@ int main(void)
         TEST(compressed_frames_inflate_back_for_each_window),
         TEST(small_messages_go_as_they_are),
         TEST(only_a_live_frame_of_a_push_that_counts_writes_holds_its_receipt),
+        TEST(a_revoke_has_no_receipt_of_who_reads_it),
         TEST(what_asks_for_acks_says_so_to_who_can_confirm),
         TEST(a_frame_says_how_long_it_is_wanted),
         TEST(a_revoke_names_the_message_that_it_cancels),

@@ -338,7 +338,7 @@ static enum session_delivery deliver(struct shard *shard, struct session *sessio
     }
     if (message->event.kind == EVENT_REVOKE) {
         if (ws_session_withdraw(worker, session, message)) {
-            return SESSION_DROPPED;
+            return SESSION_WITHDRAWN;
         }
         if (!(session->flags & WS_IS_V1)) {
             return SESSION_SKIPPED;
