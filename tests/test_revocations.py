@@ -6,9 +6,10 @@ import pytest
 from harness.clients import V1Client
 from harness.cluster import closed_with, clusters
 from harness.gateway import wait_for
+from harness.sse import open_stream
 from harness.tokens import claims, mint
 from harness.wire import V1, Wire, upgrade_request
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 TOKEN_INVALID, REVOKED, FORBIDDEN, RATE_LIMITED = 4004, 4301, 4003, 4103
 
@@ -33,6 +34,12 @@ def refused_at_the_door(gateway, text):
         headers = [("Authorization", f"Bearer {text}"), ("Sec-WebSocket-Protocol", V1)]
         response = wire.request(upgrade_request(headers=headers))
         return response.status, response.body
+
+
+def refused_upgrade(come_in, *args):
+    with pytest.raises(InvalidStatus) as refused:
+        come_in(*args)
+    return refused.value.response.status_code
 
 
 def revoke(gateway, **what):
@@ -115,6 +122,32 @@ def test_a_user_without_a_token_is_closed_once(gateway):
         assert closed_with(client) == REVOKED
     with V1Client(gateway, "carl") as client:  # the proxy vouches for him again
         client.assert_silent(0.1)
+
+
+def test_a_ticket_of_a_user_is_revoked_like_the_users_tokens(gateway):
+    def make_ticket(**wish):
+        status, _, answer = gateway.api("POST", "/v1/tickets", wish)
+        assert status == 201, answer
+        return {"ticket": answer["ticket"]}
+
+    def wait_page(ticket):
+        path = f"/v1/ws?ticket={ticket['ticket']}"
+        return V1Client(gateway, path=path, hello={"claim": "tab"})
+
+    toms, tims, nobodys = make_ticket(user="tom"), make_ticket(user="tim"), make_ticket()
+    with wait_page(toms) as page, open_stream(gateway, hello={"claim": "tab"}, params=tims) as stream:
+        stream.read("welcome")
+        revoke(gateway, user="tom")
+        assert closed_with(page) == REVOKED
+        assert stream.say(gateway, {"t": "ack", "ids": []}, params=toms).status_code == 401
+        assert stream.say(gateway, {"t": "ack", "ids": []}, params=tims).status_code == 202
+    for refused in (
+        lambda: open_stream(gateway, hello={"claim": "tab"}, params=toms, ready=False).status,
+        lambda: refused_upgrade(wait_page, toms),
+    ):
+        assert refused() == 401
+    wait_page(tims).close()
+    wait_page(nobodys).close()
 
 
 def test_a_token_that_does_not_say_when_it_was_issued_may_be_of_before(gateway):

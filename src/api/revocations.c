@@ -103,11 +103,13 @@ static bool read_request(struct revocation_request *request, struct json_value b
 
 /* ---- the event ---- */
 
-/* Until the last token that it is about has expired, with what clocks may differ. */
-static uint32_t life_ms(const struct tenant *tenant)
+/* Until the last token or ticket that it is about has expired, with what clocks may differ. */
+static uint32_t life_ms(const struct api_call *call)
 {
-    const struct settings_jwt *jwt = &tenant->settings->auth.jwt;
-    return (uint32_t)(settings_token_life_ms(jwt) + jwt->leeway_ms + CLOCK_SKEW_MS);
+    const struct settings_jwt *jwt = &call->tenant->settings->auth.jwt;
+    uint64_t tokens = settings_token_life_ms(jwt);
+    uint64_t tickets = api_limits(call->worker)->ticket_ttl_ms;
+    return (uint32_t)((tokens > tickets ? tokens : tickets) + jwt->leeway_ms + CLOCK_SKEW_MS);
 }
 
 /* The index of the task is how long it is kept. */
@@ -147,7 +149,7 @@ static int publish(struct api_call *call, const struct revocation_request *reque
     struct push push = {.targets = &target,
                         .target_count = 1,
                         .type = request->reason,
-                        .ttl_ms = life_ms(call->tenant),
+                        .ttl_ms = life_ms(call),
                         .data_kind = EVENT_DATA_BINARY,
                         .data = str_make((const char *)&request->before_s,
                                          request->before_s ? sizeof(request->before_s) : 0)};

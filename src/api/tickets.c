@@ -100,8 +100,9 @@ static bool read_wish(struct api_call *call, struct wish *wish)
 }
 
 static int make(struct api_call *call, const struct wish *wish, char id[TICKET_ID_LEN + 1],
-                uint64_t expires_ms, struct buf *out_text)
+                uint64_t now_ms, struct buf *out_text)
 {
+    uint64_t expires_ms = now_ms + wish->ttl_ms;
     const struct cluster_keys *keys = &call->worker->gateway->keys;
     uint8_t chance[TICKET_ID_CHANCE];
     if (RAND_bytes(chance, sizeof(chance)) != 1) {
@@ -112,7 +113,8 @@ static int make(struct api_call *call, const struct wish *wish, char id[TICKET_I
                             .id = str_make(id, TICKET_ID_LEN),
                             .scene = wish->scene,
                             .user = wish->user,
-                            .expires_ms = expires_ms};
+                            .expires_ms = expires_ms,
+                            .issued_ms = now_ms};
     return ticket_write(out_text, keys->ticket_keys[0], &ticket);
 }
 
@@ -141,14 +143,14 @@ void tickets_handle_create(struct api_call *call)
     if (!read_wish(call, &wish)) {
         return;
     }
-    uint64_t expires_ms = clock_wall_ms() + wish.ttl_ms;
-    int err = make(call, &wish, id, expires_ms, &text);
+    uint64_t now_ms = clock_wall_ms();
+    int err = make(call, &wish, id, now_ms, &text);
     if (err == ERR_TOO_LARGE) {
         api_refuse(call, 422, "invalid_user", "`scene` and `user` are too long for a URL.");
     } else if (err) {
         refuse_for_memory(call->exchange);
     } else {
-        answer_made(call, id, buf_str(&text), expires_ms);
+        answer_made(call, id, buf_str(&text), now_ms + wish.ttl_ms);
     }
     buf_fini(&text);
 }

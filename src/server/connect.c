@@ -298,6 +298,10 @@ static enum credential_refusal read_credential(struct connecting *connecting)
     if (credential->is_kid_unknown) {
         keyring_want_refresh(tenant->keyring);
     }
+    if (refusal == CREDENTIAL_REFUSED_NONE &&
+        revoked_check_ticket(connecting->worker, tenant->id, connect_ticket(connecting))) {
+        return CREDENTIAL_REFUSED_REVOKED; /* nothing else says whose the session is */
+    }
     return revoked_check(connecting->worker, tenant->id, credential, refusal);
 }
 

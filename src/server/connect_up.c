@@ -1,6 +1,8 @@
 /* Who speaks in a request for a session that has its stream elsewhere. */
 #include "base/mem.h"
 #include "server/connect_private.h"
+#include "server/revoked.h"
+#include "server/stats.h"
 
 static struct connecting connecting_of(struct worker *worker, struct http_exchange *exchange)
 {
@@ -35,6 +37,8 @@ static bool keep_ticket(struct connecting *connecting, struct connect_speaker *s
         return false;
     }
     credential->user = str_make(credential->memory, ticket->user.len);
+    credential->jti = STR("");
+    credential->issued_ms = ticket->issued_ms;
     return true;
 }
 
@@ -49,6 +53,18 @@ bool connect_find_speaker(struct worker *worker, struct http_exchange *exchange,
     return good;
 }
 
+static bool check_ticket(struct connecting *connecting, const struct connect_speaker *speaker)
+{
+    enum credential_refusal refusal = revoked_check(connecting->worker, speaker->tenant->id,
+                                                    &speaker->credential, CREDENTIAL_REFUSED_NOT);
+    if (refusal == CREDENTIAL_REFUSED_NOT) {
+        return true;
+    }
+    stats_auth(refusal, &speaker->credential);
+    connect_refuse(connecting, 401, "unauthorized", CREDENTIAL_PUBLIC_MESSAGE);
+    return false;
+}
+
 bool connect_check_speaker(struct worker *worker, struct http_exchange *exchange,
                            struct connect_speaker *speaker)
 {
@@ -59,8 +75,8 @@ bool connect_check_speaker(struct worker *worker, struct http_exchange *exchange
     if (connecting.has_credential) {
         credential_fini(&speaker->credential);
         speaker->credential = connecting.credential;
-    } else {
-        credential_fini(&connecting.credential);
+        return good;
     }
-    return good;
+    credential_fini(&connecting.credential);
+    return good && check_ticket(&connecting, speaker);
 }

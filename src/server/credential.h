@@ -45,7 +45,8 @@ struct credential {
     struct str user;          /* "": anonymous */
     uint64_t exp_ms;          /* when the session must end; 0: never. See credential_from_token */
     struct str jti;           /* "": none */
-    uint64_t issued_ms;       /* of a token: at the earliest, if it does not say; 0: no token */
+    uint64_t issued_ms;       /* of a token, at the earliest if it does not say, or of a
+                               ticket that names a user; 0: neither */
     const struct str *groups; /* patterns that the token allows beside the app's own */
     size_t group_count;
 

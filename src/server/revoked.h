@@ -5,6 +5,7 @@
 #define TIDEGATE_SERVER_REVOKED_H
 
 #include "server/credential.h"
+#include "server/ticket.h"
 #include "server/worker.h"
 
 /* What to make of a credential that was judged so far: the same, or CREDENTIAL_REFUSED_REVOKED. */
@@ -17,6 +18,15 @@ static inline enum credential_refusal revoked_check(const struct worker *worker,
                                                credential->jti, credential->issued_ms)
                ? CREDENTIAL_REFUSED_REVOKED
                : so_far;
+}
+
+/* Whether the ticket names a user whose tickets of then are good no longer; NULL is fine. Who names
+ * nobody acts for nobody. */
+static inline bool revoked_check_ticket(const struct worker *worker, uint16_t app,
+                                        const struct ticket *ticket)
+{
+    return ticket && ticket->user.len &&
+           shard_token_is_revoked(worker->shard, app, ticket->user, STR(""), ticket->issued_ms);
 }
 
 #endif

@@ -15,6 +15,7 @@ struct ticket {
     struct str scene; /* what it is for; "": not said */
     struct str user;  /* whose the session is; "": nobody's */
     uint64_t expires_ms;
+    uint64_t issued_ms; /* wall; read from a ticket that does not say it: 1, before all others */
 };
 
 /* Appends. 0, ERR_NO_MEMORY, or ERR_TOO_LARGE when it is over TICKET_MAX. */

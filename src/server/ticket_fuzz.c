@@ -18,7 +18,7 @@ static void check_same(const struct ticket *ticket)
         ASSERT(ticket_read(&again, memory, key, buf_str(&text), 0) == 0);
         ASSERT(str_equal(again.app, ticket->app) && str_equal(again.id, ticket->id) &&
                str_equal(again.scene, ticket->scene) && str_equal(again.user, ticket->user) &&
-               again.expires_ms == ticket->expires_ms);
+               again.expires_ms == ticket->expires_ms && again.issued_ms == ticket->issued_ms);
     }
     buf_fini(&text);
 }

@@ -27,6 +27,7 @@ struct ws_ticket *ws_ticket_create(const struct ticket *ticket)
                ticket->id.len < TICKET_ID_LEN ? ticket->id.len : TICKET_ID_LEN);
         memcpy(made->user, ticket->user.ptr, ticket->user.len);
         made->expires_ms = ticket->expires_ms;
+        made->issued_ms = ticket->issued_ms;
         made->memory_bytes = (uint32_t)(bytes + sizeof(struct session_resume));
         mem_account(MEM_SESSIONS, made->memory_bytes);
     }
@@ -51,8 +52,9 @@ struct ws_ticket *ws_ticket_of(const struct worker *worker, const struct session
 
 int ws_ticket_identify(struct worker *worker, struct session *session)
 {
-    struct credential credential = {.kind = CREDENTIAL_ANONYMOUS,
-                                    .user = str_of(ws_ticket_of(worker, session)->user)};
+    const struct ws_ticket *ticket = ws_ticket_of(worker, session);
+    struct credential credential = {.kind = CREDENTIAL_ANONYMOUS, .user = str_of(ticket->user)};
+    credential.issued_ms = credential.user.len ? ticket->issued_ms : 0;
     return ws_protocol_identify(worker, session, &credential);
 }
 

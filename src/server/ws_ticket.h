@@ -14,6 +14,7 @@ enum { WS_CLAIM_MAX = 256 /* bytes of a claim as clients say it */ };
 struct ws_ticket {
     char id[TICKET_ID_LEN + 1];
     uint64_t expires_ms;              /* wall */
+    uint64_t issued_ms;               /* wall */
     uint64_t claim_until_ms;          /* monotonic; 0: no claim is out */
     struct session_resume *resume;    /* of its hello, while the claim is out; NULL: none */
     uint8_t claim[DIGEST_SHA256_LEN]; /* its hash; meaningful with has_claim */

@@ -16,7 +16,8 @@ static void make_ticket(uint64_t expires_ms)
                             .id = str_of(id),
                             .scene = STR("x"),
                             .user = STR(""),
-                            .expires_ms = expires_ms};
+                            .expires_ms = expires_ms,
+                            .issued_ms = clock_wall_ms()};
     buf_clear(&text);
     assert_int_equal(ticket_write(&text, keys->ticket_keys[0], &ticket), 0);
 }
