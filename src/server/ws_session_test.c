@@ -72,6 +72,47 @@ static void a_push_reaches_a_session_of_each_kind(void **state)
     test_client_destroy(v1);
 }
 
+/* The bytes that are there, and the last of them. */
+static size_t read_away(struct test_client *client, char *out_last)
+{
+    static char bytes[65536];
+    size_t count = 0;
+    ssize_t got;
+    while ((got = recv(client->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
+        count += (size_t)got;
+        *out_last = bytes[got - 1];
+    }
+    return count;
+}
+
+/* A frame is half out, and its rest found no memory: no close frame goes into the middle of it. */
+static void what_can_not_wait_ends_the_session_at_once(void **state)
+{
+    static char large[60000];
+    memset(large, 'x', sizeof(large));
+    for (unsigned long nth = 2; nth <= 3; nth++) { /* 1: the frame, 2: the queue, 3: its node */
+        struct test_client *client = test_connect(&t, "/v1/ws", "");
+        struct session *session = only_session();
+        bool has_failed = false;
+        char last = 0;
+        while (!has_failed) {
+            out_pool_fini(&t.worker->pool);
+            mem_fail_nth(nth);
+            ws_session_send(t.worker, session, WS_TEXT, str_make(large, sizeof(large)));
+            has_failed = !mem_fail_pending();
+            mem_fail_nth(0);
+        }
+        test_gateway_turn(&t, 1);
+        size_t count = read_away(client, &last);
+        test_gateway_turn(&t, 1);
+        count += read_away(client, &last);
+        bool is_between_frames = count % (sizeof(large) + 4) == 4;
+        assert_true(last == 'x' || is_between_frames);
+        test_client_destroy(client);
+        test_gateway_turn(&t, TEST_TURNS);
+    }
+}
+
 static void a_ping_is_answered_with_its_own_bytes(void **state)
 {
     struct test_client *client = connect_v1();
@@ -374,6 +415,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_push_reaches_a_session_of_each_kind),
+        TEST(what_can_not_wait_ends_the_session_at_once),
         TEST(a_ping_is_answered_with_its_own_bytes),
         TEST(too_many_pings_are_4103),
         TEST(too_many_messages_are_4103),

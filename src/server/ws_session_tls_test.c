@@ -144,6 +144,51 @@ static void a_slow_session_is_closed_behind_what_is_on_its_way(void **state)
     disconnect_peer();
 }
 
+static struct session *only_session(void)
+{
+    struct shard *shard = t.base.worker->shard;
+    for (uint32_t slot = 1; slot < shard_slot_limit(shard); slot++) {
+        struct session *session = shard_session_at(shard, slot);
+        if (session->state != SESSION_FREE) {
+            return session;
+        }
+    }
+    return NULL;
+}
+
+static void send_until_memory_fails(struct session *session, struct str text, unsigned long nth)
+{
+    bool has_failed = false;
+    while (!has_failed) {
+        out_pool_fini(&t.base.worker->pool);
+        mem_fail_nth(nth);
+        ws_session_send(t.base.worker, session, WS_TEXT, text);
+        has_failed = !mem_fail_pending();
+        mem_fail_nth(0);
+    }
+}
+
+/* Of one record the library holds all that the kernel did not take, of a larger frame a part has
+ * left. What is missing finds no memory, and no close frame can take its place. */
+static void what_can_not_wait_ends_the_session_at_once(void **state)
+{
+    static char text[60000];
+    static const size_t sizes[] = {15000, sizeof(text)};
+    memset(text, 'x', sizeof(text));
+    for (size_t i = 0; i < 4; i++) {
+        unsigned long nth = i < 2 ? 2 : 3; /* 1: the frame, 2: the queue, 3: its node */
+        connect_peer();
+        upgrade("");
+        buf_clear(&t.peer.got);
+        send_until_memory_fails(only_session(), str_make(text, sizes[i % 2]), nth);
+        test_gateway_turn(&t.base, 1);
+        assert_int_equal(admission_sessions(&t.base.gateway->admission), 0);
+        turn(TEST_TURNS);
+        assert_int_equal(t.peer.got.data[t.peer.got.len - 1], 'x');
+        disconnect_peer();
+    }
+}
+
 /* Some of the allocations are the peer's own: those of the gateway are among them all the same. */
 static void memory_that_fails_leaves_nothing(void **state)
 {
@@ -171,6 +216,7 @@ int main(void)
         TEST(frames_of_the_client_are_read),
         TEST(a_close_is_answered_and_then_the_good_bye_is_said),
         TEST(a_slow_session_is_closed_behind_what_is_on_its_way),
+        TEST(what_can_not_wait_ends_the_session_at_once),
         TEST(memory_that_fails_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,6 +167,27 @@ static void mind_limit(struct worker *worker, struct session *session)
     }
 }
 
+/* Part of a frame is on its way and its rest could not be kept: whatever came next, a close frame
+ * too, would go into the middle of it. What the TLS library holds is the rest of what is queued, if
+ * anything is. */
+static bool is_cut(const struct worker *worker, const struct session *session, uint32_t sent)
+{
+    const struct out_queue *queue = session->out;
+    bool has_rest = queue && queue->first;
+    return sent > 0 || (!has_rest && link_held(ws_tls_of(worker, session)) > 0);
+}
+
+static void doom_without_memory(struct worker *worker, struct session *session, uint32_t sent)
+{
+    if (!is_cut(worker, session, sent)) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+        return;
+    }
+    out_queue_destroy(&worker->pool, session->out);
+    session->out = NULL;
+    ws_session_doom(worker, session, WS_CLOSE_ABORT);
+}
+
 static enum session_delivery enqueue(struct worker *worker, struct session *session,
                                      struct frame *frame, uint32_t sent)
 {
@@ -177,7 +198,7 @@ static enum session_delivery enqueue(struct worker *worker, struct session *sess
         session->out = queue;
     }
     if (!queue || out_queue_add(&worker->pool, queue, frame, sent, ws_now_tick(worker))) {
-        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+        doom_without_memory(worker, session, sent);
         return SESSION_DROPPED;
     }
     if (frame->holds_receipt) {
