@@ -307,6 +307,22 @@ def test_an_app_has_its_budget_for_what_waits(make_gateway):
     assert gateway.metrics().get("tidegate_kept_lost_total") == 0
 
 
+def test_a_ticket_has_so_many_messages_and_its_final_one(make_gateway):
+    gateway = make_gateway({"limits": {"ticket_messages": 2}})
+    ticket = make_ticket(gateway)
+    push(gateway, ticket, 1)
+    push(gateway, ticket, 2, id="limit-2")
+    message = {"to": {"tickets": [ticket["id"]]}, "data": 3}
+    status, headers, answer = gateway.api("POST", "/v1/messages", message)
+    assert (status, answer["code"]) == (429, "ticket_budget")
+    assert int(headers["retry-after"]) >= 1
+    push(gateway, ticket, 2, id="limit-2")
+    push(gateway, ticket, 4, final=True)
+    with wait_page(gateway, ticket) as page:
+        assert page.read_data(2) == [1, 2]
+        assert finish(page) == 4
+
+
 def test_what_is_cancelled_does_not_wait_any_more(gateway):
     ticket = make_ticket(gateway)
     push(gateway, ticket, "wrong", id="cancel-1")

@@ -127,6 +127,9 @@ static const struct config_key limits_keys[] = {
     {"ticket_results", CONFIG_BYTES, FIELD(settings_limits, ticket_results_bytes), .min = 64 * KIB,
      .max = 64 * GIB, .needs_restart = true,
      .help = "Messages of an app that wait for its tickets, on every node. Over it: status 429."},
+    {"ticket_messages", CONFIG_COUNT, FIELD(settings_limits, ticket_messages), .min = 1,
+     .max = 65536, .needs_restart = true,
+     .help = "Messages that wait for one ticket, beside its final one. Over it: status 429."},
     {"kept", CONFIG_BYTES, FIELD(settings_limits, kept_bytes), .min = 64 * KIB, .max = 64 * GIB,
      .needs_restart = true,
      .help = "What else of an app must outlive the window, on every node: revocations, and who has "

@@ -24,6 +24,7 @@ struct kept_stats;
 struct publish;
 
 enum { HUB_MAX_WORKERS = 64, HUB_NO_WORKER = UINT32_MAX };
+enum { HUB_TICKET_MESSAGES = 256 };
 enum { HUB_EPOCH_MAX = BUS_EPOCH_MAX + 17 /* bytes */ };
 
 struct hub_options {
@@ -38,6 +39,7 @@ struct hub_options {
     struct target_space space;
     struct siphash_key sid_key; /* session ids */
     uint64_t kept_results;      /* bytes of an app that wait for tickets; 0: KEPT_RESULT_BYTES */
+    uint32_t ticket_messages;   /* that wait for one ticket; 0: HUB_TICKET_MESSAGES */
     uint64_t kept_others;       /* and of the rest that outlives the window; 0: KEPT_OTHER_BYTES */
 };
 

@@ -59,6 +59,9 @@ int hub_kept_create(struct hub *hub)
         .hash_key = hub->options.space.keys,
         .on_expire = on_expire,
         .owner = hub};
+    if (!hub->options.ticket_messages) {
+        hub->options.ticket_messages = HUB_TICKET_MESSAGES;
+    }
     return kept_create(&hub->kept, &options);
 }
 
@@ -120,6 +123,9 @@ static int weigh_event(const struct hub *hub, const struct buf *encoded, struct 
     }
     int err = hub_ticket_admit(hub, out_event, &times);
     *bytes += times * kept_bytes(encoded->len);
+    if (err == ERR_TOO_MANY) {
+        hub_count(&kept_get_stats(hub->kept)->refused[KEPT_RESULTS], 1);
+    }
     return err;
 }
 

@@ -174,7 +174,8 @@ void hub_tickets_tick(struct hub *hub);
 void hub_ticket_on_expire(struct hub *hub, struct kept_entry *entry);
 void hub_ticket_on_event(struct hub *hub, const struct arrival *arrival, bool is_again);
 void hub_ticket_on_message(struct hub *hub, const struct arrival *arrival, struct receipt *receipt);
-/* 0, or ERR_CLOSED when one of its tickets is over; adds how many there are. */
+/* 0, ERR_CLOSED when one of its tickets is over, or ERR_TOO_MANY when one has as many messages as
+ * it may have: what is on its way to the bus still comes. Adds how many tickets there are. */
 int hub_ticket_admit(const struct hub *hub, const struct event *event, uint32_t *out_tickets);
 
 /* hub_kept.c */

@@ -86,6 +86,7 @@ static void bind_holder(struct hub *hub, struct hub_ticket *ticket,
         ticket->has_holder = true;
         ticket->holder = *holder;
         ticket->serial++;
+        ticket->unsent = ticket->first;
         ticket_tell(hub, holder, TICKET_WON,
                     NULL); /* without memory it waits in vain, and comes again */
     }

@@ -10,22 +10,28 @@ static bool is_behind(const struct message *message, const struct kept_entry *fi
                      bus_pos_compare(message->pos, final->message->pos) > 0);
 }
 
+static bool is_before(const struct kept_entry *a, const struct kept_entry *b)
+{
+    return a->message->queue == b->message->queue &&
+           bus_pos_compare(a->message->pos, b->message->pos) < 0;
+}
+
 /* One that this node hears of late goes where it belongs. */
 static void link_message(struct hub_ticket *ticket, struct kept_entry *entry)
 {
     struct kept_entry *before = ticket->last;
-    if (before && before->message->queue == entry->message->queue &&
-        bus_pos_compare(entry->message->pos, before->message->pos) < 0) {
-        before = NULL;
-        for (struct kept_entry *at = ticket->first;
-             at && bus_pos_compare(at->message->pos, entry->message->pos) < 0; at = at->next) {
-            before = at;
-        }
+    while (before && is_before(entry, before)) {
+        before = before->prev;
     }
-    struct kept_entry **link = before ? &before->next : &ticket->first;
-    entry->next = *link;
-    *link = entry;
-    ticket->last = entry->next ? ticket->last : entry;
+    entry->prev = before;
+    entry->next = before ? before->next : ticket->first;
+    *(before ? &before->next : &ticket->first) = entry;
+    *(entry->next ? &entry->next->prev : &ticket->last) = entry;
+    if (entry->next) {
+        ticket->unsent = ticket->first;
+    } else if (!ticket->unsent) {
+        ticket->unsent = entry;
+    }
     ticket->message_count++;
     if (entry->message->event.header.flags & EVENT_IS_FINAL && !ticket->final) {
         ticket->final = entry;
@@ -182,6 +188,17 @@ static bool came_before(const struct hub *hub, const struct event *event)
     return event->header.flags & EVENT_HAS_ID && u64map_find(&hub->ids, event->id_hash);
 }
 
+/* A final message is always let in: the page would wait in vain. */
+static int admit_to(const struct hub *hub, const struct hub_ticket *ticket,
+                    const struct event *event)
+{
+    if (ticket->end || ticket->final) {
+        return ERR_CLOSED;
+    }
+    bool is_full = ticket->message_count >= hub->options.ticket_messages;
+    return is_full && !(event->header.flags & EVENT_IS_FINAL) ? ERR_TOO_MANY : 0;
+}
+
 int hub_ticket_admit(const struct hub *hub, const struct event *event, uint32_t *out_tickets)
 {
     for (size_t i = 0; i < event->header.target_count; i++) {
@@ -190,8 +207,9 @@ int hub_ticket_admit(const struct hub *hub, const struct event *event, uint32_t 
             continue;
         }
         const struct hub_ticket *ticket = ticket_find(hub, key);
-        if (ticket && (ticket->end || ticket->final) && !came_before(hub, event)) {
-            return ERR_CLOSED;
+        int err = ticket && !came_before(hub, event) ? admit_to(hub, ticket, event) : 0;
+        if (err) {
+            return err;
         }
         ++*out_tickets;
     }

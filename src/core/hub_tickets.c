@@ -42,12 +42,9 @@ void ticket_remove_if_unused(struct hub *hub, struct hub_ticket *ticket)
 
 void ticket_unlink_message(struct hub_ticket *ticket, struct kept_entry *entry)
 {
-    struct kept_entry *before = NULL;
-    for (struct kept_entry *at = ticket->first; at != entry; at = at->next) {
-        before = at;
-    }
-    *(before ? &before->next : &ticket->first) = entry->next;
-    ticket->last = ticket->last == entry ? before : ticket->last;
+    *(entry->prev ? &entry->prev->next : &ticket->first) = entry->next;
+    *(entry->next ? &entry->next->prev : &ticket->last) = entry->prev;
+    ticket->unsent = ticket->unsent == entry ? entry->next : ticket->unsent;
     ticket->final = ticket->final == entry ? NULL : ticket->final;
     ticket->message_count--;
 }
@@ -131,8 +128,8 @@ void ticket_drop_holder(struct hub *hub, struct hub_ticket *ticket, enum ticket_
 
 void ticket_hand_over(struct hub *hub, struct hub_ticket *ticket)
 {
-    for (struct kept_entry *entry = ticket->is_ready ? ticket->first : NULL; entry;
-         entry = entry->next) {
+    for (struct kept_entry *entry; ticket->is_ready && (entry = ticket->unsent);
+         ticket->unsent = entry->next) {
         if (entry->mark == ticket->serial) {
             continue;
         }

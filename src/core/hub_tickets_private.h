@@ -13,6 +13,7 @@ struct hub_ticket {
     struct kept_entry *claim; /* the one that binds it */
     struct kept_entry *end;
     struct kept_entry *first, *last; /* messages, in the order of their queue */
+    struct kept_entry *unsent;       /* all before it were handed to the holder; NULL: all were */
     struct kept_entry *final;
     uint32_t message_count;
     uint32_t serial; /* of the holder: messages marked with it were handed to it */

@@ -371,6 +371,50 @@ static void over_the_budget_a_push_is_refused(void **state)
     assert_int_equal(last_err, 0);
 }
 
+static void as_many_messages_as_it_may_have_wait_for_a_ticket_and_its_final_one(void **state)
+{
+    char data[8];
+    for (uint32_t i = 0; i < HUB_TICKET_MESSAGES; i++) {
+        snprintf(data, sizeof(data), "%u.", i);
+        push(&net.nodes[i % 3], data, 0);
+        step();
+        assert_int_equal(last_err, 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        struct kept_stats *stats = hub_get_kept_stats(net.nodes[i].hub);
+        assert_int_equal(push(&net.nodes[i], "more", 0), ERR_TOO_MANY);
+        assert_int_equal(stats->refused[KEPT_RESULTS], 1);
+    }
+    cancel(&net.nodes[1], "7.");
+    step();
+    push(&net.nodes[0], "another", 0);
+    push(&net.nodes[0], "final", EVENT_IS_FINAL);
+    step();
+    assert_int_equal(last_err, 0);
+    assert_state(TICKET_IS_WAITING, HUB_TICKET_MESSAGES + 1);
+    net_run(LIFE_MS + 1000); /* all at once */
+    assert_int_equal(net.nodes[0].hub->tickets.count, 0);
+}
+
+static void what_goes_from_the_middle_or_the_end_leaves_the_others_in_order(void **state)
+{
+    push(&net.nodes[0], "1", 0);
+    push(&net.nodes[0], "2", 0);
+    push(&net.nodes[0], "3", 0);
+    push(&net.nodes[0], "4", 0);
+    step();
+    cancel(&net.nodes[1], "2");
+    cancel(&net.nodes[1], "4");
+    step();
+    claim_and_be_ready(&net.nodes[1], 1);
+    assert_string_equal(got(1), "13");
+    cancel(&net.nodes[1], "3"); /* the last that it has */
+    push(&net.nodes[0], "5", 0);
+    step();
+    claim_and_be_ready(&net.nodes[2], 2);
+    assert_string_equal(got(2), "15");
+}
+
 static void what_memory_did_not_allow_is_handed_over_at_the_next_tick(void **state)
 {
     push(&net.nodes[0], "1", 0);
@@ -414,6 +458,8 @@ int main(void)
         TEST(a_node_that_starts_late_has_what_waits_in_order_and_hands_it_over),
         TEST(it_is_forgotten_when_it_expires),
         TEST(over_the_budget_a_push_is_refused),
+        TEST(as_many_messages_as_it_may_have_wait_for_a_ticket_and_its_final_one),
+        TEST(what_goes_from_the_middle_or_the_end_leaves_the_others_in_order),
         TEST(what_memory_did_not_allow_is_handed_over_at_the_next_tick),
         TEST(a_push_that_waits_counts_the_page_that_has_it),
     };

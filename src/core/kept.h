@@ -49,8 +49,8 @@ struct kept_entry {
     uint64_t key;
     uint64_t expires_ms;     /* wall */
     struct message *message; /* its position is the first one */
-    void *owner;             /* with the next two, of who uses the kind; 0 at first */
-    struct kept_entry *next;
+    void *owner;             /* with the next three, of who uses the kind; 0 at first */
+    struct kept_entry *next, *prev;
     uint32_t mark;
     /* The store's. */
     struct kept_entry *newer, *older; /* by when it was looked at last */

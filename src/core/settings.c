@@ -57,6 +57,7 @@ static const struct settings defaults = {
             .presence_users = 1000000,
             .ticket_ttl_ms = 60 * MINUTE,
             .ticket_results_bytes = 64 * MIB,
+            .ticket_messages = 256,
             .kept_bytes = 16 * MIB,
             .accept_rate = 20000,
         },

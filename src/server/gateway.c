@@ -161,6 +161,7 @@ static int create_hub(struct gateway *gateway)
                                   .space = gateway->keys.space,
                                   .sid_key = gateway->keys.sid_keys[0],
                                   .kept_results = settings->limits.ticket_results_bytes,
+                                  .ticket_messages = (uint32_t)settings->limits.ticket_messages,
                                   .kept_others = settings->limits.kept_bytes};
     int err = hub_create(&gateway->hub, &options, &hub_callbacks, gateway);
     if (!err) {
