@@ -156,6 +156,43 @@ def test_a_hello_that_comes_later_may_bring_a_token(gateway):
         assert stream.read_data(1) == ["missed"]
 
 
+def test_the_credential_of_a_later_hello_is_the_sessions(gateway):
+    groups = {"groups": ["room:*"], "exp": int(time.time()) + 20}
+    token = tokens.mint({**tokens.claims("beside"), **groups})
+    headers = {"Authorization": f"Bearer {token}"}
+    with open_stream(gateway, params={"hello": ""}, ready=False) as stream:
+        stream.sid = json.loads(stream.next().data)["sid"]
+        early = stream.say(gateway, {"t": "join", "g": "room:up"}, headers=headers)
+        assert (early.status_code, early.json()["code"]) == (409, "hello_first")
+        assert stream.say(gateway, {"t": "hello", "v": 1}, headers=headers).status_code == 202
+        welcome = stream.read("welcome")
+        assert (welcome["user"], "exp" in welcome) == ("beside", True)
+        stream.read("expiring")  # it is as old as the token, not only of its user
+        alone = stream.say(gateway, {"t": "ack", "ids": []})
+        assert (alone.status_code, alone.json()["code"]) == (403, "not_your_session")
+        assert stream.ask(gateway, {"t": "join", "g": "room:up"}, headers=headers)["t"] == "ok"
+    with open_stream(gateway, params={"hello": ""}, ready=False) as stream:
+        stream.sid = json.loads(stream.next().data)["sid"]
+        assert stream.say(gateway, {"t": "hello", "v": 1}, user="by-header").status_code == 202
+        assert stream.read("welcome")["user"] == "by-header"
+
+
+def test_a_ticket_may_say_its_hello_later(gateway):
+    def ticket_of(user):
+        return {"ticket": gateway.api("POST", "/v1/tickets", {"user": user})[2]["ticket"]}
+
+    own, other = ticket_of("waits"), ticket_of("other")
+    with open_stream(gateway, params={"hello": "", **own}, ready=False) as stream:
+        stream.sid = json.loads(stream.next().data)["sid"]
+        hello = {"t": "hello", "v": 1}
+        assert stream.say(gateway, hello, params=other).status_code == 403
+        assert stream.say(gateway, hello, params=own).status_code == 202
+        assert stream.read("welcome")["user"] == "waits"
+    with open_stream(gateway, params={"hello": ""}, ready=False) as stream:  # a ticket is for its own page
+        stream.sid = json.loads(stream.next().data)["sid"]
+        assert stream.say(gateway, hello, params=own).status_code == 403
+
+
 def test_a_hello_that_never_comes_is_4104(make_gateway):
     gateway = make_gateway({"limits": {"hello_timeout": "100ms"}})
     with open_stream(gateway, params={"hello": ""}, ready=False) as stream:
@@ -367,7 +404,8 @@ def test_who_speaks_at_another_node_is_counted_before_the_bus_is_asked(cluster):
     limits = second.config.setdefault("limits", {})
     limits.update({"messages_per_second": 1, "message_burst": 1})
     second.reload()
-    codes = [say().json()["code"] for _ in range(10)]
+    with ThreadPoolExecutor(10) as pool:
+        codes = [answer.json()["code"] for answer in pool.map(lambda _: say(), range(20))]
     assert "rate_limited" in codes
     refused = second.metrics().get("tidegate_ups_total", result="rate_limited")
     assert refused == codes.count("rate_limited")

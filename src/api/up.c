@@ -52,15 +52,32 @@ static const struct {
 
 /* ---- the session's worker ---- */
 
-/* Behind the session's id, sealed: user, line feed, body. A name has no line feed. */
+/* Behind the session's id, sealed: user; a carriage return, if a credential says who that is, and
+ * with a hello its token; line feed, body. Neither a name nor a token has such an end of line. */
+static void write_speaker(struct buf *out, const struct connect_speaker *speaker, bool has_hello)
+{
+    buf_append_str(out, speaker->credential.user);
+    if (speaker->has_credential) {
+        buf_append_char(out, '\r');
+        buf_append_str(out, has_hello ? speaker->credential.shown : STR(""));
+    }
+    buf_append_char(out, '\n');
+}
+
 static enum ws_up take(struct gather_part *part, const struct sid *sid, struct str opened)
 {
+    struct ws_speaker speaker;
     struct str rest = opened;
-    struct str user;
-    if (!str_split(&rest, '\n', &user) || !rest.ptr) {
+    struct str line;
+    if (!str_split(&rest, '\n', &line) || !rest.ptr) {
         return WS_UP_GONE;
     }
-    return ws_protocol_take_up(part->worker, sid, part->app, user, rest);
+    if (!str_split(&line, '\r', &speaker.user)) {
+        speaker.user = STR("");
+    }
+    speaker.has_credential = line.ptr != NULL;
+    speaker.token = speaker.has_credential ? line : STR("");
+    return ws_protocol_take_up(part->worker, sid, part->app, &speaker, rest);
 }
 
 static void ask(struct gather_part *part)
@@ -121,6 +138,7 @@ struct asking {
     struct str origin;
     struct sid sid;
     struct str sid_text;
+    bool has_hello;
 };
 
 static bool refuse(const struct asking *asking, int status, const char *code, const char *detail)
@@ -151,7 +169,7 @@ static bool find_session(struct asking *asking)
     return true;
 }
 
-static bool check_body(const struct asking *asking)
+static bool check_body(struct asking *asking)
 {
     const struct settings_limits *limits = api_limits(asking->call.worker);
     struct str body = asking->call.exchange->body;
@@ -162,7 +180,7 @@ static bool check_body(const struct asking *asking)
     if (body.len > limits->message_bytes) {
         return refuse(asking, 413, "message_too_large", "The body is over limits.message.");
     }
-    if (!ws_protocol_frames_are_sound(limits, body)) {
+    if (!ws_protocol_frames_are_sound(limits, body, &asking->has_hello)) {
         return refuse(asking, 422, "invalid_frame", outcomes[WS_UP_BAD].detail);
     }
     return true;
@@ -172,8 +190,7 @@ static int write_payload(struct buf *out, const struct asking *asking)
 {
     const struct cluster_keys *keys = &asking->call.worker->gateway->keys;
     struct buf text = {0};
-    buf_append_str(&text, asking->speaker.credential.user);
-    buf_append_char(&text, '\n');
+    write_speaker(&text, &asking->speaker, asking->has_hello);
     buf_append_str(&text, asking->call.exchange->body);
     buf_append_str(out, asking->sid_text);
     int err = buf_err(&text)

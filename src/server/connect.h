@@ -13,6 +13,7 @@ bool connect_on_request(struct worker *worker, struct http_exchange *exchange);
 struct connect_speaker {
     const struct tenant *tenant;
     struct credential credential; /* user "" when it showed none; for credential_fini */
+    bool has_credential;          /* it showed one, and not only a ticket */
 };
 
 /* The app, and whether a page of this origin may ask; answers OPTIONS (methods: what may be asked

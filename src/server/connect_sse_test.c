@@ -256,6 +256,69 @@ static void the_last_id_may_stand_in_the_query_of_a_page_that_begins_anew(void *
     test_client_destroy(client);
 }
 
+static enum ws_up say(const struct sid *sid, uint16_t app, const char *user, const char *text)
+{
+    return ws_protocol_take_up(t.worker, sid, app, &(struct ws_speaker){.user = str_of(user)},
+                               str_of(text));
+}
+
+/* With a credential that says who it is. */
+static enum ws_up say_as(const struct sid *sid, const char *user, const char *token,
+                         const char *text)
+{
+    struct ws_speaker speaker = {
+        .user = str_of(user), .has_credential = true, .token = str_of(token)};
+    return ws_protocol_take_up(t.worker, sid, 0, &speaker, str_of(text));
+}
+
+static struct session *await_hello(struct test_client **out_client, struct sid *out_sid)
+{
+    *out_client = open_stream("?hello=", "");
+    expect_part(*out_client, "event: session\n");
+    struct session *session = shard_session_at(t.worker->shard, 1);
+    shard_session_sid(t.worker->shard, session, out_sid);
+    return session;
+}
+
+static void whose_credential_comes_with_a_later_hello_is_its_user(void **state)
+{
+    struct test_client *client;
+    struct sid sid;
+    struct session *session = await_hello(&client, &sid);
+    assert_int_equal(say_as(&sid, "7", "", "{\"t\":\"x\"}"), WS_UP_EARLY);
+    assert_int_equal(shard_session_user(t.worker->shard, session).len, 0);
+    assert_int_equal(say_as(&sid, "7", "", HELLO), WS_UP_TAKEN);
+    test_gateway_turn(&t, TEST_TURNS);
+    assert_non_null(strstr(take(client), "\"user\":\"7\""));
+    assert_int_equal(say_as(&sid, "8", "", "{\"t\":\"x\"}"), WS_UP_FOREIGN);
+    assert_int_equal(say(&sid, 0, "", "{\"t\":\"x\"}"), WS_UP_FOREIGN);
+    assert_int_equal(say_as(&sid, "7", "", "{\"t\":\"x\"}"), WS_UP_TAKEN);
+    test_client_destroy(client);
+}
+
+static void a_session_that_said_hello_without_one_stays_anonymous(void **state)
+{
+    struct test_client *client;
+    struct sid sid;
+    await_hello(&client, &sid);
+    assert_int_equal(say(&sid, 0, "", HELLO), WS_UP_TAKEN);
+    assert_int_equal(say_as(&sid, "7", "", "{\"t\":\"x\"}"), WS_UP_FOREIGN);
+    test_client_destroy(client);
+}
+
+/* It was good where it was shown; here it is checked again. */
+static void a_token_that_is_no_good_here_ends_the_session(void **state)
+{
+    struct test_client *client;
+    struct sid sid;
+    await_hello(&client, &sid);
+    assert_int_equal(say_as(&sid, "7", "a.b.c", HELLO), WS_UP_TAKEN);
+    test_gateway_turn(&t, TEST_TURNS);
+    assert_null(strstr(take(client), "welcome"));
+    assert_true(has_ended(client));
+    test_client_destroy(client);
+}
+
 static void a_hello_may_come_later(void **state)
 {
     struct test_client *client = open_stream("?hello=", "Last-Event-ID: AQFlAAAA\r\n");
@@ -264,16 +327,15 @@ static void a_hello_may_come_later(void **state)
     struct session *session = shard_session_at(t.worker->shard, 1);
     struct sid sid;
     shard_session_sid(t.worker->shard, session, &sid);
-    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR(""), STR("{\"t\":\"x\"}")),
-                     WS_UP_EARLY);
-    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 1, STR(""), STR(HELLO)), WS_UP_GONE);
-    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR("7"), STR(HELLO)), WS_UP_FOREIGN);
-    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR(""), STR(HELLO)), WS_UP_TAKEN);
+    assert_int_equal(say(&sid, 0, "", "{\"t\":\"x\"}"), WS_UP_EARLY);
+    assert_int_equal(say(&sid, 1, "", HELLO), WS_UP_GONE);
+    assert_int_equal(say(&sid, 0, "7", HELLO), WS_UP_FOREIGN);
+    assert_int_equal(say(&sid, 0, "", HELLO), WS_UP_TAKEN);
     test_gateway_turn(&t, TEST_TURNS);
     const char *text = take(client);
     assert_non_null(strstr(text, "\"resumed\":\"none\""));
     assert_non_null(strstr(text, "\"why\":\"epoch\"")); /* the header was kept for it */
-    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR(""), STR(HELLO)), WS_UP_BAD);
+    assert_int_equal(say(&sid, 0, "", HELLO), WS_UP_BAD);
     test_client_destroy(client);
 }
 
@@ -350,9 +412,7 @@ static void an_answer_ends_a_poll_too_and_a_welcome_does_not(void **state)
     assert_false(has_ended(client));
     struct sid sid;
     shard_session_sid(t.worker->shard, shard_session_at(t.worker->shard, 1), &sid);
-    assert_int_equal(ws_protocol_take_up(t.worker, &sid, 0, STR(""),
-                                         STR("{\"t\":\"leave\",\"re\":1,\"g\":\"x\"}")),
-                     WS_UP_TAKEN);
+    assert_int_equal(say(&sid, 0, "", "{\"t\":\"leave\",\"re\":1,\"g\":\"x\"}"), WS_UP_TAKEN);
     test_gateway_turn(&t, TEST_TURNS);
     assert_non_null(strstr(take(client), "\"code\":\"not_found\""));
     assert_true(has_ended(client));
@@ -475,6 +535,9 @@ int main(void)
         TEST(what_came_after_the_last_id_is_sent_first),
         TEST(the_last_id_may_stand_in_the_query_of_a_page_that_begins_anew),
         TEST(a_hello_may_come_later),
+        TEST(whose_credential_comes_with_a_later_hello_is_its_user),
+        TEST(a_session_that_said_hello_without_one_stays_anonymous),
+        TEST(a_token_that_is_no_good_here_ends_the_session),
         TEST(an_id_of_another_history_is_a_gap_by_name),
         TEST(the_header_counts_before_the_resume_of_the_hello),
         TEST(nobody_is_told_to_wait_for_longer_than_30_s),

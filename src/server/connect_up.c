@@ -75,6 +75,7 @@ bool connect_check_speaker(struct worker *worker, struct http_exchange *exchange
     if (connecting.has_credential) {
         credential_fini(&speaker->credential);
         speaker->credential = connecting.credential;
+        speaker->has_credential = true;
         return good;
     }
     credential_fini(&connecting.credential);

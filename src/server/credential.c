@@ -40,6 +40,7 @@ static enum credential_refusal from_token(struct credential *credential,
     }
     credential->kind = kind;
     credential->user = token->sub;
+    credential->shown = text;
     credential->jti = token->jti;
     credential->groups = token->groups;
     credential->group_count = token->group_count;
@@ -183,7 +184,7 @@ enum credential_refusal credential_from_request(struct credential *out_credentia
                                                 const struct addr *peer)
 {
     enum credential_refusal refusal = CREDENTIAL_REFUSED_NONE;
-    *out_credential = (struct credential){.user = STR(""), .jti = STR("")};
+    *out_credential = (struct credential){.user = STR(""), .shown = STR(""), .jti = STR("")};
     if (context->app->auth.jwt.key_count > 0) {
         refusal = from_authorization(out_credential, context, request);
         if (refusal == CREDENTIAL_REFUSED_NONE) {
@@ -200,7 +201,7 @@ enum credential_refusal credential_from_token(struct credential *out_credential,
                                               const struct credential_context *context,
                                               struct str text)
 {
-    *out_credential = (struct credential){.user = STR(""), .jti = STR("")};
+    *out_credential = (struct credential){.user = STR(""), .shown = STR(""), .jti = STR("")};
     if (text.len > 0) {
         return from_token(out_credential, context, text, CREDENTIAL_HELLO);
     }

@@ -43,6 +43,7 @@ struct credential_context {
 struct credential {
     enum credential_kind kind;
     struct str user;          /* "": anonymous */
+    struct str shown;         /* the token as it was shown, borrowed from there; "": none was */
     uint64_t exp_ms;          /* when the session must end; 0: never. See credential_from_token */
     struct str jti;           /* "": none */
     uint64_t issued_ms;       /* of a token, at the earliest if it does not say, or of a

@@ -41,13 +41,23 @@ enum ws_up {
     WS_UP_RESULTS,
 };
 
-/* One frame, or a list of some: what the text must be to be taken. */
-bool ws_protocol_frames_are_sound(const struct settings_limits *limits, struct str text);
+/* One frame, or a list of some: what the text must be to be taken. *out_has_hello: and one is a
+ * hello. */
+bool ws_protocol_frames_are_sound(const struct settings_limits *limits, struct str text,
+                                  bool *out_has_hello);
 
-/* user: who the request is from, "" when that is not known. Unless it is taken nothing has been
- * done. What comes of it the stream tells. */
+/* Who a request is from. */
+struct ws_speaker {
+    struct str user; /* "": not known */
+    bool
+        has_credential; /* that says so, and was checked; else it may have a ticket of the user's */
+    struct str token;   /* with a hello, if the credential is one; else "" */
+};
+
+/* A session that has no identity yet takes the speaker's with its hello. Unless it is taken nothing
+ * has been done. What comes of it the stream tells. */
 enum ws_up ws_protocol_take_up(struct worker *worker, const struct sid *sid, uint16_t app,
-                               struct str user, struct str text);
+                               const struct ws_speaker *speaker, struct str text);
 
 /* Nothing more is to be waited for: the session begins. */
 void ws_protocol_start(struct worker *worker, struct session *session,

@@ -147,6 +147,23 @@ static bool keep_claim(struct frame_reading *reading)
                        ws_ticket_set_claim(ticket, claim));
 }
 
+bool ws_protocol_identify_by_token(struct worker *worker, struct session *session, struct str token)
+{
+    struct credential credential;
+    enum credential_refusal refusal = ws_protocol_read_token(worker, session, token, &credential);
+    if (refusal) {
+        credential_fini(&credential);
+        ws_session_doom(worker, session, ws_protocol_close_of(refusal));
+        return false;
+    }
+    int err = ws_protocol_identify(worker, session, &credential);
+    credential_fini(&credential);
+    if (err) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+    }
+    return err == 0;
+}
+
 static bool identify_by_hello(struct frame_reading *reading)
 {
     struct worker *worker = reading->worker;
@@ -165,19 +182,7 @@ static bool identify_by_hello(struct frame_reading *reading)
         ws_protocol_bad_frame(reading);
         return false;
     }
-    struct credential credential;
-    enum credential_refusal refusal = ws_protocol_read_token(worker, session, token, &credential);
-    if (refusal) {
-        credential_fini(&credential);
-        ws_session_doom(worker, session, ws_protocol_close_of(refusal));
-        return false;
-    }
-    int err = ws_protocol_identify(worker, session, &credential);
-    credential_fini(&credential);
-    if (err) {
-        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
-    }
-    return err == 0;
+    return ws_protocol_identify_by_token(worker, session, token);
 }
 
 void ws_protocol_await_hello(struct worker *worker, struct session *session,

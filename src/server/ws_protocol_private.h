@@ -78,6 +78,9 @@ int ws_protocol_keep_rights(struct worker *worker, struct session *session,
 int ws_protocol_keep_token(struct worker *worker, struct session *session,
                            const struct credential *credential);
 void ws_protocol_keep_expiry(struct worker *worker, struct session *session, uint64_t exp_ms);
+/* "": none, which is an anonymous user where the app has those. False: the session ends for it. */
+bool ws_protocol_identify_by_token(struct worker *worker, struct session *session,
+                                   struct str token);
 bool ws_protocol_is_identified(const struct worker *worker, const struct session *session);
 
 /* For a token that is refused in hello or refresh. */

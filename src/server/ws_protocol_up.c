@@ -1,6 +1,7 @@
 /* What a client of an event stream says: by requests of their own, which may reach another node.
  * Whatever is wrong with them is found before anything is done. */
 #include "server/ws_protocol_private.h"
+#include "server/ws_ticket.h"
 
 struct survey {
     uint32_t frames;
@@ -45,17 +46,33 @@ static bool read_survey(struct survey *survey, const struct settings_limits *lim
            survey_frames(survey, value);
 }
 
-bool ws_protocol_frames_are_sound(const struct settings_limits *limits, struct str text)
+bool ws_protocol_frames_are_sound(const struct settings_limits *limits, struct str text,
+                                  bool *out_has_hello)
 {
     struct survey survey;
-    return read_survey(&survey, limits, text);
+    bool is_sound = read_survey(&survey, limits, text);
+    *out_has_hello = is_sound && survey.hellos > 0;
+    return is_sound;
+}
+
+static bool awaits_identity(const struct worker *worker, const struct session *session)
+{
+    return !(session->flags & WS_IS_GREETED) && !ws_protocol_is_identified(worker, session);
 }
 
 /* Whoever knows the id of an anonymous session has it from that session alone: it can't be guessed.
- */
-static bool is_of_user(const struct worker *worker, const struct session *session, struct str user)
+ * So whose credential comes with its hello says whose it is. */
+static bool may_speak(const struct worker *worker, const struct session *session,
+                      const struct ws_speaker *speaker)
 {
-    return str_equal(shard_session_user(worker->shard, session), user);
+    if (str_equal(shard_session_user(worker->shard, session), speaker->user)) {
+        return true;
+    }
+    if (!awaits_identity(worker, session)) {
+        return false;
+    }
+    const struct ws_ticket *ticket = ws_ticket_of(worker, session);
+    return speaker->has_credential || (ticket && str_equal(str_of(ticket->user), speaker->user));
 }
 
 static bool is_gone(const struct session *session)
@@ -83,12 +100,12 @@ static enum ws_up check_rate(struct worker *worker, struct session *session, uin
 }
 
 static enum ws_up check(struct worker *worker, struct session *session, uint16_t app,
-                        struct str user, const struct survey *survey)
+                        const struct ws_speaker *speaker, const struct survey *survey)
 {
     if (is_gone(session) || session->app != app) {
         return WS_UP_GONE;
     }
-    if (!is_of_user(worker, session, user)) {
+    if (!may_speak(worker, session, speaker)) {
         return WS_UP_FOREIGN;
     }
     if (!ws_is_sse(session) || !(session->flags & WS_IS_V1)) {
@@ -98,16 +115,34 @@ static enum ws_up check(struct worker *worker, struct session *session, uint16_t
     return verdict == WS_UP_TAKEN ? check_rate(worker, session, survey->frames) : verdict;
 }
 
+/* As a connect that shows it. False: the session ends for it. */
+static bool identify(struct worker *worker, struct session *session,
+                     const struct ws_speaker *speaker)
+{
+    if (speaker->token.len > 0) {
+        return ws_protocol_identify_by_token(worker, session, speaker->token);
+    }
+    struct credential credential = {
+        .kind = CREDENTIAL_TRUSTED_HEADER, .user = speaker->user, .jti = STR("")};
+    bool good = ws_protocol_identify(worker, session, &credential) == 0;
+    if (!good) {
+        ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
+    }
+    return good;
+}
+
 enum ws_up ws_protocol_take_up(struct worker *worker, const struct sid *sid, uint16_t app,
-                               struct str user, struct str text)
+                               const struct ws_speaker *speaker, struct str text)
 {
     struct survey survey;
     struct session *session = shard_session_find(worker->shard, sid->slot, sid->generation);
     if (!read_survey(&survey, ws_protocol_limits(worker), text)) {
         return WS_UP_BAD;
     }
-    enum ws_up verdict = check(worker, session, app, user, &survey);
-    if (verdict == WS_UP_TAKEN) {
+    enum ws_up verdict = check(worker, session, app, speaker, &survey);
+    bool identifies = verdict == WS_UP_TAKEN && speaker->has_credential &&
+                      awaits_identity(worker, session);
+    if (verdict == WS_UP_TAKEN && (!identifies || identify(worker, session, speaker))) {
         ws_protocol_on_message(worker, session, WS_TEXT, text);
     }
     return verdict;
