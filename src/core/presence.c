@@ -283,7 +283,9 @@ static void note_there(struct presence *presence, const struct presence_note *no
     user->grace_ms = note->grace_ms;
     user->queue = (uint8_t)target_queue(&options->space, note->app, TARGET_USER, name,
                                         presence->cluster->queues);
-    if (user->here++ == 0) {
+    bool is_first = user->here == 0;
+    user->here |= 1ull << note->worker;
+    if (is_first) {
         say_of(presence, user, PRESENCE_UP);
     }
 }
@@ -292,7 +294,12 @@ static void note_there(struct presence *presence, const struct presence_note *no
 static void note_gone(struct presence *presence, const struct presence_note *note)
 {
     struct presence_user *user = presence_get(presence, note->key);
-    if (user && user->here > 0 && --user->here == 0) {
+    uint64_t worker = 1ull << note->worker;
+    if (!user || !(user->here & worker)) {
+        return;
+    }
+    user->here &= ~worker;
+    if (user->here == 0) {
         say_of(presence, user, PRESENCE_DOWN);
     }
 }

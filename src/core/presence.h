@@ -49,8 +49,9 @@ struct presence_note {
     uint64_t key;            /* target_key of the user */
     uint32_t app;
     uint32_t grace_ms;
+    uint16_t worker; /* its index, below HUB_MAX_WORKERS */
     bool is_there;
-    uint16_t len;
+    uint16_t len; /* of the user; 0 will do when it is gone */
     char user[];
 };
 

@@ -26,7 +26,7 @@ struct presence_user {
     uint32_t app;
     uint64_t since_ms, last_seen_ms; /* wall */
     uint32_t grace_ms;
-    uint32_t here; /* workers of this node that have sessions */
+    uint64_t here; /* bit w: worker w of this node has sessions, as far as its word found room */
     char *name;    /* owned */
     uint16_t len;
     uint8_t queue;

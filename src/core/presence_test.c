@@ -36,15 +36,21 @@ static uint64_t key_of(const char *user)
     return target_key(&event_test_space, APP, TARGET_USER, str_of(user));
 }
 
-/* A worker of the node has its first session of the user, or none any more. */
-static void note(uint32_t node, const char *user, bool is_there)
+/* The worker of the node has its first session of the user, or none any more. */
+static void note_of(uint32_t node, uint16_t worker, const char *user, bool is_there)
 {
     struct presence_note *made = presence_note_create(key_of(user), str_of(user));
     assert_non_null(made);
     made->app = APP;
     made->grace_ms = GRACE_MS;
+    made->worker = worker;
     made->is_there = is_there;
     presence_take_note(net.nodes[node].cluster, made);
+}
+
+static void note(uint32_t node, const char *user, bool is_there)
+{
+    note_of(node, 0, user, is_there);
 }
 
 static bool knows(uint32_t node, const char *user)
@@ -158,16 +164,29 @@ static void a_reload_and_another_node_are_no_change(void **state)
 
 static void several_workers_of_a_node_count_as_one(void **state)
 {
-    note(0, "ann", true);
-    note(0, "ann", true);
+    note_of(0, 0, "ann", true);
+    note_of(0, 63, "ann", true);
     net_run(1000);
-    note(0, "ann", false);
+    note_of(0, 0, "ann", false);
     net_run(GRACE_MS * 2);
     assert_int_equal(told_count, 1);
-    note(0, "ann", false);
-    note(0, "ann", false); /* of nobody that is known: no harm */
+    note_of(0, 63, "ann", false);
+    note_of(0, 63, "ann", false); /* of nobody that is known: no harm */
     net_run(GRACE_MS * 2);
     assert_int_equal(told_count, 2);
+}
+
+static void a_worker_whose_word_found_no_room_takes_nobody_away(void **state)
+{
+    presence_set(net.nodes[0].cluster, true, 0);
+    note_of(0, 0, "ann", true); /* finds no room */
+    presence_set(net.nodes[0].cluster, true, 1000);
+    note_of(0, 1, "ann", true);
+    net_run(1000);
+    note_of(0, 0, "ann", false);
+    net_run(GRACE_MS * 2);
+    assert_int_equal(told_count, 1);
+    assert_true(knows(0, "ann") && knows(2, "ann"));
 }
 
 static void users_of_a_node_that_dies_are_told(void **state)
@@ -489,6 +508,8 @@ int main(void)
                                         close_all),
         cmocka_unit_test_setup_teardown(several_workers_of_a_node_count_as_one, open_three,
                                         close_all),
+        cmocka_unit_test_setup_teardown(a_worker_whose_word_found_no_room_takes_nobody_away,
+                                        open_three, close_all),
         cmocka_unit_test_setup_teardown(users_of_a_node_that_dies_are_told, open_three, close_all),
         cmocka_unit_test_setup_teardown(what_a_dead_node_was_to_tell_another_tells, open_three,
                                         close_all),

@@ -159,18 +159,20 @@ struct session *shard_session_create(struct shard *shard, uint16_t app, uint8_t 
     return session;
 }
 
-static void tell_user(const struct shard *shard, const struct user *user, bool is_there)
+static void tell_user(const struct shard *shard, struct user *user, bool is_there)
 {
-    if (shard->apps[user->name.app].tracks_users && shard->callbacks->on_user) {
-        shard->callbacks->on_user(shard->owner, user->name.app, user->name.key,
-                                  name_entry_name(&user->name), is_there);
+    bool is_asked = shard->apps[user->name.app].tracks_users && shard->callbacks->on_user;
+    if (is_asked && user->is_told != is_there) {
+        bool is_taken = shard->callbacks->on_user(shard->owner, user->name.app, user->name.key,
+                                                  name_entry_name(&user->name), is_there);
+        user->is_told = is_there && is_taken;
     }
 }
 
 static void tell_users(const struct shard *shard, uint16_t app, bool is_there)
 {
     for (uint32_t index = 1; index < slab_limit(&shard->users.slab); index++) {
-        const struct user *user = user_at(shard, index);
+        struct user *user = user_at(shard, index);
         if (user->name.key && user->name.app == app && user->name.count > 0) {
             tell_user(shard, user, is_there);
         }
@@ -345,9 +347,8 @@ int shard_session_set_user(struct shard *shard, struct session *session, struct 
     session->user = index;
     session->user_next = user->first_session;
     user->first_session = slot_of(shard, session);
-    if (++user->name.count == 1) {
-        tell_user(shard, user, true);
-    }
+    user->name.count++;
+    tell_user(shard, user, true);
     return 0;
 }
 

@@ -50,8 +50,9 @@ struct shard_callbacks {
     /* Let shard_run be called again in so many ms. Only where hold_ms is set. */
     void (*ask_run)(void *owner, uint32_t delay_ms);
     /* The first session of a user is here, or the last one is gone; of apps whose users are
-     * tracked. May be NULL. */
-    void (*on_user)(void *owner, uint16_t app, uint64_t key, struct str user, bool is_there);
+     * tracked. May be NULL. False: it could not be told, so its end is not; the next session of
+     * the user tries again. The end of one that was told must not fail. */
+    bool (*on_user)(void *owner, uint16_t app, uint64_t key, struct str user, bool is_there);
 };
 
 /* Read by any thread (relaxed), written by the worker. */

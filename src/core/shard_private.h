@@ -24,7 +24,8 @@
 struct user {
     struct name_entry name;
     uint32_t first_session;
-    uint32_t casts; /* messages under way to it: it is kept while there are some */
+    uint32_t casts : 31;  /* messages under way to it: it is kept while there are some */
+    uint32_t is_told : 1; /* on_user has taken that it is here */
 };
 
 _Static_assert(sizeof(struct user) == 40, "counted in the budget of an idle session");

@@ -38,6 +38,22 @@ static void users_are_told_where_they_are_tracked(void **state)
     assert_string_equal(buf_cstr(&shard_test.users), "+a +b -b -a ");
 }
 
+static void a_user_that_could_not_be_told_is_told_with_its_next_session(void **state)
+{
+    struct session *first = shard_test_live("b", NULL);
+    shard_track_users(shard_test.shard, first->app, true);
+    shard_test.refuses_users = true;
+    struct session *second = shard_test_live("a", NULL);
+    shard_test.refuses_users = false;
+    shard_test_end(second);
+    assert_string_equal(buf_cstr(&shard_test.users), "+b ");
+    shard_test.refuses_users = true;
+    second = shard_test_live("a", NULL);
+    shard_test.refuses_users = false;
+    shard_test_live("a", NULL);
+    assert_string_equal(buf_cstr(&shard_test.users), "+b +a ");
+}
+
 static void a_session_gets_what_comes_after_its_fence(void **state)
 {
     shard_test_push("u:a", "before");
@@ -794,6 +810,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SHARD(a_session_is_found_until_its_slot_is_freed),
         WITH_SHARD(users_are_told_where_they_are_tracked),
+        WITH_SHARD(a_user_that_could_not_be_told_is_told_with_its_next_session),
         WITH_SHARD(a_session_gets_what_comes_after_its_fence),
         WITH_SHARD(what_the_bus_had_before_the_fence_is_not_for_it),
         WITH_SHARD(all_sessions_of_a_user_get_its_messages),

@@ -31,6 +31,7 @@ struct shard_test {
     uint32_t counter;
     int reports;
     struct buf users;        /* "+a -a ": who came and went, of those that are tracked */
+    bool refuses_users;      /* as if memory was out */
     uint32_t run_asked_ms;   /* by the shard */
     struct bus_pos gap_from; /* of the last one */
 };
@@ -151,10 +152,14 @@ static inline void shard_test_on_state(void *owner, bool up, const char *reason)
 static const struct hub_callbacks shard_test_hub_callbacks = {.wake = shard_test_wake,
                                                               .give_back = shard_test_give_back,
                                                               .on_bus_state = shard_test_on_state};
-static inline void shard_test_on_user(void *owner, uint16_t app, uint64_t key, struct str user,
+static inline bool shard_test_on_user(void *owner, uint16_t app, uint64_t key, struct str user,
                                       bool is_there)
 {
+    if (shard_test.refuses_users) {
+        return false;
+    }
     buf_printf(&shard_test.users, "%s%.*s ", is_there ? "+" : "-", STR_ARG(user));
+    return true;
 }
 
 static const struct shard_callbacks shard_test_callbacks = {

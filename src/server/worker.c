@@ -341,6 +341,7 @@ void worker_fini(struct worker *worker)
     }
     frame_cache_fini(&worker->frames);
     shard_destroy(worker->shard);
+    worker_free_spare_notes(worker);
     http_service_destroy(worker->client_http);
     http_service_destroy(worker->api_http);
     out_pool_fini(&worker->pool);

@@ -52,6 +52,7 @@ struct worker {
     struct doomed *doomed;
     uint32_t doomed_count, doomed_cap;
     struct mail_chain to_hub; /* leaves at the turn's end */
+    struct mail *spare_notes; /* of presence: one for each user that the hub was told of */
     struct mail_chain done;   /* publishes that came back while this worker ran the hub */
     struct worker_pending *pending;
     struct mail ring_mail; /* posted by the bus thread: there is something in the ring */

@@ -15,5 +15,6 @@ extern const struct shard_callbacks worker_shard_callbacks;
 void worker_on_ring(struct mail *mail);
 void worker_run_done(struct worker *worker); /* what the hub gave back in this turn */
 bool worker_end_turn(void *owner);
+void worker_free_spare_notes(struct worker *worker);
 
 #endif

@@ -97,21 +97,54 @@ static void run_note(struct mail *mail)
     presence_take_note(note->cluster, note);
 }
 
+/* With the note that will tell that the user is gone: for that, memory must not be out. */
+static struct presence_note *make_notes(struct worker *worker, uint64_t key, struct str user)
+{
+    struct presence_note *note = presence_note_create(key, user);
+    struct presence_note *spare = note ? presence_note_create(0, STR("")) : NULL;
+    if (!spare) {
+        presence_note_destroy(note);
+        return NULL;
+    }
+    spare->mail.next = worker->spare_notes;
+    worker->spare_notes = &spare->mail;
+    return note;
+}
+
+/* There is one for each user that was told. */
+static struct presence_note *take_spare(struct worker *worker, uint64_t key)
+{
+    struct mail *mail = worker->spare_notes;
+    worker->spare_notes = mail->next;
+    struct presence_note *note = MAIL_OWNER(mail, struct presence_note, mail);
+    note->key = key;
+    return note;
+}
+
 /* Without memory the user is not followed. */
-static void on_user(void *owner, uint16_t app, uint64_t key, struct str user, bool is_there)
+static bool on_user(void *owner, uint16_t app, uint64_t key, struct str user, bool is_there)
 {
     struct worker *worker = owner;
     const struct settings_app *settings = worker->tenants->items[app].settings;
-    struct presence_note *note = presence_note_create(key, user);
+    struct presence_note *note = is_there ? make_notes(worker, key, user) : take_spare(worker, key);
     if (!note) {
-        return;
+        return false;
     }
+    note->worker = (uint16_t)worker->index;
     note->cluster = worker->gateway->cluster;
     note->app = shard_app_hash(worker->shard, app);
     note->grace_ms = settings ? (uint32_t)settings->presence.grace_ms : 0;
     note->is_there = is_there;
     note->mail.run = run_note;
     worker_send_to_hub(worker, &note->mail);
+    return true;
+}
+
+void worker_free_spare_notes(struct worker *worker)
+{
+    while (worker->spare_notes) {
+        presence_note_destroy(take_spare(worker, 0));
+    }
 }
 
 const struct shard_callbacks worker_shard_callbacks = {.send_interest = send_interest,
