@@ -290,6 +290,16 @@ static void note_there(struct presence *presence, const struct presence_note *no
     }
 }
 
+/* One whose coming has not been heard yet, and maybe never will be: if it is, he is added anew, and
+ * his going comes behind it. */
+static void forget_if_unheard(struct presence *presence, uint64_t key)
+{
+    struct presence_user *user = presence_get(presence, key);
+    if (user && user->serial == 0 && user->here == 0) {
+        free_user(presence, user);
+    }
+}
+
 /* One of before presence was on, or that found no room, is not known. */
 static void note_gone(struct presence *presence, const struct presence_note *note)
 {
@@ -301,6 +311,7 @@ static void note_gone(struct presence *presence, const struct presence_note *not
     user->here &= ~worker;
     if (user->here == 0) {
         say_of(presence, user, PRESENCE_DOWN);
+        forget_if_unheard(presence, note->key);
     }
 }
 

@@ -292,6 +292,23 @@ static void what_could_not_be_said_is_said_later(void **state)
     }
 }
 
+static void one_who_came_and_left_unheard_takes_no_room(void **state)
+{
+    net.nodes[0].is_cut = true;
+    note(0, "ann", true);
+    net_run(60000); /* its word fails */
+    note(0, "ann", false);
+    note(0, "bob", true);
+    note(0, "bob", false);
+    net_run(60000);
+    assert_int_equal(presence_users(net.nodes[0].cluster), 0);
+    net.nodes[0].is_cut = false;
+    net_run(60000);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(presence_users(net.nodes[i].cluster), 0);
+    }
+}
+
 static void what_was_missed_in_a_hole_is_asked_for(void **state)
 {
     note(0, "ann", true);
@@ -453,8 +470,24 @@ static void show(uint32_t user)
     }
 }
 
+static uint32_t online_count(void)
+{
+    uint32_t count = 0;
+    for (uint32_t user = 0; user < SOME_USERS; user++) {
+        count += is_online(user);
+    }
+    return count;
+}
+
 static void check_end(uint64_t seed)
 {
+    for (uint32_t i = 0; i < 3; i++) {
+        if (presence_users(net.nodes[i].cluster) != online_count()) {
+            fail_msg("seed %llu: node %u keeps %llu users, and %u are online",
+                     (unsigned long long)seed, i,
+                     (unsigned long long)presence_users(net.nodes[i].cluster), online_count());
+        }
+    }
     for (uint32_t user = 0; user < SOME_USERS; user++) {
         const struct told *last = last_told(user);
         for (uint32_t i = 0; i < 3; i++) {
@@ -517,6 +550,8 @@ int main(void)
                                         close_all),
         cmocka_unit_test_setup_teardown(a_node_that_leaves_hands_over, open_three, close_all),
         cmocka_unit_test_setup_teardown(what_could_not_be_said_is_said_later, open_three,
+                                        close_all),
+        cmocka_unit_test_setup_teardown(one_who_came_and_left_unheard_takes_no_room, open_three,
                                         close_all),
         cmocka_unit_test_setup_teardown(what_was_missed_in_a_hole_is_asked_for, open_three,
                                         close_all),
