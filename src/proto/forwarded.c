@@ -62,7 +62,8 @@ static int read_node(struct str node, uint8_t out_ip[IP_BYTES])
     return node.ptr[0] == '[' ? read_bracketed(node, out_ip) : read_v4(node, out_ip);
 }
 
-/* RFC 9110 5.6.4; what needs an escape in quotes is no node. */
+/* RFC 9110 5.6.4; what needs an escape in quotes is no node. A quote anywhere else is half of a
+ * string that a comma or a semicolon cut: what stands beside it was inside, and a client's. */
 static bool unquote(struct str *value)
 {
     bool is_quoted = value->len >= 2 && value->ptr[0] == '"' && value->ptr[value->len - 1] == '"';
@@ -72,25 +73,33 @@ static bool unquote(struct str *value)
     return !memchr(value->ptr, '"', value->len) && !memchr(value->ptr, '\\', value->len);
 }
 
+/* RFC 7239 4: token "=" value. One that names no address is not looked at any further. */
+static int read_pair(struct str pair, struct str *node)
+{
+    struct str value = pair;
+    struct str name;
+    if (!str_split(&value, '=', &name) || !value.ptr || memchr(name.ptr, '"', name.len) ||
+        !unquote(&value)) {
+        return ERR_SYNTAX;
+    }
+    if (str_equal_nocase(name, STR("for"))) {
+        if (node->ptr) {
+            return ERR_SYNTAX;
+        }
+        *node = value;
+    }
+    return 0;
+}
+
 int forwarded_read(struct str element, uint8_t out_ip[IP_BYTES])
 {
     struct str rest = element;
     struct str pair;
     struct str node = {NULL, 0};
     while (str_split(&rest, ';', &pair)) {
-        struct str value = str_trim(pair);
-        struct str name;
-        if (value.len == 0) {
-            continue; /* RFC 7239 4 allows empty pairs */
-        }
-        if (!str_split(&value, '=', &name) || !value.ptr) {
+        pair = str_trim(pair);
+        if (pair.len > 0 && read_pair(pair, &node)) { /* RFC 7239 4 allows empty pairs */
             return ERR_SYNTAX;
-        }
-        if (str_equal_nocase(name, STR("for"))) {
-            if (node.ptr || !unquote(&value)) {
-                return ERR_SYNTAX;
-            }
-            node = value;
         }
     }
     return node.ptr ? read_node(node, out_ip) : ERR_NOT_FOUND;

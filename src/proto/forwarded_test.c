@@ -85,7 +85,14 @@ static void what_can_not_be_read_is_an_error(void **state)
                                       "for=192.0.2.43:x",
                                       "for=192.0.2.300",
                                       "for=example.com",
-                                      "for=192.0.2.43;for=192.0.2.44"};
+                                      "for=192.0.2.43;for=192.0.2.44",
+                                      "for=192.0.2.43;x=\"",
+                                      "for=192.0.2.43;x=\\\"\"",
+                                      "for=192.0.2.43;x=a\"",
+                                      "for=192.0.2.43;host=\"a",
+                                      "for=192.0.2.43;host=\"a\\\"b\"",
+                                      "for=192.0.2.43;\"x=a",
+                                      "for=192.0.2.43;host=\"a;b=c\""};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         must_fail(forwarded_read, bad[i], ERR_SYNTAX);
     }

@@ -78,6 +78,20 @@ static void what_a_client_wrote_is_not_looked_at(void **state)
         "192.0.2.7");
 }
 
+/* Our proxy passes on what a client chose as its host; what it quotes is no element, whatever
+ * stands in there. */
+static void what_our_proxy_quotes_is_not_believed(void **state)
+{
+    static const char *const hosts[] = {"a, for=1.2.3.4;x=", "a, for=1.2.3.4;x=\\\"",
+                                        "a, for=1.2.3.4;x=\\\"b", "a, for=1.2.3.4",
+                                        "a, for=1.2.3.4;x=y;z=\\\"\\\""};
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+        char line[128];
+        snprintf(line, sizeof(line), "Forwarded: for=192.0.2.9;host=\"%s\"\r\n", hosts[i]);
+        assert_string_equal(client_of(SETTINGS_FORWARDED, "10.0.0.1:1", line), "10.0.0.1");
+    }
+}
+
 static void the_other_header_is_not_read(void **state)
 {
     assert_string_equal(plain("10.0.0.1:1", "Forwarded: for=192.0.2.7\r\n"), "10.0.0.1");
@@ -116,6 +130,7 @@ int main(void)
         cmocka_unit_test(anybody_elses_is_not_read),
         cmocka_unit_test(the_rightmost_address_that_is_no_proxys_counts),
         cmocka_unit_test(what_a_client_wrote_is_not_looked_at),
+        cmocka_unit_test(what_our_proxy_quotes_is_not_believed),
         cmocka_unit_test(the_other_header_is_not_read),
         cmocka_unit_test(what_can_not_be_read_leaves_the_last_address_that_is_sure),
         cmocka_unit_test(so_many_proxies_in_a_row_are_believed),
