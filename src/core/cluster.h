@@ -95,8 +95,8 @@ struct cluster_callbacks {
     /* For the log. NULL is fine. */
     void (*on_change)(void *owner, const struct cluster_node *node, enum cluster_change change);
     /* This node is to tell that a user is online or offline now; may not look into presence.h.
-     * NULL: nobody is told. */
-    void (*on_user)(void *owner, const struct presence_change *change);
+     * NULL: nobody is told. 0, or an error: it could not be taken, and another node tells. */
+    int (*on_user)(void *owner, const struct presence_change *change);
 };
 
 struct cluster_options {

@@ -49,9 +49,9 @@ struct net {
     uint64_t dice;      /* 0: nothing happens by chance */
     bool out_of_memory; /* an allocation fails now and then */
     uint8_t push_flags; /* of events, further ones */
-    void (*on_message)(struct net_node *node, const struct message *message);     /* may be NULL */
-    void (*on_ask)(struct net_node *node, const struct cluster_ask *ask);         /* may be NULL */
-    void (*on_user)(struct net_node *node, const struct presence_change *change); /* may be NULL */
+    void (*on_message)(struct net_node *node, const struct message *message);    /* may be NULL */
+    void (*on_ask)(struct net_node *node, const struct cluster_ask *ask);        /* may be NULL */
+    int (*on_user)(struct net_node *node, const struct presence_change *change); /* may be NULL */
 };
 
 static struct net net;
@@ -203,11 +203,9 @@ static inline void net_on_change(void *owner, const struct cluster_node *of,
     node->no_room += change == CLUSTER_NO_ROOM;
 }
 
-static inline void net_on_user(void *owner, const struct presence_change *change)
+static inline int net_on_user(void *owner, const struct presence_change *change)
 {
-    if (net.on_user) {
-        net.on_user(owner, change);
-    }
+    return net.on_user ? net.on_user(owner, change) : 0;
 }
 
 static const struct cluster_callbacks net_cluster_callbacks = {.describe = net_describe,

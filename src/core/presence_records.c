@@ -62,13 +62,15 @@ static void say_told(struct presence *presence, const struct presence_change *ch
     presence_say(presence, queue, &item);
 }
 
+/* What finds no memory is not confirmed, so that another node tells it. */
 static void tell(struct presence *presence, const struct presence_change *change, uint32_t queue)
 {
     const struct cluster *cluster = presence->cluster;
+    int err = 0;
     if (cluster->callbacks->on_user) {
-        cluster->callbacks->on_user(cluster->owner, change);
+        err = cluster->callbacks->on_user(cluster->owner, change);
     }
-    if (cluster->is_shared) {
+    if (!err && cluster->is_shared) {
         say_told(presence, change, queue);
     }
 }

@@ -18,8 +18,14 @@ struct told {
 static struct told told[MAX_TOLD];
 static uint32_t told_count;
 
-static void on_user(struct net_node *node, const struct presence_change *change)
+static bool memory_is_out; /* when the next change is to be told, once */
+
+static int on_user(struct net_node *node, const struct presence_change *change)
 {
+    if (memory_is_out) {
+        memory_is_out = false;
+        return ERR_NO_MEMORY;
+    }
     assert_true(told_count < MAX_TOLD);
     struct told *at = &told[told_count++];
     *at = (struct told){.teller = node->index,
@@ -29,6 +35,7 @@ static void on_user(struct net_node *node, const struct presence_change *change)
                         .at_ms = net.now_ms};
     assert_int_equal(change->app, APP);
     snprintf(at->user, sizeof(at->user), "%.*s", STR_ARG(change->user));
+    return 0;
 }
 
 static uint64_t key_of(const char *user)
@@ -228,6 +235,18 @@ static void what_a_dead_node_was_to_tell_another_tells(void **state)
     net_run(GRACE_MS + CLUSTER_SILENCE_MS + 2000);
     assert_int_equal(told_count, before + 1);
     expect(before, name, false);
+}
+
+static void what_found_no_memory_another_node_tells(void **state)
+{
+    memory_is_out = true;
+    note(0, "ann", true);
+    net_run(1000);
+    assert_false(memory_is_out);
+    assert_int_equal(told_count, 0);
+    net_run(9000);
+    assert_true(told_count > 0);
+    expect(0, "ann", true);
 }
 
 static void a_node_that_starts_late_knows_and_tells(void **state)
@@ -545,6 +564,8 @@ int main(void)
                                         open_three, close_all),
         cmocka_unit_test_setup_teardown(users_of_a_node_that_dies_are_told, open_three, close_all),
         cmocka_unit_test_setup_teardown(what_a_dead_node_was_to_tell_another_tells, open_three,
+                                        close_all),
+        cmocka_unit_test_setup_teardown(what_found_no_memory_another_node_tells, open_three,
                                         close_all),
         cmocka_unit_test_setup_teardown(a_node_that_starts_late_knows_and_tells, open_three,
                                         close_all),

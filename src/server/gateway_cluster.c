@@ -86,13 +86,13 @@ static void run_told_user(struct mail *mail)
 }
 
 /* A user's changes stay in order: they go to the same worker. */
-static void on_user(void *owner, const struct presence_change *change)
+static int on_user(void *owner, const struct presence_change *change)
 {
     struct gateway *gateway = owner;
     struct told_user *told = mem_alloc(sizeof(*told) + change->user.len);
     if (!told) {
-        log_warn("presence.untold", "memory was out: a change of a user is not told");
-        return;
+        log_warn("presence.untold", "memory was out: a change of a user is not told by this node");
+        return ERR_NO_MEMORY;
     }
     memcpy(told->name, change->user.ptr, change->user.len);
     told->change = *change;
@@ -100,6 +100,7 @@ static void on_user(void *owner, const struct presence_change *change)
     told->worker = &gateway->workers[change->user.len % gateway->worker_count];
     told->mail.run = run_told_user;
     worker_post(told->worker, &told->mail);
+    return 0;
 }
 
 /* ---- the gateway's side ---- */
