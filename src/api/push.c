@@ -50,6 +50,7 @@ static void free_task(struct push_task *task)
     mem_account(MEM_BUS, -(int64_t)task->accounted);
     worker_remove_pending(&task->pending);
     publish_destroy(task->publish);
+    receipt_remove_asker(task->receipt);
     receipt_unref(task->receipt);
     mem_free(task->watched);
     mem_free(task);
@@ -412,6 +413,7 @@ static int attach_receipt(struct push_task *task, const struct push *push)
     if (!receipt) {
         return ERR_NO_MEMORY;
     }
+    receipt_add_asker(receipt);
     receipt->request = task;
     receipt->counts_writes = push->wait >= PUSH_WAIT_WRITTEN;
     receipt->until_ms = worker_now_ms(task->worker) + push->wait_ms;

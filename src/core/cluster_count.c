@@ -138,7 +138,17 @@ static void follow_acks(struct cluster *cluster, struct cluster_count *count)
     count->next_open = cluster->open_counts;
     cluster->open_counts = count;
     cluster->open_count++;
+    receipt_add_asker(&count->receipt);
     receipt_ref(&count->receipt);
+}
+
+static void unfollow(struct cluster *cluster, struct cluster_count **at)
+{
+    struct cluster_count *count = *at;
+    *at = count->next_open;
+    cluster->open_count--;
+    receipt_remove_asker(&count->receipt);
+    receipt_unref(&count->receipt);
 }
 
 static void tell_if_changed(struct cluster *cluster, struct cluster_count *count)
@@ -159,9 +169,7 @@ void counts_tell_acks(struct cluster *cluster)
     for (struct cluster_count **at = &cluster->open_counts; *at;) {
         struct cluster_count *count = *at;
         if (count->is_reported || count->open_until_ms <= cluster->now_ms) {
-            *at = count->next_open;
-            cluster->open_count--;
-            receipt_unref(&count->receipt);
+            unfollow(cluster, at);
         } else {
             tell_if_changed(cluster, count);
             at = &count->next_open;
@@ -234,8 +242,6 @@ void counts_drop_all(struct cluster *cluster)
         free_report(report);
     }
     while (cluster->open_counts) {
-        struct cluster_count *count = cluster->open_counts;
-        cluster->open_counts = count->next_open;
-        receipt_unref(&count->receipt);
+        unfollow(cluster, &cluster->open_counts);
     }
 }

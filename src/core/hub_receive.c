@@ -25,6 +25,7 @@ void hub_on_evict(void *owner, struct message *message)
     hub_count(&hub->stats.evicted, 1);
     hub_forget_id(hub, &message->event, message->queue, message->pos);
     hub_forget_collapse(hub, message);
+    receipt_remove_asker(message->receipt);
     close_owed(message);
 }
 
@@ -131,6 +132,7 @@ static int accept_event(struct hub *hub, struct message *message, uint64_t wall_
         return ERR_NO_MEMORY;
     }
     hub->bytes_since_heads += message->size;
+    receipt_add_asker(message->receipt);
     int err = window_append(hub->window, message, hub->now_ms);
     if (err) {
         hub_mark_all_behind(hub);

@@ -34,8 +34,9 @@ struct receipt {
     bool counts_writes; /* stays open until each session's frame is written or dropped */
     bool is_for_later;  /* nobody waits: it is kept with its message, for who asks */
     atomic_uint refs;
-    atomic_uint open; /* parts to arrive, workers to report, sessions that still hold it unsent or
-                         have not confirmed it */
+    atomic_uint askers; /* who may still ask: its messages in the window, and whoever waits */
+    atomic_uint open;   /* parts to arrive, workers to report, sessions that still hold it unsent or
+                           have not confirmed it */
     /* Of all nodes, as far as they have reported. */
     atomic_uint users_online; /* addressed users that have a session */
     atomic_uint matched;      /* sessions */
@@ -93,6 +94,28 @@ static inline struct receipt *receipt_ref(struct receipt *receipt)
 }
 
 void receipt_unref(struct receipt *receipt);
+
+/* Of the message or the wait that began: it may be asked about. NULL is fine, here and below. */
+static inline void receipt_add_asker(struct receipt *receipt)
+{
+    if (receipt) {
+        atomic_fetch_add_explicit(&receipt->askers, 1, memory_order_relaxed);
+    }
+}
+
+/* That message has left the window, or the wait has ended. */
+static inline void receipt_remove_asker(struct receipt *receipt)
+{
+    if (receipt) {
+        atomic_fetch_sub_explicit(&receipt->askers, 1, memory_order_release);
+    }
+}
+
+/* Else nobody will ever ask what became of it. */
+static inline bool receipt_has_askers(struct receipt *receipt)
+{
+    return atomic_load_explicit(&receipt->askers, memory_order_acquire) > 0;
+}
 
 /* count sessions that were matched will not get it. */
 static inline void receipt_drop(struct receipt *receipt, enum receipt_drop why, unsigned count)

@@ -194,6 +194,19 @@ static void replays_are_counted(void **state)
     message_unref(found[0]);
 }
 
+static void nobody_asks_about_what_has_left_the_window(void **state)
+{
+    struct message *found[EVENT_MAX_PARTS];
+    push("u:a", "m1", "", "1");
+    shard_test_run();
+    assert_int_equal(hub_find_messages(shard_test.hub, EVENT_TEST_APP, STR("m1"), found), 1);
+    assert_true(receipt_has_askers(found[0]->receipt));
+    shard_test.now_ms += 60001; /* the window's age */
+    shard_test_run();
+    assert_false(receipt_has_askers(found[0]->receipt));
+    message_unref(found[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +220,7 @@ int main(void)
         WITH_SHARD(a_cancelled_newest_does_not_bring_the_one_before_back),
         WITH_SHARD(a_session_goes_live_though_a_revoke_is_in_line),
         WITH_SHARD(replays_are_counted),
+        WITH_SHARD(nobody_asks_about_what_has_left_the_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

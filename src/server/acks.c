@@ -144,22 +144,16 @@ void acks_drop(struct acks **acks, uint64_t id, enum receipt_drop why)
     }
 }
 
-/* The message has left the window, and its publisher waits no longer. */
-static bool is_forgotten(const struct awaited *awaited)
-{
-    return atomic_load_explicit(&awaited->receipt->refs, memory_order_acquire) == 1;
-}
-
 uint32_t acks_sweep(struct acks **acks)
 {
     uint32_t kept = 0;
     uint32_t count = acks_count(*acks);
     for (uint32_t i = 0; i < count; i++) {
         struct awaited *awaited = &(*acks)->items[i];
-        if (is_forgotten(awaited)) {
-            let_go(awaited);
-        } else {
+        if (receipt_has_askers(awaited->receipt)) {
             (*acks)->items[kept++] = *awaited;
+        } else {
+            let_go(awaited);
         }
     }
     if (count > 0) {

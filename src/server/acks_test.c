@@ -19,11 +19,13 @@ static void count_delivery(struct receipt *receipt)
     receipt_unref(receipt);
 }
 
-/* As its message and its push hold it: open for one more. */
+/* As its message in the window holds it: open for one more. */
 static struct receipt *make(void)
 {
+    struct receipt *receipt = receipt_create(1, count_delivery, NULL);
+    receipt_add_asker(receipt);
     delivered = 0;
-    return receipt_create(1, count_delivery, NULL);
+    return receipt;
 }
 
 static int check_memory(void **state)
@@ -113,13 +115,36 @@ static void what_nobody_can_ask_about_is_let_go(void **state)
     acks_expect(&acks, 1, gone, true, MAX);
     acks_expect(&acks, 2, kept, true, MAX);
     receipt_close(gone);
+    receipt_remove_asker(gone);
     receipt_unref(gone); /* the window's */
     assert_int_equal(acks_sweep(&acks), 1);
     assert_int_equal(acks_count(acks), 1);
     receipt_close(kept);
+    receipt_remove_asker(kept);
     receipt_unref(kept);
     assert_int_equal(acks_sweep(&acks), 1);
     assert_null(acks);
+}
+
+static void what_two_sessions_were_to_confirm_is_let_go_too(void **state)
+{
+    struct acks *one = NULL;
+    struct acks *other = NULL;
+    struct receipt *receipt = make();
+    receipt_add_asker(receipt); /* who waits */
+    acks_expect(&one, 1, receipt, true, MAX);
+    acks_expect(&other, 1, receipt, true, MAX);
+    receipt_close(receipt);
+    receipt_remove_asker(receipt);
+    assert_int_equal(acks_sweep(&one), 0);
+    receipt_remove_asker(receipt);
+    receipt_unref(receipt);
+    assert_int_equal(acks_sweep(&one), 1);
+    assert_int_equal(delivered, 0);
+    assert_int_equal(acks_sweep(&other), 1);
+    assert_int_equal(delivered, 1);
+    assert_null(one);
+    assert_null(other);
 }
 
 static void without_memory_nothing_is_awaited(void **state)
@@ -142,6 +167,7 @@ int main(void)
         TEST(a_session_that_ends_has_dropped_what_it_did_not_confirm),
         TEST(over_the_limit_the_oldest_is_given_up_and_its_receipt_is_short),
         TEST(what_nobody_can_ask_about_is_let_go),
+        TEST(what_two_sessions_were_to_confirm_is_let_go_too),
         TEST(without_memory_nothing_is_awaited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
