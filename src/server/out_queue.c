@@ -144,19 +144,21 @@ uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, size_t h
     return count;
 }
 
-bool out_queue_is_of_message(const struct frame *frame, uint64_t value)
+bool out_queue_is_of_message(const struct frame *frame, const struct out_drop *drop)
 {
-    return value && frame->id == value;
+    return drop->value && frame->id == drop->value;
 }
 
-bool out_queue_is_of_key(const struct frame *frame, uint64_t value)
+bool out_queue_is_of_key(const struct frame *frame, const struct out_drop *drop)
 {
-    return value && frame->collapse == value;
+    bool is_of_key = drop->value && frame->collapse == drop->value;
+    bool ends_later = drop->until_ms && (!frame->expires_ms || frame->expires_ms > drop->until_ms);
+    return is_of_key && !ends_later;
 }
 
-bool out_queue_is_expired(const struct frame *frame, uint64_t value)
+bool out_queue_is_expired(const struct frame *frame, const struct out_drop *drop)
 {
-    return frame->expires_ms && frame->expires_ms <= value;
+    return frame->expires_ms && frame->expires_ms <= drop->value;
 }
 
 static void drop_node(struct out_pool *pool, struct out_queue *queue, struct out_node **link,
@@ -182,15 +184,27 @@ static void note_expiry(struct out_queue *queue, const struct frame *frame)
     }
 }
 
+static bool may_look(const struct out_drop *drop)
+{
+    if (drop->budget && *drop->budget == 0) {
+        return false;
+    }
+    if (drop->budget) {
+        (*drop->budget)--;
+    }
+    return true;
+}
+
 uint32_t out_queue_drop(struct out_pool *pool, struct out_queue *queue, size_t held,
                         const struct out_drop *drop)
 {
     uint32_t count = 0;
     uint32_t ignored;
+    uint64_t expiry_ms = queue->next_expiry_ms;
     struct out_node **link = link_behind(queue, held, &ignored);
     queue->next_expiry_ms = 0;
-    while (*link) {
-        if (drop->matches((*link)->frame, drop->value)) {
+    while (*link && may_look(drop)) {
+        if (drop->matches((*link)->frame, drop)) {
             drop_node(pool, queue, link, drop);
             count++;
         } else {
@@ -198,7 +212,11 @@ uint32_t out_queue_drop(struct out_pool *pool, struct out_queue *queue, size_t h
             link = &(*link)->next;
         }
     }
-    queue->last = link;
+    if (*link) {
+        queue->next_expiry_ms = expiry_ms; /* the others were not looked at */
+    } else {
+        queue->last = link;
+    }
     return count;
 }
 

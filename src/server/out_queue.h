@@ -56,8 +56,10 @@ uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, size_t h
 
 /* Which frames are taken out, and why. */
 struct out_drop {
-    bool (*matches)(const struct frame *frame, uint64_t value);
+    bool (*matches)(const struct frame *frame, const struct out_drop *drop);
     uint64_t value;
+    uint64_t until_ms; /* see out_queue_is_of_key */
+    uint32_t *budget;  /* frames that may still be looked at, from the oldest; NULL: all */
     enum receipt_drop why;
     /* The session is told of each. NULL is fine. */
     void (*on_drop)(void *owner, const struct frame *frame, enum receipt_drop why);
@@ -70,10 +72,11 @@ uint32_t out_queue_drop(struct out_pool *pool, struct out_queue *queue, size_t h
                         const struct out_drop *drop);
 
 /* For struct out_drop: frames of the message with the event.id_hash value; of the collapse key
- * value; that expire at value or before. */
-bool out_queue_is_of_message(const struct frame *frame, uint64_t value);
-bool out_queue_is_of_key(const struct frame *frame, uint64_t value);
-bool out_queue_is_expired(const struct frame *frame, uint64_t value);
+ * value that don't outlive what comes for them, which expires at until_ms (0: never); that expire
+ * at value or before. */
+bool out_queue_is_of_message(const struct frame *frame, const struct out_drop *drop);
+bool out_queue_is_of_key(const struct frame *frame, const struct out_drop *drop);
+bool out_queue_is_expired(const struct frame *frame, const struct out_drop *drop);
 
 /* Takes a reference of its own; sent: bytes of the frame that are already on the wire. 0 or
  * ERR_NO_MEMORY. */

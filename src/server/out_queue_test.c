@@ -268,7 +268,8 @@ static void add_of(const char *text, uint32_t sent, struct frame named)
     frame_unref(frame);
 }
 
-static uint32_t take_out(bool (*matches)(const struct frame *, uint64_t), uint64_t value)
+static uint32_t take_out(bool (*matches)(const struct frame *, const struct out_drop *),
+                         uint64_t value)
 {
     struct out_drop drop = {.matches = matches, .value = value, .why = RECEIPT_COLLAPSED};
     return out_queue_drop(&t.pool, t.queue, 0, &drop);
@@ -288,6 +289,34 @@ static void what_is_superseded_is_taken_out_and_the_rest_keeps_its_order(void **
     assert_int_equal(t.queue->frames, 3);
     assert_int_equal(send_out(), 1);
     assert_string_equal(heard(), "twothreefour");
+}
+
+static void one_that_outlives_what_comes_for_it_stays(void **state)
+{
+    struct out_drop drop = {.matches = out_queue_is_of_key, .value = 5, .until_ms = 20};
+    add_of("ever", 0, (struct frame){.collapse = 5});
+    add_of("late", 0, (struct frame){.collapse = 5, .expires_ms = 21});
+    add_of("soon", 0, (struct frame){.collapse = 5, .expires_ms = 20});
+    assert_int_equal(out_queue_drop(&t.pool, t.queue, 0, &drop), 1);
+    drop.until_ms = 0;
+    assert_int_equal(out_queue_drop(&t.pool, t.queue, 0, &drop), 2);
+}
+
+static void no_more_than_the_budget_is_looked_at(void **state)
+{
+    uint32_t budget = 3;
+    struct out_drop drop = {.matches = out_queue_is_of_message, .value = 2, .budget = &budget};
+    add_of("a", 0, (struct frame){.id = 1});
+    add_of("b", 0, (struct frame){.id = 2});
+    add_of("c", 0, (struct frame){.id = 3, .expires_ms = 30});
+    add_of("d", 0, (struct frame){.id = 2, .expires_ms = 10});
+    assert_int_equal(out_queue_drop(&t.pool, t.queue, 0, &drop), 1);
+    assert_int_equal(budget, 0);
+    assert_int_equal(t.queue->next_expiry_ms, 10);
+    assert_int_equal(out_queue_drop(&t.pool, t.queue, 0, &drop), 0);
+    add_of("e", 0, (struct frame){0});
+    assert_int_equal(send_out(), 1);
+    assert_string_equal(heard(), "acde");
 }
 
 static void the_last_one_may_be_taken_out(void **state)
@@ -387,6 +416,8 @@ int main(void)
         TEST(nodes_and_queues_are_used_again),
         TEST(a_pong_that_finds_no_memory_waits),
         TEST(what_is_superseded_is_taken_out_and_the_rest_keeps_its_order),
+        TEST(one_that_outlives_what_comes_for_it_stays),
+        TEST(no_more_than_the_budget_is_looked_at),
         TEST(the_last_one_may_be_taken_out),
         TEST(what_is_half_out_stays),
         TEST(the_next_expiry_is_known),

@@ -177,6 +177,7 @@ int worker_init(struct worker *worker, struct gateway *gateway, uint32_t index,
     *worker = (struct worker){.gateway = gateway, .index = index, .tenants = tenants};
     worker->settings = settings_ref((struct settings *)settings);
     worker->ring_mail.run = worker_on_ring;
+    worker->search_budget = WORKER_SEARCHES;
     worker->receive_buffer = mem_alloc(WORKER_RECEIVE_BYTES);
     int err = worker->receive_buffer ? 0 : ERR_NO_MEMORY;
     err = err ? err : loop_create(&worker->loop);

@@ -13,7 +13,10 @@
 #include "server/http_conn.h"
 #include "server/out_queue.h"
 
-enum { WORKER_RECEIVE_BYTES = 64 * 1024 };
+/* Searches: how many frames of slow sessions one turn looks at for those that are superseded or
+ * cancelled, lest a push or a cancel costs a walk through all that waits. Over it they stay where
+ * they are, and are sent. */
+enum { WORKER_RECEIVE_BYTES = 64 * 1024, WORKER_SEARCHES = 64 * 1024 };
 
 /* Something of a layer above that waits on a worker, in a list: cancelled when the worker ends
  * before it is done. */
@@ -49,6 +52,7 @@ struct worker {
     struct ws_inflater *inflater;
     uint32_t *dirty; /* slots whose queue is flushed at the turn's end */
     uint32_t dirty_count, dirty_cap;
+    uint32_t search_budget; /* WORKER_SEARCHES a turn, see there */
     struct doomed *doomed;
     uint32_t doomed_count, doomed_cap;
     struct mail_chain to_hub; /* leaves at the turn's end */

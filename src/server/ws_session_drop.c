@@ -13,14 +13,10 @@ static void on_drop(void *owner, const struct frame *frame, enum receipt_drop wh
     }
 }
 
-static uint32_t drop(struct worker *worker, struct session *session, enum receipt_drop why,
-                     bool (*matches)(const struct frame *, uint64_t), uint64_t value)
+static uint32_t drop(struct worker *worker, struct session *session, struct out_drop what)
 {
-    struct out_drop what = {.matches = matches,
-                            .value = value,
-                            .why = why,
-                            .on_drop = on_drop,
-                            .owner = ws_session_peek_extra(worker, session)};
+    what.on_drop = on_drop;
+    what.owner = ws_session_peek_extra(worker, session);
     return out_queue_drop(&worker->pool, session->out, link_held(ws_tls_of(worker, session)),
                           &what);
 }
@@ -30,19 +26,37 @@ void ws_session_expire(struct worker *worker, struct session *session)
     const struct out_queue *queue = session->out;
     uint64_t now = worker_now_ms(worker);
     if (queue->next_expiry_ms && queue->next_expiry_ms <= now) {
-        uint32_t count = drop(worker, session, RECEIPT_EXPIRED, out_queue_is_expired, now);
+        uint32_t count = drop(worker, session,
+                              (struct out_drop){.matches = out_queue_is_expired,
+                                                .value = now,
+                                                .why = RECEIPT_EXPIRED});
         stats_dropped(worker, session, STATS_DROP_EXPIRED, count);
     }
 }
 
-void ws_session_collapse(struct worker *worker, struct session *session, const struct frame *frame)
+static void collapse(struct worker *worker, struct session *session, const struct frame *frame)
 {
     const struct out_queue *queue = session->out;
-    bool is_slow = queue && session->flags & WS_IS_BLOCKED; /* not just corked for this turn */
-    if (is_slow && frame->collapse && queue->has_collapse) {
-        uint32_t count = drop(worker, session, RECEIPT_COLLAPSED, out_queue_is_of_key,
-                              frame->collapse);
+    if (frame->collapse && queue->has_collapse) {
+        uint32_t count = drop(worker, session,
+                              (struct out_drop){.matches = out_queue_is_of_key,
+                                                .value = frame->collapse,
+                                                .until_ms = frame->expires_ms,
+                                                .budget = &worker->search_budget,
+                                                .why = RECEIPT_COLLAPSED});
         stats_dropped(worker, session, STATS_DROP_COLLAPSED, count);
+    }
+}
+
+void ws_session_make_room(struct worker *worker, struct session *session, const struct frame *frame)
+{
+    const struct out_queue *queue = session->out;
+    if (!queue || !(session->flags & WS_IS_BLOCKED)) {
+        return; /* just corked for this turn */
+    }
+    collapse(worker, session, frame);
+    if (queue->bytes + (uint64_t)frame->len > worker->settings->limits.session_queue_bytes) {
+        ws_session_expire(worker, session);
     }
 }
 
@@ -54,7 +68,11 @@ bool ws_session_withdraw(struct worker *worker, struct session *session,
     }
     const struct event *event = &revoke->event;
     uint64_t id = event_id_hash(&worker->gateway->keys.space, event->header.app, event->subject);
-    uint32_t count = drop(worker, session, RECEIPT_REVOKED, out_queue_is_of_message, id);
+    uint32_t count = drop(worker, session,
+                          (struct out_drop){.matches = out_queue_is_of_message,
+                                            .value = id,
+                                            .budget = &worker->search_budget,
+                                            .why = RECEIPT_REVOKED});
     stats_dropped(worker, session, STATS_DROP_REVOKED, count);
     return count > 0;
 }

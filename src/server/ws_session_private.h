@@ -60,9 +60,12 @@ void ws_session_flush(struct worker *worker, struct session *session);
 
 /* Drops what is past its ttl. There is a queue. */
 void ws_session_expire(struct worker *worker, struct session *session);
-/* The frame is about to be queued: drops one of the same collapse key. */
-void ws_session_collapse(struct worker *worker, struct session *session, const struct frame *frame);
-/* Drops what the EVENT_REVOKE cancels. True: it was here, so the client never had it. */
+/* The frame is about to be queued: drops those of the same collapse key that it outlives, and, if
+ * it were over the limit, what is past its ttl. */
+void ws_session_make_room(struct worker *worker, struct session *session,
+                          const struct frame *frame);
+/* Drops what the EVENT_REVOKE cancels. True: it was here, so the client never had it. Over the
+ * turn's budget it is not looked for: the client gets both. */
 bool ws_session_withdraw(struct worker *worker, struct session *session,
                          const struct message *revoke);
 

@@ -242,6 +242,43 @@ static void a_frame_that_waits_too_long_is_4101(void **state)
     test_client_destroy(slow);
 }
 
+/* All but the one that is half out, and some of which the limit is. */
+static struct out_queue *fill_and_expire(void)
+{
+    t.settings->limits.session_queue_bytes = 64 * 1024 * 1024;
+    while (!only_session()->out || ((struct out_queue *)only_session()->out)->frames < 4) {
+        push_large(1);
+    }
+    struct out_queue *queue = only_session()->out;
+    for (struct out_node *node = queue->first; node; node = node->next) {
+        node->frame->expires_ms = 1;
+    }
+    queue->next_expiry_ms = 1;
+    return queue;
+}
+
+static void what_is_past_its_ttl_does_not_count_against_the_limit(void **state)
+{
+    struct test_client *slow = test_connect(&t, "/v1/ws?group=room:1", "");
+    struct out_queue *queue = fill_and_expire();
+    t.settings->limits.session_queue_bytes = queue->bytes + 1;
+    push_large(1);
+    test_gateway_turn(&t, 2);
+    assert_false(only_session()->flags & (WS_IS_CLOSING | WS_IS_DOOMED));
+    assert_in_range(queue->frames, 1, 2);
+    test_client_destroy(slow);
+}
+
+static void what_is_past_its_ttl_is_not_late(void **state)
+{
+    struct test_client *slow = test_connect(&t, "/v1/ws?group=room:1", "");
+    struct out_queue *queue = fill_and_expire();
+    struct out_node *half = queue->first->sent > 0 ? queue->first : NULL;
+    ws_session_touch(t.worker, only_session());
+    assert_ptr_equal(queue->first, half);
+    test_client_destroy(slow);
+}
+
 /* The close frame stands behind the whole of the frame that was half out. */
 static void a_frame_that_is_half_out_is_finished_before_the_close(void **state)
 {
@@ -426,6 +463,8 @@ int main(void)
         TEST(a_session_that_broke_in_the_middle_of_a_frame_leaves_nothing),
         TEST(a_session_that_takes_nothing_is_4101_and_others_do_not_notice),
         TEST(a_frame_that_waits_too_long_is_4101),
+        TEST(what_is_past_its_ttl_does_not_count_against_the_limit),
+        TEST(what_is_past_its_ttl_is_not_late),
         TEST(a_frame_that_is_half_out_is_finished_before_the_close),
         TEST(one_pong_waits_at_most),
         TEST(one_turn_does_not_gather_more_than_the_limit),

@@ -105,7 +105,11 @@ static uint64_t check_expiry(struct worker *worker, struct session *session)
 static uint64_t check_queue(struct worker *worker, struct session *session)
 {
     const struct out_queue *queue = session->out;
-    if (!queue || !queue->first) {
+    if (!queue) {
+        return UINT64_MAX;
+    }
+    ws_session_expire(worker, session); /* what nobody wants any more is not late */
+    if (!queue->first) {
         return UINT64_MAX;
     }
     uint64_t age = ws_ms_since_tick(worker, queue->first->tick);

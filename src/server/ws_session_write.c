@@ -191,7 +191,7 @@ static void doom_without_memory(struct worker *worker, struct session *session, 
 static enum session_delivery enqueue(struct worker *worker, struct session *session,
                                      struct frame *frame, uint32_t sent)
 {
-    ws_session_collapse(worker, session, frame);
+    ws_session_make_room(worker, session, frame);
     struct out_queue *queue = session->out;
     if (!queue) {
         queue = out_queue_create(&worker->pool);
@@ -422,6 +422,7 @@ void ws_session_flush_turn(struct worker *worker)
         }
     }
     worker->dirty_count = 0;
+    worker->search_budget = WORKER_SEARCHES;
     for (uint32_t i = 0; i < worker->doomed_count; i++) {
         struct doomed doomed = worker->doomed[i];
         ws_session_end_doomed(worker, &doomed);
