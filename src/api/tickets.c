@@ -263,7 +263,7 @@ void tickets_handle_delete(struct api_call *call)
     struct target target = {TARGET_TICKET, call->names[0]};
     struct push push = {
         .targets = &target, .target_count = 1, .wait = PUSH_WAIT_ROUTED, .wait_ms = END_WAIT_MS};
-    struct push_kind event = {.kind = EVENT_TICKET_END, .subject = STR("")};
+    struct push_kind event = {.kind = EVENT_TICKET_END, .keeps = true, .subject = STR("")};
     if (push_start(call->worker, call->tenant, &push, &event, on_ended, call->exchange, 0)) {
         refuse_for_memory(call->exchange);
     }

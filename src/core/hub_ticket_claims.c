@@ -130,21 +130,37 @@ static void end_ticket(struct hub *hub, struct hub_ticket *ticket)
     }
 }
 
+/* It may have the room of the claim, which it makes void. */
+static enum kept_verdict keep_end(struct hub *hub, struct hub_ticket *ticket,
+                                  const struct arrival *arrival)
+{
+    struct kept_entry *entry;
+    struct kept_offer offer = hub_kept_offer(hub, arrival, KEPT_END, ticket->key,
+                                             ticket_id_expires_ms(name_of(&arrival->event)));
+    enum kept_verdict verdict = kept_take(hub->kept, &offer, &entry);
+    if (verdict == KEPT_FULL && ticket->claim) {
+        kept_drop(hub->kept, ticket->claim);
+        ticket->claim = NULL;
+        verdict = kept_take(hub->kept, &offer, &entry);
+    }
+    if (verdict == KEPT_NEW) {
+        entry->owner = ticket;
+        ticket->end = entry;
+    }
+    return verdict;
+}
+
+/* One that can't be kept ends nothing: it would be claimed again. */
 static void on_end(struct hub *hub, const struct arrival *arrival)
 {
     struct hub_ticket *ticket = ticket_find_or_add(hub, arrival->event.header.key);
-    struct kept_entry *entry;
     if (!ticket) {
         return; /* the others tell it again */
     }
-    end_ticket(hub, ticket);
-    struct kept_offer offer = hub_kept_offer(hub, arrival, KEPT_END, ticket->key,
-                                             ticket_id_expires_ms(name_of(&arrival->event)));
-    if (!ticket->end && kept_take(hub->kept, &offer, &entry) == KEPT_NEW) {
-        entry->owner = ticket;
-        ticket->end = entry;
-    } else if (ticket->end && str_equal(arrival->event.id, ticket->end->message->event.id)) {
-        kept_take(hub->kept, &offer, &entry); /* is seen */
+    bool is_other = ticket->end && !str_equal(arrival->event.id, ticket->end->message->event.id);
+    enum kept_verdict verdict = is_other ? KEPT_KNOWN : keep_end(hub, ticket, arrival);
+    if (verdict == KEPT_NEW || verdict == KEPT_EXPIRED) {
+        end_ticket(hub, ticket);
     }
     ticket_remove_if_unused(hub, ticket);
 }

@@ -371,6 +371,63 @@ static void over_the_budget_a_push_is_refused(void **state)
     assert_int_equal(last_err, 0);
 }
 
+/* As if other nodes had published up to twice the budget: not another end has room. */
+static void fill_others(struct net_node *node)
+{
+    const char *targets = target;
+    struct kept_stats *stats = hub_get_kept_stats(node->hub);
+    struct event event = {.kind = EVENT_MESSAGE,
+                          .header = {.app = EVENT_TEST_APP},
+                          .parts = 1,
+                          .id = STR("fill"),
+                          .data_kind = EVENT_DATA_BINARY};
+    struct buf encoded = {0};
+    size_t skip;
+    event_test_encode(&encoded, &event, &targets, 1);
+    size_t len = 2 * KEPT_OTHER_BYTES - stats->bytes[KEPT_OTHERS] - kept_bytes(encoded.len) - 60;
+    void *data = mem_zalloc(len);
+    event.data = str_make(data, len);
+    buf_fini(&encoded);
+    event_test_encode(&encoded, &event, &targets, 1);
+    assert_true(event_decode(&event, encoded.data, encoded.len, &skip) > 0);
+    struct kept_entry *entry;
+    struct kept_offer offer = {.encoded = buf_str(&encoded),
+                               .event = &event,
+                               .kind = KEPT_REVOCATION,
+                               .expires_ms = net.now_ms + LIFE_MS,
+                               .now_ms = net.now_ms,
+                               .wall_ms = net.now_ms};
+    assert_int_equal(kept_take(node->hub->kept, &offer, &entry), KEPT_NEW);
+    buf_fini(&encoded);
+    mem_free(data);
+}
+
+static void an_end_that_cant_be_kept_ends_nothing(void **state)
+{
+    push(&net.nodes[0], "1", 0);
+    step();
+    for (int i = 0; i < 3; i++) {
+        fill_others(&net.nodes[i]);
+    }
+    end(&net.nodes[0]);
+    step();
+    assert_state(TICKET_IS_WAITING, 1);
+}
+
+static void an_end_has_the_room_of_the_claim(void **state)
+{
+    claim_and_be_ready(&net.nodes[0], 1);
+    push(&net.nodes[1], "1", 0);
+    step();
+    for (int i = 0; i < 3; i++) {
+        fill_others(&net.nodes[i]);
+    }
+    end(&net.nodes[0]);
+    step();
+    assert_state(TICKET_IS_DONE, 0);
+    assert_int_equal(count_told(1, TICKET_ENDED), 1);
+}
+
 static void as_many_messages_as_it_may_have_wait_for_a_ticket_and_its_final_one(void **state)
 {
     char data[8];
@@ -458,6 +515,8 @@ int main(void)
         TEST(a_node_that_starts_late_has_what_waits_in_order_and_hands_it_over),
         TEST(it_is_forgotten_when_it_expires),
         TEST(over_the_budget_a_push_is_refused),
+        TEST(an_end_that_cant_be_kept_ends_nothing),
+        TEST(an_end_has_the_room_of_the_claim),
         TEST(as_many_messages_as_it_may_have_wait_for_a_ticket_and_its_final_one),
         TEST(what_goes_from_the_middle_or_the_end_leaves_the_others_in_order),
         TEST(what_memory_did_not_allow_is_handed_over_at_the_next_tick),
