@@ -1,6 +1,8 @@
 """Tickets: an anonymous page waits for one result, whenever it comes, and nobody else gets it."""
 
 import json
+import queue
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,10 @@ from harness.cluster import closed_with, clusters
 from harness.gateway import wait_for
 from harness.sse import Stream, encode_hello
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+# More than the sockets between a gateway and a page that does not read hold.
+BULK = 130
+FILL = "x" * 60000
 
 CONFIG = {"limits": {"hello_timeout": "2s"}}
 
@@ -28,6 +34,18 @@ def path_of(ticket):
 def wait_page(gateway, ticket, claim="page-1"):
     """A page that shows the ticket; its claim is what it keeps over a reload."""
     return V1Client(gateway, path=path_of(ticket), hello={"claim": claim})
+
+
+def slow_options(gateway):
+    """A page that takes what it is asked for, and little more."""
+    taker = socket.socket()
+    taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+    taker.connect(("127.0.0.1", gateway.client_port))
+    return {"sock": taker, "max_queue": 1}
+
+
+def wait_page_slowly(gateway, ticket):
+    return V1Client(gateway, path=path_of(ticket), hello={"claim": "page-1"}, **slow_options(gateway))
 
 
 def push(gateway, ticket, data, **options):
@@ -323,6 +341,54 @@ def test_a_ticket_has_so_many_messages_and_its_final_one(make_gateway):
         assert finish(page) == 4
 
 
+def test_what_waits_is_sent_as_fast_as_the_page_takes_it(make_gateway):
+    gateway = make_gateway({"limits": {"session_queue": "128KiB"}})
+    ticket = make_ticket(gateway)
+    for i in range(BULK):
+        push(gateway, ticket, f"{i:03}" + FILL)
+    for again in range(2):  # all of it, for who comes again
+        with wait_page_slowly(gateway, ticket) as page:
+            push(gateway, ticket, "live")
+            assert [data[:3] for data in page.read_data(BULK)] == [f"{i:03}" for i in range(BULK)]
+            assert page.read_data(again + 1)[-1] == "live"
+    with wait_page_slowly(gateway, ticket) as page:
+        push(gateway, ticket, "end", final=True)
+        page.read_data(BULK + 2)
+        assert finish(page) == "end"
+
+
+def test_a_final_message_that_a_raw_page_never_got_does_not_end_the_ticket(make_gateway):
+    gateway = make_gateway({"limits": {"session_queue": "64MiB"}})
+    ticket = make_ticket(gateway)
+    with connect_raw(gateway, path=path_of(ticket), **slow_options(gateway)) as page:
+        for i in range(BULK):
+            push(gateway, ticket, f"{i:03}" + FILL)
+        push(gateway, ticket, "wrong", final=True, id="never-got")
+        gateway.api("DELETE", "/v1/messages/never-got")
+        wait_for(
+            lambda: gateway.metrics().get("tidegate_messages_dropped_total", reason="revoked") == 1, 5, "drop"
+        )
+        for i in range(BULK):
+            assert page.recv(timeout=5)[1:4] == f"{i:03}"
+        with pytest.raises(TimeoutError):
+            page.recv(timeout=0.3)  # the queue is empty
+        push(gateway, ticket, "right", final=True)
+        assert page.recv(timeout=5) == '"right"'
+        assert close_code(lambda: page.recv(timeout=5)) == 4006
+
+
+def test_a_final_message_that_is_cancelled_ends_nothing_though_it_is_confirmed(gateway):
+    ticket = make_ticket(gateway)
+    with wait_page(gateway, ticket) as page:
+        push(gateway, ticket, "wrong", final=True, id="taken-back")
+        wrong = page.read("msg")
+        gateway.api("DELETE", "/v1/messages/taken-back")
+        assert page.read("revoke")["id"] == "taken-back"
+        confirm(page, wrong)
+        push(gateway, ticket, "right", final=True)
+        assert finish(page) == "right"
+
+
 def test_what_is_cancelled_does_not_wait_any_more(gateway):
     ticket = make_ticket(gateway)
     push(gateway, ticket, "wrong", id="cancel-1")
@@ -374,6 +440,22 @@ def test_an_event_stream_may_have_a_ticket(gateway):
     becomes(gateway, ticket, "done")
 
 
+def test_a_poll_ends_with_the_final_message_of_its_ticket_and_not_with_what_comes_again(gateway):
+    ticket = make_ticket(gateway)
+    push(gateway, ticket, 1)
+    params = {"ticket": ticket["ticket"], "hello": encode_hello({"claim": "page-1"}), "poll_ms": 300000}
+    with Stream(gateway.http_url("/v1/sse"), params=params, ready=False) as stream:
+        stream.read("welcome")
+        assert stream.read_data(1) == [1]
+        with pytest.raises(queue.Empty):
+            stream.next(timeout=0.4)
+        push(gateway, ticket, 2)
+        push(gateway, ticket, 3, final=True)
+        assert stream.read_data(2) == [2, 3]
+        while stream.next():
+            pass  # it ends, long before its time
+
+
 def test_what_must_outlive_the_window_has_its_budget(make_gateway):
     gateway = make_gateway({"limits": {"kept": "64KiB"}})
     answers = []
@@ -387,6 +469,9 @@ def test_what_must_outlive_the_window_has_its_budget(make_gateway):
     assert len(answers) > 50
     ticket = make_ticket(gateway)
     assert close_code(lambda: wait_page(gateway, ticket)) == 4100
+    status, _, answer = gateway.api("DELETE", f"/v1/tickets/{ticket['id']}")
+    assert (status, answer["code"]) == (429, "kept_budget")
+    assert state_of(gateway, ticket)["state"] == "waiting"
 
 
 # ---- three nodes ----

@@ -22,6 +22,7 @@ struct frame {
     bool holds_receipt;      /* which stays open while a session has the frame unsent */
     bool wants_ack;          /* the client is asked to confirm: acks.h counts what becomes of it */
     bool is_own_ack;         /* who can't confirm has done so when it is written */
+    bool is_final;           /* the last message of a ticket */
     uint8_t bytes[];
 };
 

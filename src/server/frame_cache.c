@@ -168,6 +168,7 @@ void frame_cache_mark(struct frame *frame, const struct message *message,
     frame->id = event->id_hash;
     frame->expires_ms = message->expires_ms;
     frame->collapse = event->collapse.len ? event_collapse_key(event) : 0;
+    frame->is_final = event->header.flags & EVENT_IS_FINAL;
     frame->wants_ack = wants_ack && can_ack;
     frame->is_own_ack = wants_ack && !can_ack;
 }

@@ -3,13 +3,17 @@
 #include "net/link.h"
 #include "server/stats.h"
 #include "server/ws_session_private.h"
+#include "server/ws_ticket.h"
 
-/* A frame that the client would have been asked to confirm. */
+/* A frame that the client would have been asked to confirm, or the last of a ticket. */
 static void on_drop(void *owner, const struct frame *frame, enum receipt_drop why)
 {
     struct ws_extra *extra = owner;
     if (extra && frame->wants_ack) {
         acks_drop(&extra->acks, frame->id, why);
+    }
+    if (extra && extra->ticket && frame->is_final) {
+        ws_ticket_on_drop(extra->ticket);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "server/stats.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
+#include "server/ws_ticket.h"
 
 static void mark_dirty(struct worker *worker, struct session *session)
 {
@@ -34,6 +35,15 @@ static void note_said(struct worker *worker, struct session *session)
     if (ws_is_poll(session) && session->flags & WS_IS_GREETED) {
         ws_session_peek_extra(worker, session)->has_said = true;
         mark_dirty(worker, session);
+    }
+}
+
+/* What waits for a ticket comes again with each poll until the last message is there. */
+static void note_message(struct worker *worker, struct session *session,
+                         const struct message *message)
+{
+    if (!message_is_apart(message) || message->event.header.flags & EVENT_IS_FINAL) {
+        note_said(worker, session);
     }
 }
 
@@ -99,6 +109,7 @@ static void flush_now(struct worker *worker, struct session *session)
         shard_replay_continue(worker->shard, session);
         worker->ring_ready = true;
     }
+    ws_ticket_continue(worker, session);
 }
 
 /* A raw session has no welcome: the head of its answer says that it is in place. So nothing leaves
@@ -366,7 +377,7 @@ static enum session_delivery deliver(struct shard *shard, struct session *sessio
         }
     }
     if (ws_is_sse(session)) {
-        note_said(worker, session);
+        note_message(worker, session, message);
         return send_own_frame(worker, session, message,
                               sse_frame_of_message(worker, session, message));
     }

@@ -18,6 +18,15 @@ struct ticket_publish {
 
 /* ---- life ---- */
 
+/* There is one. */
+static struct ticket_news *take_first(struct mail_chain *chain)
+{
+    struct mail *first = chain->first;
+    chain->first = first->next;
+    chain->last = chain->first ? chain->last : NULL;
+    return MAIL_OWNER(first, struct ticket_news, mail);
+}
+
 struct ws_ticket *ws_ticket_create(const struct ticket *ticket)
 {
     size_t bytes = sizeof(struct ws_ticket) + ticket->user.len + 1;
@@ -37,6 +46,9 @@ struct ws_ticket *ws_ticket_create(const struct ticket *ticket)
 void ws_ticket_destroy(struct ws_ticket *ticket)
 {
     if (ticket) {
+        while (ticket->waiting.first) {
+            ticket_news_destroy(take_first(&ticket->waiting));
+        }
         mem_account(MEM_SESSIONS, -(int64_t)ticket->memory_bytes);
         mem_free(ticket->resume);
         mem_free(ticket->final_id);
@@ -282,18 +294,130 @@ void ws_ticket_on_ack(struct worker *worker, struct session *session, struct str
     }
 }
 
+void ws_ticket_on_drop(struct ws_ticket *ticket)
+{
+    mem_free(ticket->final_id);
+    ticket->final_id = NULL;
+    ticket->waits_for_queue = false;
+}
+
+/* ---- messages ---- */
+
+/* One that the page has and that is cancelled is not the last any more. */
+static void note_cancel(struct ws_ticket *ticket, const struct event *event)
+{
+    if (event->kind == EVENT_REVOKE && ticket->final_id &&
+        str_equal(event->subject, str_of(ticket->final_id))) {
+        ws_ticket_on_drop(ticket);
+    }
+}
+
+static bool is_expired(const struct worker *worker, const struct message *message)
+{
+    return message->expires_ms && message->expires_ms <= worker_now_ms(worker);
+}
+
+/* What is held over is kept by the hub, too: it is there for who comes next. */
 static void deliver(struct worker *worker, struct session *session, struct ticket_news *news)
 {
     bool can = (session->state == SESSION_LIVE || session->state == SESSION_REPLAYING) &&
                !(session->flags & (WS_IS_DOOMED | WS_IS_CLOSING));
-    if (!can) {
-        return; /* it is still kept, for who comes next */
+    const struct message *message = news->message;
+    if (!can || is_expired(worker, message)) {
+        return;
     }
+    note_cancel(ws_ticket_of(worker, session), &message->event);
     enum session_delivery result = shard_deliver(worker->shard, session, news->message);
     ticket_news_report(news, true, result == SESSION_WRITTEN);
-    if (result != SESSION_DROPPED && news->message->event.header.flags & EVENT_IS_FINAL) {
-        await_end(worker, session, news->message);
+    if (result != SESSION_DROPPED && message->event.header.flags & EVENT_IS_FINAL) {
+        await_end(worker, session, message);
     }
+}
+
+/* As a replay: all that waits at once could be more than a session's queue may hold. */
+static bool has_room_for(const struct worker *worker, const struct session *session,
+                         const struct message *message)
+{
+    const struct out_queue *queue = session->out;
+    uint64_t limit = worker->settings->limits.session_queue_bytes;
+    return !queue || (queue->bytes < limit / 2 && queue->bytes + message->size <= limit);
+}
+
+static bool may_send_first(const struct worker *worker, const struct session *session,
+                           const struct mail_chain *waiting)
+{
+    return waiting->first &&
+           has_room_for(worker, session,
+                        MAIL_OWNER(waiting->first, struct ticket_news, mail)->message);
+}
+
+void ws_ticket_continue(struct worker *worker, struct session *session)
+{
+    struct ws_ticket *ticket = ws_ticket_of(worker, session);
+    if (!ticket || ticket->is_sending) {
+        return; /* a message that fills the queue sends the queue */
+    }
+    ticket->is_sending = true;
+    while (may_send_first(worker, session, &ticket->waiting)) {
+        struct ticket_news *news = take_first(&ticket->waiting);
+        ticket->waiting_count--;
+        deliver(worker, session, news);
+        ticket_news_destroy(news);
+    }
+    ticket->is_sending = false;
+}
+
+/* The news cancels the message or takes its place. */
+static bool takes_out(const struct ticket_news *news, const struct ticket_news *waiting)
+{
+    const struct event *event = &news->message->event;
+    const struct event *older = &waiting->message->event;
+    if (older->kind != EVENT_MESSAGE) {
+        return false;
+    }
+    return event->kind == EVENT_REVOKE
+               ? str_equal(event->subject, older->id)
+               : event->collapse.len && str_equal(event->collapse, older->collapse);
+}
+
+/* And what is past its ttl. True: something was that the news is about. */
+static bool take_out(const struct worker *worker, struct ws_ticket *ticket,
+                     const struct ticket_news *news)
+{
+    struct mail_chain all = ticket->waiting;
+    bool has_found = false;
+    ticket->waiting = (struct mail_chain){0};
+    while (all.first) {
+        struct ticket_news *waiting = take_first(&all);
+        bool is_meant = takes_out(news, waiting);
+        has_found |= is_meant;
+        if (is_meant || is_expired(worker, waiting->message)) {
+            ticket->waiting_count--;
+            ticket_news_destroy(waiting);
+        } else {
+            mail_chain_add(&ticket->waiting, &waiting->mail);
+        }
+    }
+    return has_found;
+}
+
+/* What a page that hardly reads is handed may go on while the hub forgets what is past its ttl. */
+static void take_message(struct worker *worker, struct session *session, struct ticket_news *news)
+{
+    struct ws_ticket *ticket = ws_ticket_of(worker, session);
+    const struct event *event = &news->message->event;
+    uint64_t most = 2 * worker->settings->limits.ticket_messages;
+    bool looks = event->kind == EVENT_REVOKE || event->collapse.len || ticket->waiting_count > most;
+    if (looks && take_out(worker, ticket, news) && event->kind == EVENT_REVOKE) {
+        ticket_news_destroy(news); /* the page never had it */
+        return;
+    }
+    if (ticket->waiting_count > most) {
+        ws_session_doom(worker, session, WS_CLOSE_SLOW);
+    }
+    mail_chain_add(&ticket->waiting, &news->mail);
+    ticket->waiting_count++;
+    ws_ticket_continue(worker, session);
 }
 
 /* ---- what the hub tells ---- */
@@ -307,8 +431,9 @@ static void take_news(struct worker *worker, struct session *session, struct tic
     case TICKET_NO_ROOM: refuse(worker, session, "kept_budget", WS_CLOSE_OVERLOADED); break;
     case TICKET_REPLACED: ws_session_doom(worker, session, WS_CLOSE_REPLACED); break;
     case TICKET_ENDED: ws_session_doom(worker, session, WS_CLOSE_TICKET_DONE); break;
-    case TICKET_MESSAGE: deliver(worker, session, news); break;
+    case TICKET_MESSAGE: take_message(worker, session, news); return;
     }
+    ticket_news_destroy(news);
 }
 
 void ws_ticket_run_news(struct mail *mail)
@@ -320,8 +445,9 @@ void ws_ticket_run_news(struct mail *mail)
                                   : NULL;
     if (session && session->state != SESSION_ENDED && ws_ticket_of(worker, session)) {
         take_news(worker, session, news);
+    } else {
+        ticket_news_destroy(news);
     }
-    ticket_news_destroy(news);
 }
 
 /* ---- deadlines ---- */

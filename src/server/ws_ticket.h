@@ -3,6 +3,7 @@
 #ifndef TIDEGATE_SERVER_WS_TICKET_H
 #define TIDEGATE_SERVER_WS_TICKET_H
 
+#include "base/mail.h"
 #include "core/ticket_id.h"
 #include "proto/digest.h"
 #include "server/ticket.h"
@@ -20,7 +21,10 @@ struct ws_ticket {
     uint8_t claim[DIGEST_SHA256_LEN]; /* its hash; meaningful with has_claim */
     char *final_id;                   /* of the last message, once it was sent: to be confirmed */
     uint64_t end_again_ms; /* monotonic: the end did not get out, and is tried again; 0: it did */
+    struct mail_chain waiting; /* struct ticket_news: messages that there was no room for yet */
+    uint32_t waiting_count;
     uint32_t memory_bytes;
+    bool is_sending; /* what waits */
     bool has_claim;
     bool is_won;
     bool waits_for_queue; /* raw: the last message is not written yet */
@@ -47,8 +51,14 @@ void ws_ticket_claim(struct worker *worker, struct session *session,
 /* It has been welcomed. */
 void ws_ticket_on_start(struct worker *worker, struct session *session);
 
+/* There may be room for more of what the hub handed over. */
+void ws_ticket_continue(struct worker *worker, struct session *session);
+
 /* A message was confirmed. */
 void ws_ticket_on_ack(struct worker *worker, struct session *session, struct str id);
+
+/* Its last message was taken out of the session's queue: the page has not seen it. */
+void ws_ticket_on_drop(struct ws_ticket *ticket);
 
 /* Its deadlines; ms until it wants to look again. */
 uint64_t ws_ticket_check(struct worker *worker, struct session *session);
