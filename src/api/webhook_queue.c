@@ -172,8 +172,10 @@ struct webhook_event *webhook_queue_done(struct webhook_queue *queue, struct web
         rest(queue, retry_after_ms, now_ms, random);
         return put_aside(queue, item, now_ms);
     }
-    queue->rest.tries = 0;
-    queue->rests_until_ms = 0;
+    if (now_ms >= queue->rests_until_ms) { /* else it was sent before the failure */
+        queue->rest.tries = 0;
+        queue->rests_until_ms = 0;
+    }
     return leave(queue, item);
 }
 

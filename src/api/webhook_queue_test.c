@@ -188,6 +188,28 @@ static void it_rests_as_long_as_it_asks_within_reason(void **state)
     assert_int_equal(webhook_queue_wait_ms(&queue, 90000), WEBHOOK_RETRY_AFTER_MAX_MS);
 }
 
+/* What was sent before it asked for a rest, and succeeds now, says nothing of later. */
+static void an_answer_from_before_does_not_end_the_rest(void **state)
+{
+    for (uint32_t i = 0; i < 4; i++) {
+        make(i, 0);
+    }
+    struct webhook_item *first = webhook_queue_take(&queue, 0);
+    struct webhook_item *second = webhook_queue_take(&queue, 0);
+    struct webhook_item *third = webhook_queue_take(&queue, 0);
+    assert_null(webhook_queue_done(&queue, first, WEBHOOK_RETRY, 90000, 10, NO_CHANCE));
+    assert_true(finish(second, WEBHOOK_TAKEN, 20));
+    assert_true(finish(third, WEBHOOK_REJECTED, 30));
+    assert_null(webhook_queue_take(&queue, 90009));
+    assert_int_equal(webhook_queue_wait_ms(&queue, 30), 90010 - 30);
+    struct webhook_item *probe = webhook_queue_take(&queue, 90010);
+    assert_non_null(probe);
+    assert_null(webhook_queue_take(&queue, 90010)); /* one at a time until one succeeds */
+    assert_true(finish(probe, WEBHOOK_TAKEN, 90020));
+    assert_non_null(probe = webhook_queue_take(&queue, 90020));
+    assert_true(finish(probe, WEBHOOK_TAKEN, 90020));
+}
+
 static void the_rest_has_chance_in_it(void **state)
 {
     make(1, 0);
@@ -229,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_endpoint_that_is_down_gets_one_request_at_a_time, begin,
                                         end),
         cmocka_unit_test_setup_teardown(it_rests_as_long_as_it_asks_within_reason, begin, end),
+        cmocka_unit_test_setup_teardown(an_answer_from_before_does_not_end_the_rest, begin, end),
         cmocka_unit_test_setup_teardown(the_rest_has_chance_in_it, begin, end),
         cmocka_unit_test_setup_teardown(what_is_too_old_is_not_even_tried, begin, end),
         cmocka_unit_test_setup_teardown(without_memory_an_event_is_not_taken, begin, end),
