@@ -10,13 +10,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/tls_library.h"
 
 /* Records of the handshake's kind after it, in all: renegotiation that is refused (TLS 1.2) and
  * updates of keys (TLS 1.3), which honest clients make once in millions of records. */
-enum { LATE_HANDSHAKES_MAX = 256, GIVE_BACK_FROM = 8 * 1024 * 1024 };
+enum { LATE_HANDSHAKES_MAX = 256, GIVE_BACK_FROM = 8 * 1024 * 1024, GIVE_BACK_MS = 60000 };
 
 struct tls_conn {
     SSL *ssl;
@@ -31,15 +32,25 @@ struct tls_conn {
 
 /* ---- its memory ---- */
 
-static _Atomic int64_t peak; /* of all sessions' since memory was given back last */
+static _Atomic int64_t peak;              /* of all sessions' since memory was given back last */
+static _Atomic uint64_t may_give_back_ms; /* not before */
+
+/* It takes long, with the allocator's locks held, and strangers can bring it about. */
+static bool is_time_to_give_back(void)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t due_ms = atomic_load_explicit(&may_give_back_ms, memory_order_relaxed);
+    return now_ms >= due_ms &&
+           atomic_compare_exchange_strong(&may_give_back_ms, &due_ms, now_ms + GIVE_BACK_MS);
+}
 
 /* The library's blocks are small, and the allocator keeps them: after a storm of handshakes, or
  * when a node's sessions are gone, they go back to the system. */
 static void give_back(int64_t now)
 {
     int64_t before = atomic_load_explicit(&peak, memory_order_relaxed);
-    if (before >= GIVE_BACK_FROM && now <= before / 4 &&
-        atomic_compare_exchange_strong(&peak, &before, now)) {
+    if (before >= GIVE_BACK_FROM && now <= before / 4 && is_time_to_give_back()) {
+        atomic_store_explicit(&peak, now, memory_order_relaxed);
         malloc_trim(0);
     }
 }

@@ -456,6 +456,36 @@ static void renegotiation_is_refused(void **state)
     ends_fini(&ends);
 }
 
+static int trims;
+
+/* Instead of libc's. */
+int malloc_trim(size_t pad)
+{
+    trims++;
+    return 1;
+}
+
+/* As after a storm of handshakes that is over. */
+static void storm(void)
+{
+    struct ends ends;
+    enum { STORM_BYTES = 32 * 1024 * 1024 };
+    mem_account(MEM_TLS, STORM_BYTES);
+    ends_init(&ends, made.context, 0);
+    mem_account(MEM_TLS, -STORM_BYTES);
+    ends_fini(&ends);
+}
+
+static void memory_goes_back_to_the_system_once_a_minute_at_most(void **state)
+{
+    trims = 0;
+    storm();
+    assert_int_equal(trims, 1);
+    storm();
+    storm();
+    assert_int_equal(trims, 1);
+}
+
 static void memory_that_fails_is_told(void **state)
 {
     struct tls_conn *conn;
@@ -516,6 +546,7 @@ int main(void)
         cmocka_unit_test(http_1_1_is_the_one_protocol),
         cmocka_unit_test(updates_of_keys_are_taken_but_not_without_end),
         cmocka_unit_test(renegotiation_is_refused),
+        cmocka_unit_test(memory_goes_back_to_the_system_once_a_minute_at_most),
         cmocka_unit_test(memory_that_fails_is_told),
         cmocka_unit_test(an_idle_session_costs_what_the_accounts_say),
     };
