@@ -194,7 +194,7 @@ static void drop_queue(struct endpoint *endpoint, const char *reason)
     }
 }
 
-/* Requests under way end with ERR_CANCELED, and their events are in the queue behind that. */
+/* Requests under way end with ERR_CANCELED, and their events are in the queue again. */
 static void close_connections(struct endpoint *endpoint)
 {
     endpoint->is_closing = true;

@@ -10,6 +10,9 @@ enum webhook_verdict webhook_judge(int err, int status)
     if (status >= 200 && status < 300) {
         return WEBHOOK_TAKEN;
     }
+    if (err == ERR_CANCELED) {
+        return WEBHOOK_CANCELED;
+    }
     bool is_for_now = status == REQUEST_TIMEOUT || status == TOO_EARLY || status == TOO_MANY;
     return !err && status >= 400 && status < 500 && !is_for_now ? WEBHOOK_REJECTED : WEBHOOK_RETRY;
 }
@@ -168,6 +171,10 @@ struct webhook_event *webhook_queue_done(struct webhook_queue *queue, struct web
 {
     queue->is_busy[lane_of(item)] = false;
     queue->under_way--;
+    if (verdict == WEBHOOK_CANCELED) {
+        push_front(&queue->lanes[lane_of(item)], item);
+        return NULL;
+    }
     if (verdict == WEBHOOK_RETRY) {
         rest(queue, retry_after_ms, now_ms, random);
         return put_aside(queue, item, now_ms);

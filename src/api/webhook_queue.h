@@ -52,10 +52,12 @@ enum webhook_verdict {
     WEBHOOK_TAKEN,
     WEBHOOK_RETRY,
     WEBHOOK_REJECTED, /* the endpoint will never take this one */
+    WEBHOOK_CANCELED, /* by the gateway itself: no fault of the endpoint's */
 };
 
 /* Of one try: err and status as fetch.h tells them. 2xx is success, whatever becomes of the
- * answer's body; 408, 425, 429, 3xx and 5xx are for now, other 4xx for good. */
+ * answer's body; ERR_CANCELED is no try at all; 408, 425, 429, 3xx and 5xx are for now, other 4xx
+ * for good. */
 enum webhook_verdict webhook_judge(int err, int status);
 
 void webhook_queue_init(struct webhook_queue *queue, uint64_t give_up_ms);
@@ -71,7 +73,8 @@ struct webhook_event *webhook_queue_expire(struct webhook_queue *queue, uint64_t
 struct webhook_item *webhook_queue_take(struct webhook_queue *queue, uint64_t now_ms);
 
 /* A try has ended. Returns the event (a reference, with the caller from now on) when it leaves the
- * queue: taken, rejected, or given up; NULL when it waits for another try. */
+ * queue: taken, rejected, or given up; NULL when it waits for another try. A canceled one is where
+ * it was before it was taken. */
 struct webhook_event *webhook_queue_done(struct webhook_queue *queue, struct webhook_item *item,
                                          enum webhook_verdict verdict, uint64_t retry_after_ms,
                                          uint64_t now_ms, uint64_t random);

@@ -71,7 +71,9 @@ static void statuses_are_judged(void **state)
         {ERR_TIMEOUT, 0, WEBHOOK_RETRY},
         {ERR_DENIED, 0, WEBHOOK_RETRY},
         {ERR_UNAVAILABLE, 0, WEBHOOK_RETRY},
-        {ERR_CANCELED, 404, WEBHOOK_RETRY},
+        {ERR_CANCELED, 0, WEBHOOK_CANCELED},
+        {ERR_CANCELED, 404, WEBHOOK_CANCELED},
+        {ERR_CANCELED, 200, WEBHOOK_TAKEN},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_int_equal(webhook_judge(cases[i].err, cases[i].status), cases[i].verdict);
@@ -210,6 +212,19 @@ static void an_answer_from_before_does_not_end_the_rest(void **state)
     assert_true(finish(probe, WEBHOOK_TAKEN, 90020));
 }
 
+static void what_the_gateway_canceled_is_sent_again_at_once(void **state)
+{
+    struct webhook_event *first = make(1, 0);
+    make(1, 0);
+    assert_false(finish(webhook_queue_take(&queue, 0), WEBHOOK_CANCELED, 10));
+    assert_int_equal(queue.rest.tries, 0);
+    assert_int_equal(webhook_queue_wait_ms(&queue, 10), 0);
+    struct webhook_item *item = webhook_queue_take(&queue, 10);
+    assert_ptr_equal(item->event, first);
+    assert_int_equal(item->tries, 0);
+    assert_true(finish(item, WEBHOOK_TAKEN, 10));
+}
+
 static void the_rest_has_chance_in_it(void **state)
 {
     make(1, 0);
@@ -252,6 +267,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(it_rests_as_long_as_it_asks_within_reason, begin, end),
         cmocka_unit_test_setup_teardown(an_answer_from_before_does_not_end_the_rest, begin, end),
+        cmocka_unit_test_setup_teardown(what_the_gateway_canceled_is_sent_again_at_once, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(the_rest_has_chance_in_it, begin, end),
         cmocka_unit_test_setup_teardown(what_is_too_old_is_not_even_tried, begin, end),
         cmocka_unit_test_setup_teardown(without_memory_an_event_is_not_taken, begin, end),

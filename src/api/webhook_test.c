@@ -19,6 +19,8 @@ static struct {
     uint16_t port;
     pthread_t thread;
     atomic_int requests;
+    atomic_int ignores; /* so many requests are left without an answer */
+    atomic_int ignored;
 } app;
 
 static struct {
@@ -36,6 +38,10 @@ static void answer(int fd)
         len += (size_t)got;
         bytes[len] = '\0';
         if (strstr(bytes, "\"data\":{}}")) {
+            if (atomic_load(&app.ignores) > atomic_load(&app.ignored)) {
+                atomic_fetch_add(&app.ignored, 1);
+                continue;
+            }
             static const char taken[] = "HTTP/1.1 204 Taken\r\nConnection: close\r\n\r\n";
             atomic_fetch_add(&app.requests, 1);
             (void)!send(fd, taken, sizeof(taken) - 1, MSG_NOSIGNAL);
@@ -139,9 +145,14 @@ static struct webhook_event *make_event(void)
     return webhook_event_create(&parts);
 }
 
-static void post(void)
+static void hand_over(void)
 {
     assert_int_equal(webhooks_post(test.webhooks, &test.tenants->items[0], make_event(), 65536), 0);
+}
+
+static void post(void)
+{
+    hand_over();
     for (long turns = 0; !webhooks_are_idle(test.webhooks) && turns < 30000; turns++) {
         usleep(1000); /* another thread's sockets: nothing to turn here */
     }
@@ -223,6 +234,24 @@ static void a_reload_that_allows_less_closes_connections(void **state)
     end();
 }
 
+/* The endpoint is not made to rest for it. */
+static void a_request_that_a_reload_cancels_is_made_again_at_once(void **state)
+{
+    static const struct str allow[] = {STR("127.0.0.1"), STR("192.0.2.0/24")};
+    begin("http://127.0.0.1:%u/", allow, 1);
+    atomic_store(&app.ignored, 0);
+    atomic_store(&app.ignores, 1);
+    hand_over();
+    for (long turns = 0; atomic_load(&app.ignored) == 0 && turns < 30000; turns++) {
+        usleep(1000);
+    }
+    allow_instead(allow, 2);
+    post();
+    assert_int_equal(atomic_load(&app.requests), 2);
+    atomic_store(&app.ignores, 0);
+    end();
+}
+
 static void what_is_over_the_limit_is_a_dead_letter(void **state)
 {
     begin("http://127.0.0.1:%u/", NULL, 0);
@@ -265,6 +294,7 @@ int main(void)
         cmocka_unit_test(an_address_that_is_allowed_is_reached),
         cmocka_unit_test(a16_a_name_that_changes_to_this_machine_is_refused),
         cmocka_unit_test(a_reload_that_allows_less_closes_connections),
+        cmocka_unit_test(a_request_that_a_reload_cancels_is_made_again_at_once),
         cmocka_unit_test(what_is_over_the_limit_is_a_dead_letter),
         cmocka_unit_test(an_endpoint_that_is_taken_away_leaves_dead_letters),
     };
