@@ -153,8 +153,11 @@ static int add_app(struct endpoint_set *set, struct settings *settings, const st
     return 0;
 }
 
-static void destroy_set(struct endpoint_set *set)
+void webhooks_discard(struct endpoint_set *set)
 {
+    if (!set) {
+        return;
+    }
     while (set->endpoints) {
         struct endpoint *next = set->endpoints->next;
         endpoint_destroy(set->endpoints, "removed");
@@ -184,28 +187,42 @@ static int start(struct webhooks *webhooks)
     return err;
 }
 
-int webhooks_apply(struct webhooks *webhooks, const struct tenants *tenants)
+static int fill_set(struct endpoint_set *set, const struct tenants *tenants)
 {
-    struct endpoint_set *set = mem_zalloc(sizeof(*set));
-    int err = set ? 0 : ERR_NO_MEMORY;
-    if (set) {
-        set->webhooks = webhooks;
-        set->mail.run = run_set;
-    }
+    int err = 0;
     for (uint32_t i = 0; i < tenants->count && !err; i++) {
         if (tenants->items[i].settings) {
             err = add_app(set, tenants->settings, &tenants->items[i]);
         }
     }
-    if (!err && (set->endpoints || webhooks->is_started)) {
-        err = start(webhooks);
+    return !err && set->endpoints ? start(set->webhooks) : err;
+}
+
+int webhooks_prepare(struct endpoint_set **out_set, struct webhooks *webhooks,
+                     const struct tenants *tenants)
+{
+    struct endpoint_set *set = mem_zalloc(sizeof(*set));
+    if (!set) {
+        return ERR_NO_MEMORY;
     }
-    if (!err && webhooks->is_started) {
-        mailbox_post(&webhooks->mailbox, &set->mail);
-    } else if (set) {
-        destroy_set(set);
+    set->webhooks = webhooks;
+    set->mail.run = run_set;
+    int err = fill_set(set, tenants);
+    if (err) {
+        webhooks_discard(set);
+        return err;
     }
-    return err;
+    *out_set = set;
+    return 0;
+}
+
+void webhooks_apply(struct endpoint_set *set)
+{
+    if (set->webhooks->is_started) {
+        mailbox_post(&set->webhooks->mailbox, &set->mail);
+    } else {
+        webhooks_discard(set); /* it is empty, as what there is */
+    }
 }
 
 int webhooks_create(struct webhooks **out_webhooks, const struct tenants *tenants)
@@ -218,11 +235,13 @@ int webhooks_create(struct webhooks **out_webhooks, const struct tenants *tenant
     int err = webhooks->queued ? loop_create(&webhooks->loop) : ERR_NO_MEMORY;
     err = err ? err : mailbox_init(&webhooks->mailbox, webhooks->loop);
     webhooks->has_mailbox = !err;
-    err = err ? err : webhooks_apply(webhooks, tenants);
+    struct endpoint_set *set = NULL;
+    err = err ? err : webhooks_prepare(&set, webhooks, tenants);
     if (err) {
         webhooks_destroy(webhooks);
         return err;
     }
+    webhooks_apply(set);
     *out_webhooks = webhooks;
     return 0;
 }

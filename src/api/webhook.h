@@ -17,13 +17,20 @@
 #include "server/tenants.h"
 
 struct webhooks; /* webhook.c */
+struct endpoint_set;
 
 /* Starts the thread. 0, ERR_NO_MEMORY or -errno. */
 int webhooks_create(struct webhooks **out_webhooks, const struct tenants *tenants);
 
-/* The main thread, after a reload: endpoints of the same app and URL keep what they have. Takes a
- * reference to the settings. 0 or ERR_NO_MEMORY: then nothing has changed. */
-int webhooks_apply(struct webhooks *webhooks, const struct tenants *tenants);
+/* The main thread, in a reload: makes the endpoints, which change nothing until they are applied,
+ * and takes a reference to the settings. 0, ERR_NO_MEMORY or -errno. */
+int webhooks_prepare(struct endpoint_set **out_set, struct webhooks *webhooks,
+                     const struct tenants *tenants);
+
+/* The main thread: one of these ends the set. Applied, endpoints of the same app and URL keep what
+ * they have. */
+void webhooks_apply(struct endpoint_set *set);
+void webhooks_discard(struct endpoint_set *set); /* NULL is fine */
 
 /* Ends the thread; what is not sent is a dead letter. NULL is fine. */
 void webhooks_destroy(struct webhooks *webhooks);

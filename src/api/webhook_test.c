@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/metrics.h"
 #include "net/resolve_test_help.h"
 
@@ -191,6 +192,13 @@ static void an_address_that_is_allowed_is_reached(void **state)
     end();
 }
 
+static struct endpoint_set *prepare(void)
+{
+    struct endpoint_set *set = NULL;
+    assert_int_equal(webhooks_prepare(&set, test.webhooks, test.tenants), 0);
+    return set;
+}
+
 /* The same endpoint, with settings of its own from now on. */
 static void allow_instead(const struct str *allow, size_t count)
 {
@@ -199,7 +207,7 @@ static void allow_instead(const struct str *allow, size_t count)
     changed.allow = (struct str *)allow;
     changed.allow_count = count;
     test.settings->apps[0].webhooks = &changed;
-    assert_int_equal(webhooks_apply(test.webhooks, test.tenants), 0);
+    webhooks_apply(prepare());
 }
 
 /* What was right when it was looked at says nothing about the next connection. */
@@ -274,13 +282,46 @@ static void what_is_over_the_limit_is_a_dead_letter(void **state)
                      shutdown + 1);
 }
 
+/* A reload that failed: what waits keeps its endpoint. */
+static void what_is_prepared_changes_nothing_until_it_is_applied(void **state)
+{
+    begin("http://127.0.0.1:%u/", NULL, 0);
+    int64_t before = counted("tidegate_webhook_dead_letters_total", "reason", "removed");
+    post(); /* refused: it waits for its next try */
+    size_t count = test.settings->apps[0].webhook_count;
+    test.settings->apps[0].webhook_count = 0;
+    webhooks_discard(prepare());
+    test.settings->apps[0].webhook_count = count;
+    webhooks_discard(prepare());
+    post();
+    assert_int_equal(counted("tidegate_webhook_dead_letters_total", "reason", "removed"), before);
+    end();
+}
+
+/* Each allocation fails once. */
+static void endpoints_that_find_no_memory_are_not_prepared(void **state)
+{
+    begin("http://127.0.0.1:%u/", NULL, 0);
+    bool went_through = false;
+    for (unsigned long nth = 1; !went_through; nth++) {
+        struct endpoint_set *set = NULL;
+        mem_fail_nth(nth);
+        int err = webhooks_prepare(&set, test.webhooks, test.tenants);
+        went_through = mem_fail_pending();
+        mem_fail_nth(0);
+        assert_int_equal(err, went_through ? 0 : ERR_NO_MEMORY);
+        webhooks_discard(set);
+    }
+    end();
+}
+
 static void an_endpoint_that_is_taken_away_leaves_dead_letters(void **state)
 {
     begin("http://127.0.0.1:%u/", NULL, 0);
     int64_t before = counted("tidegate_webhook_dead_letters_total", "reason", "removed");
     post();
     test.settings->apps[0].webhook_count = 0;
-    assert_int_equal(webhooks_apply(test.webhooks, test.tenants), 0);
+    webhooks_apply(prepare());
     assert_int_equal(webhooks_post(test.webhooks, &test.tenants->items[0], make_event(), 65536), 0);
     end();
     assert_int_equal(counted("tidegate_webhook_dead_letters_total", "reason", "removed"),
@@ -296,6 +337,8 @@ int main(void)
         cmocka_unit_test(a_reload_that_allows_less_closes_connections),
         cmocka_unit_test(a_request_that_a_reload_cancels_is_made_again_at_once),
         cmocka_unit_test(what_is_over_the_limit_is_a_dead_letter),
+        cmocka_unit_test(what_is_prepared_changes_nothing_until_it_is_applied),
+        cmocka_unit_test(endpoints_that_find_no_memory_are_not_prepared),
         cmocka_unit_test(an_endpoint_that_is_taken_away_leaves_dead_letters),
     };
     return cmocka_run_group_tests(tests, begin_app, end_app);

@@ -82,16 +82,18 @@ static void on_reloaded(void *owner)
 
 static void apply_reload(struct server *server)
 {
-    int err = webhooks_apply(server->webhooks, server->next_tenants);
+    struct endpoint_set *endpoints = NULL;
+    int err = webhooks_prepare(&endpoints, server->webhooks, server->next_tenants);
     err = err ? err
               : gateway_reload(server->gateway, server->next_settings, server->next_tenants,
                                &server->next_tls, on_reloaded, server);
     if (err) {
-        webhooks_apply(server->webhooks, server->tenants);
+        webhooks_discard(endpoints);
         log_error("reload.failed", "nothing was changed: %s", err_str(err));
         end_reload(server);
         return;
     }
+    webhooks_apply(endpoints);
     struct settings *settings = server->settings;
     struct tenants *tenants = server->tenants;
     struct listen_tls tls = server->tls;
