@@ -28,6 +28,12 @@ static bool is_over(uint16_t limit, uint32_t others)
     return limit && others >= limit;
 }
 
+/* The two sums are read one behind the other, and still grow when a deadline reads them. */
+static uint32_t others_of(struct session_count count)
+{
+    return count.all > count.same_device ? count.all - count.same_device : 0;
+}
+
 bool session_policy_rejects(const struct session_policy *policy, struct session_count older)
 {
     switch (policy->on_excess) {
@@ -35,7 +41,7 @@ bool session_policy_rejects(const struct session_policy *policy, struct session_
         return is_over(policy->per_user, older.all) ||
                is_over(policy->per_device, older.same_device);
     case SETTINGS_EXCESS_SAME_DEVICE: /* its own device's give way */
-        return is_over(policy->per_user, older.all - older.same_device);
+        return is_over(policy->per_user, others_of(older));
     default: return false;
     }
 }

@@ -56,6 +56,12 @@ static void a_device_takes_its_own_place_and_nobody_elses(void **state)
     assert_false(session_policy_evicts(&policy, beside(9, 0)));
 }
 
+static void counts_that_make_no_sense_keep_nobody_out(void **state)
+{
+    struct session_policy policy = make(2, 0, SETTINGS_EXCESS_SAME_DEVICE);
+    assert_false(session_policy_rejects(&policy, beside(1, 3)));
+}
+
 static void the_younger_of_two_that_came_in_the_same_ms_is_the_same_for_both(void **state)
 {
     struct session_rank first = {1000, 7};
@@ -76,6 +82,7 @@ static void a_limit_beyond_all_reason_is_the_highest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_that_make_no_sense_keep_nobody_out),
         cmocka_unit_test(without_limits_there_is_no_policy),
         cmocka_unit_test(the_last_one_that_fits_is_let_in),
         cmocka_unit_test(the_oldest_goes_when_as_many_as_may_be_are_younger),
