@@ -79,7 +79,7 @@ int push_status(const struct push_outcome *outcome, const char **out_code, const
     if (outcome->err == ERR_TOO_MANY) {
         *out_code = outcome->is_message ? "ticket_budget" : "kept_budget";
         *out_detail = "As much as may waits already: limits.ticket_results, "
-                      "limits.ticket_messages or limits.kept.";
+                      "limits.ticket_messages, limits.ticket_claims or limits.kept.";
         return 429;
     }
     *out_code = is_partial ? "bus_partial" : "bus_unavailable";

@@ -130,10 +130,15 @@ static const struct config_key limits_keys[] = {
     {"ticket_messages", CONFIG_COUNT, FIELD(settings_limits, ticket_messages), .min = 1,
      .max = 65536, .needs_restart = true,
      .help = "Messages that wait for one ticket, beside its final one. Over it: status 429."},
+    {"ticket_claims", CONFIG_BYTES, FIELD(settings_limits, ticket_claims_bytes), .min = 64 * KIB,
+     .max = 64 * GIB, .needs_restart = true,
+     .help = "Who has which ticket of an app, and which are over, on every node. Over it: close "
+             "4100, or status 429."},
     {"kept", CONFIG_BYTES, FIELD(settings_limits, kept_bytes), .min = 64 * KIB, .max = 64 * GIB,
      .needs_restart = true,
-     .help = "What else of an app must outlive the window, on every node: revocations, and who has "
-             "which ticket. Over it: status 429, or close 4100."},
+     .help =
+         "What else of an app must outlive the window, on every node: revocations, and parts of "
+         "groups. Over it: status 429."},
     {"api_connections", CONFIG_COUNT, FIELD(settings_limits, api_connections), .max = 1 * MILLION,
      .zero = "no limit", .help = "Connections to the API listener. Over it: status 503."},
     {"presence_users", CONFIG_COUNT, FIELD(settings_limits, presence_users), .min = 1,

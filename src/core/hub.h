@@ -40,7 +40,8 @@ struct hub_options {
     struct siphash_key sid_key; /* session ids */
     uint64_t kept_results;      /* bytes of an app that wait for tickets; 0: KEPT_RESULT_BYTES */
     uint32_t ticket_messages;   /* that wait for one ticket; 0: HUB_TICKET_MESSAGES */
-    uint64_t kept_others;       /* and of the rest that outlives the window; 0: KEPT_OTHER_BYTES */
+    uint64_t kept_tickets; /* and of who has which, and that it is over; 0: KEPT_TICKET_BYTES */
+    uint64_t kept_others;  /* and of the rest that outlives the window; 0: KEPT_OTHER_BYTES */
 };
 
 /* How far each queue is: what positions a node has passed. */

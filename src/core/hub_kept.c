@@ -3,7 +3,7 @@
  * the position where the event stood first (hi 8, lo 8, little-endian) and the event as it was. */
 #include "base/err.h"
 #include "base/mem.h"
-#include "core/hub_private.h"
+#include "core/hub_tickets_private.h"
 #include "core/shard.h"
 
 enum {
@@ -53,12 +53,12 @@ static void on_expire(void *owner, struct kept_entry *entry)
 
 int hub_kept_create(struct hub *hub)
 {
-    struct kept_options options = {
-        .budgets =
-            {[KEPT_RESULTS] = hub->options.kept_results, [KEPT_OTHERS] = hub->options.kept_others},
-        .hash_key = hub->options.space.keys,
-        .on_expire = on_expire,
-        .owner = hub};
+    struct kept_options options = {.budgets = {[KEPT_RESULTS] = hub->options.kept_results,
+                                               [KEPT_TICKETS] = hub->options.kept_tickets,
+                                               [KEPT_OTHERS] = hub->options.kept_others},
+                                   .hash_key = hub->options.space.keys,
+                                   .on_expire = on_expire,
+                                   .owner = hub};
     if (!hub->options.ticket_messages) {
         hub->options.ticket_messages = HUB_TICKET_MESSAGES;
     }
@@ -109,6 +109,29 @@ enum kept_verdict hub_keep(struct hub *hub, const struct arrival *arrival)
 
 /* ---- room ---- */
 
+_Static_assert(sizeof(((struct publish *)0)->kept_bytes) == KEPT_BUDGETS * sizeof(uint64_t),
+               "a publish has room for each budget");
+
+static enum kept_budget budget_of(enum event_kind kind)
+{
+    switch (kind) {
+    case EVENT_MESSAGE: return KEPT_RESULTS;
+    case EVENT_CLAIM:
+    case EVENT_TICKET_END:
+    case EVENT_REVOKE: return KEPT_TICKETS;
+    default: return KEPT_OTHERS;
+    }
+}
+
+/* Of a ticket that has its claim, or is over, no further one is kept: pages reload. */
+static bool is_kept_already(const struct hub *hub, const struct event *event)
+{
+    const struct hub_ticket *ticket = event->kind == EVENT_CLAIM
+                                          ? ticket_find(hub, event->header.key)
+                                          : NULL;
+    return ticket && (ticket->claim || ticket->end);
+}
+
 /* A message for tickets is kept once for each. */
 static int weigh_event(const struct hub *hub, const struct buf *encoded, struct event *out_event,
                        uint64_t *bytes)
@@ -118,7 +141,7 @@ static int weigh_event(const struct hub *hub, const struct buf *encoded, struct 
     ssize_t len = event_decode(out_event, encoded->data, encoded->len, &skip);
     ASSERT(len > 0);
     if (out_event->kind != EVENT_MESSAGE) {
-        *bytes += kept_bytes(encoded->len);
+        *bytes += is_kept_already(hub, out_event) ? 0 : kept_bytes(encoded->len);
         return 0;
     }
     int err = hub_ticket_admit(hub, out_event, &times);
@@ -140,10 +163,10 @@ int hub_kept_admit(struct hub *hub, struct publish *publish)
             return err;
         }
     }
-    if (!publish->keeps) {
+    if (!bytes) {
         return 0;
     }
-    enum kept_budget budget = event.kind == EVENT_MESSAGE ? KEPT_RESULTS : KEPT_OTHERS;
+    enum kept_budget budget = budget_of(event.kind);
     if (!kept_reserve(hub->kept, budget, event.header.app, bytes)) {
         return ERR_TOO_MANY;
     }

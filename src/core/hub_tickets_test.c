@@ -372,7 +372,7 @@ static void over_the_budget_a_push_is_refused(void **state)
 }
 
 /* As if other nodes had published up to twice the budget: not another end has room. */
-static void fill_others(struct net_node *node)
+static void fill_tickets(struct net_node *node)
 {
     const char *targets = target;
     struct kept_stats *stats = hub_get_kept_stats(node->hub);
@@ -384,7 +384,7 @@ static void fill_others(struct net_node *node)
     struct buf encoded = {0};
     size_t skip;
     event_test_encode(&encoded, &event, &targets, 1);
-    size_t len = 2 * KEPT_OTHER_BYTES - stats->bytes[KEPT_OTHERS] - kept_bytes(encoded.len) - 60;
+    size_t len = 2 * KEPT_TICKET_BYTES - stats->bytes[KEPT_TICKETS] - kept_bytes(encoded.len) - 60;
     void *data = mem_zalloc(len);
     event.data = str_make(data, len);
     buf_fini(&encoded);
@@ -393,7 +393,7 @@ static void fill_others(struct net_node *node)
     struct kept_entry *entry;
     struct kept_offer offer = {.encoded = buf_str(&encoded),
                                .event = &event,
-                               .kind = KEPT_REVOCATION,
+                               .kind = KEPT_VOID,
                                .expires_ms = net.now_ms + LIFE_MS,
                                .now_ms = net.now_ms,
                                .wall_ms = net.now_ms};
@@ -407,7 +407,7 @@ static void an_end_that_cant_be_kept_ends_nothing(void **state)
     push(&net.nodes[0], "1", 0);
     step();
     for (int i = 0; i < 3; i++) {
-        fill_others(&net.nodes[i]);
+        fill_tickets(&net.nodes[i]);
     }
     end(&net.nodes[0]);
     step();
@@ -420,7 +420,7 @@ static void an_end_has_the_room_of_the_claim(void **state)
     push(&net.nodes[1], "1", 0);
     step();
     for (int i = 0; i < 3; i++) {
-        fill_others(&net.nodes[i]);
+        fill_tickets(&net.nodes[i]);
     }
     end(&net.nodes[0]);
     step();
@@ -472,6 +472,29 @@ static void what_goes_from_the_middle_or_the_end_leaves_the_others_in_order(void
     assert_string_equal(got(2), "15");
 }
 
+static void a_reload_needs_no_room_and_a_first_claim_takes_none_of_revocations(void **state)
+{
+    struct kept *kept = net.nodes[0].hub->kept;
+    claim_and_be_ready(&net.nodes[0], 1);
+    assert_int_equal(kept_get_stats(kept)->bytes[KEPT_OTHERS], 0);
+    uint64_t rest = KEPT_TICKET_BYTES - kept_get_stats(kept)->bytes[KEPT_TICKETS];
+    assert_true(kept_reserve(kept, KEPT_TICKETS, EVENT_TEST_APP, rest));
+    claim(&net.nodes[0], 2, "a");
+    step();
+    assert_int_equal(last_err, 0);
+    assert_int_equal(count_told(2, TICKET_WON), 1);
+    kept_release(kept, KEPT_TICKETS, EVENT_TEST_APP, rest);
+}
+
+static void without_room_for_a_claim_it_is_refused(void **state)
+{
+    struct kept *kept = net.nodes[0].hub->kept;
+    assert_true(kept_reserve(kept, KEPT_TICKETS, EVENT_TEST_APP, KEPT_TICKET_BYTES));
+    claim(&net.nodes[0], 1, "a");
+    assert_int_equal(last_err, ERR_TOO_MANY);
+    kept_release(kept, KEPT_TICKETS, EVENT_TEST_APP, KEPT_TICKET_BYTES);
+}
+
 static void what_memory_did_not_allow_is_handed_over_at_the_next_tick(void **state)
 {
     push(&net.nodes[0], "1", 0);
@@ -519,6 +542,8 @@ int main(void)
         TEST(an_end_has_the_room_of_the_claim),
         TEST(as_many_messages_as_it_may_have_wait_for_a_ticket_and_its_final_one),
         TEST(what_goes_from_the_middle_or_the_end_leaves_the_others_in_order),
+        TEST(a_reload_needs_no_room_and_a_first_claim_takes_none_of_revocations),
+        TEST(without_room_for_a_claim_it_is_refused),
         TEST(what_memory_did_not_allow_is_handed_over_at_the_next_tick),
         TEST(a_push_that_waits_counts_the_page_that_has_it),
     };

@@ -33,6 +33,7 @@ int kept_create(struct kept **out_kept, const struct kept_options *options)
     kept->options = *options;
     uint64_t *budgets = kept->options.budgets;
     budgets[KEPT_RESULTS] = budgets[KEPT_RESULTS] ? budgets[KEPT_RESULTS] : KEPT_RESULT_BYTES;
+    budgets[KEPT_TICKETS] = budgets[KEPT_TICKETS] ? budgets[KEPT_TICKETS] : KEPT_TICKET_BYTES;
     budgets[KEPT_OTHERS] = budgets[KEPT_OTHERS] ? budgets[KEPT_OTHERS] : KEPT_OTHER_BYTES;
     timer_wheel_init(&kept->wheel, options->now_ms);
     *out_kept = kept;
@@ -48,7 +49,12 @@ struct kept_stats *kept_get_stats(struct kept *kept)
 
 static enum kept_budget budget_of(enum kept_kind kind)
 {
-    return kind == KEPT_RESULT ? KEPT_RESULTS : KEPT_OTHERS;
+    static const uint8_t budgets[KEPT_KINDS] = {[KEPT_REVOCATION] = KEPT_OTHERS,
+                                                [KEPT_CLAIM] = KEPT_TICKETS,
+                                                [KEPT_END] = KEPT_TICKETS,
+                                                [KEPT_RESULT] = KEPT_RESULTS,
+                                                [KEPT_VOID] = KEPT_TICKETS};
+    return (enum kept_budget)budgets[kind];
 }
 
 static struct usage *find_usage(const struct kept *kept, uint32_t app)

@@ -5,9 +5,10 @@
  * node that starts later reads it back with the window. A repeat changes nothing for who knows it.
  *
  * An entry is known by its kind, its key (target_key of what it is about) and the event's id.
- * Memory is bounded by app: the results on one side, the rest on the other. A publisher asks
- * kept_reserve before it publishes, and is refused when that is over the budget; what is on the bus
- * already is taken up to twice the budget, since all nodes reserve without knowing of each other.
+ * Memory is bounded by app, in three budgets, so that neither results that wait nor the traffic of
+ * tickets keep a token from being revoked. A publisher asks kept_reserve before it publishes, and
+ * is refused when that is over the budget; what is on the bus already is taken up to twice the
+ * budget, since all nodes reserve without knowing of each other.
  *
  * To keep another kind of event: give it an id of its own, an expiry (time_ms + header.ttl_ms) and
  * a line in the table of hub_kept.c. Its event goes the usual way to all workers it concerns, and,
@@ -37,10 +38,16 @@ enum kept_kind {
     KEPT_KINDS,
 };
 
-enum kept_budget { KEPT_RESULTS, KEPT_OTHERS, KEPT_BUDGETS };
+enum kept_budget {
+    KEPT_RESULTS,
+    KEPT_TICKETS, /* claims, ends, and what was cancelled */
+    KEPT_OTHERS,
+    KEPT_BUDGETS,
+};
 
 enum {
     KEPT_RESULT_BYTES = 64 * 1024 * 1024, /* of an app, if the options say 0 */
+    KEPT_TICKET_BYTES = 16 * 1024 * 1024,
     KEPT_OTHER_BYTES = 16 * 1024 * 1024,
 };
 

@@ -127,6 +127,8 @@ static void an_app_has_its_budget_and_no_byte_more(void **state)
     assert_true(kept_reserve(kept, KEPT_RESULTS, 1, 400));
     assert_true(kept_reserve(kept, KEPT_RESULTS, 2, 1000)); /* another app */
     assert_true(kept_reserve(kept, KEPT_OTHERS, 1, 1000));  /* another budget */
+    assert_true(kept_reserve(kept, KEPT_TICKETS, 1, KEPT_TICKET_BYTES));
+    assert_true(kept_reserve(kept, KEPT_OTHERS, 1, KEPT_OTHER_BYTES - 1000));
     kept_release(kept, KEPT_RESULTS, 1, 400);
     assert_true(kept_reserve(kept, KEPT_RESULTS, 1, 400));
     assert_int_equal(kept_get_stats(kept)->refused[KEPT_RESULTS], 1);

@@ -49,8 +49,8 @@ struct publish {
     /* What it says is to outlive the window (core/kept.h): done with ERR_TOO_MANY when its app has
      * no room for that, and with ERR_CLOSED when a ticket that it is for is over. */
     bool keeps;
-    uint32_t kept_app; /* the hub's, like the next: set aside for it; 0 bytes: nothing */
-    uint64_t kept_bytes[2];
+    uint32_t kept_app;      /* the hub's, like the next: set aside for it; 0 bytes: nothing */
+    uint64_t kept_bytes[3]; /* by enum kept_budget */
     bool stays;  /* in the queues of its parts, also while these are away; of a node, so first */
     bool yields; /* though it stays: refused with ERR_UNAVAILABLE where a push would be */
     /* Done only when its records came back; for events with EVENT_HAS_ID or EVENT_WANTS_RECEIPT. */

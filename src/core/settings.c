@@ -58,6 +58,7 @@ static const struct settings defaults = {
             .ticket_ttl_ms = 60 * MINUTE,
             .ticket_results_bytes = 64 * MIB,
             .ticket_messages = 256,
+            .ticket_claims_bytes = 16 * MIB,
             .kept_bytes = 16 * MIB,
             .accept_rate = 20000,
         },

@@ -253,6 +253,7 @@ struct settings_limits {
     uint64_t ticket_ttl_ms;        /* the longest life of a ticket */
     uint64_t ticket_results_bytes; /* of an app, that wait for tickets */
     uint64_t ticket_messages;      /* that wait for one of them */
+    uint64_t ticket_claims_bytes;  /* of an app: who has which ticket, and that it is over */
     uint64_t kept_bytes;           /* of an app, what else outlives the window */
     uint64_t api_connections;      /* 0: no limit */
 

@@ -162,6 +162,7 @@ static int create_hub(struct gateway *gateway)
                                   .sid_key = gateway->keys.sid_keys[0],
                                   .kept_results = settings->limits.ticket_results_bytes,
                                   .ticket_messages = (uint32_t)settings->limits.ticket_messages,
+                                  .kept_tickets = settings->limits.ticket_claims_bytes,
                                   .kept_others = settings->limits.kept_bytes};
     int err = hub_create(&gateway->hub, &options, &hub_callbacks, gateway);
     if (!err) {

@@ -47,7 +47,7 @@ static void set_kind_readers(bool attach)
 static void set_budget_readers(bool attach)
 {
     static const char *const budgets[KEPT_BUDGETS] = {
-        [KEPT_RESULTS] = "results", [KEPT_OTHERS] = "others"};
+        [KEPT_RESULTS] = "results", [KEPT_TICKETS] = "tickets", [KEPT_OTHERS] = "others"};
     for (size_t i = 0; i < KEPT_BUDGETS; i++) {
         struct metric *bytes = stats_labelled(metric_gauge, "tidegate_kept_bytes",
                                               "Bytes of what outlives the window, by budget.",
