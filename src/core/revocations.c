@@ -1,6 +1,6 @@
 #include "core/revocations.h"
 
-enum { SWEEP_FROM = 1024 };
+enum { SWEEP_FROM = 1024, FULL_SWEEP_S = 60 };
 
 void revocations_init(struct revocations *revocations, uint32_t max)
 {
@@ -23,6 +23,12 @@ static uint32_t until_of(uint64_t value)
     return (uint32_t)value;
 }
 
+/* What was issued before is refused in any case. A single token may be of a clock that is ahead. */
+static bool is_covered(const struct revocations *revocations, uint64_t value)
+{
+    return before_of(value) <= revocations->all_before_s;
+}
+
 /* Without memory for a smaller table the old one stays. */
 static void sweep(struct revocations *revocations, uint32_t now_s)
 {
@@ -30,7 +36,7 @@ static void sweep(struct revocations *revocations, uint32_t now_s)
     size_t at = 0;
     for (struct u64map_entry *entry = u64map_next(&revocations->entries, &at); entry;
          entry = u64map_next(&revocations->entries, &at)) {
-        if (until_of(entry->value) <= now_s) {
+        if (until_of(entry->value) <= now_s || is_covered(revocations, entry->value)) {
             continue;
         }
         uint64_t *place = u64map_put(&kept, entry->key);
@@ -45,10 +51,18 @@ static void sweep(struct revocations *revocations, uint32_t now_s)
     revocations->swept_at = kept.count;
 }
 
-static bool is_due(const struct revocations *revocations)
+/* A sweep walks over all: at the limit not for each further one. Events that are told again are of
+ * before. */
+static bool is_due(struct revocations *revocations, uint32_t now_s)
 {
-    return revocations->entries.count > 2 * revocations->swept_at + SWEEP_FROM ||
-           revocations->entries.count >= revocations->max;
+    if (revocations->entries.count < revocations->max) {
+        return revocations->entries.count > 2 * (uint64_t)revocations->swept_at + SWEEP_FROM;
+    }
+    if (revocations->swept_s && now_s < revocations->swept_s + FULL_SWEEP_S) {
+        return false;
+    }
+    revocations->swept_s = now_s;
+    return true;
 }
 
 static uint64_t *find_place(struct revocations *revocations, uint64_t key)
@@ -58,16 +72,25 @@ static uint64_t *find_place(struct revocations *revocations, uint64_t key)
     return place || is_full ? place : u64map_put(&revocations->entries, key);
 }
 
+/* One by time of issue may reach beyond now, since clocks differ. */
+static void fold(struct revocations *revocations, const struct revocation *revocation,
+                 uint32_t now_s)
+{
+    bool reaches_on = revocation->before_s != REVOCATION_OF_ALL_TIME &&
+                      revocation->before_s > now_s;
+    revocations->folded++;
+    revocations_cover(revocations, reaches_on ? revocation->before_s - 1 : now_s);
+}
+
 void revocations_add(struct revocations *revocations, const struct revocation *revocation,
                      uint32_t now_s)
 {
-    if (is_due(revocations)) {
+    if (is_due(revocations, now_s)) {
         sweep(revocations, now_s);
     }
     uint64_t *place = find_place(revocations, revocation->key);
     if (!place) {
-        revocations->folded++;
-        revocations_cover(revocations, now_s);
+        fold(revocations, revocation, now_s);
         return;
     }
     uint32_t before = before_of(*place);

@@ -4,7 +4,9 @@
  * them. Keys are keyed hashes, never 0. One thread.
  *
  * What can't be remembered is not forgotten: then no token that was issued until that moment is
- * good, of any app, and whoever is refused gets a new one. */
+ * good, of any app, and whoever is refused gets a new one. At the limit the table, which all apps
+ * share, is swept once a minute at most; what the folding covers goes, too, so that the next ones
+ * have room again, unless all of it is single tokens. */
 #ifndef TIDEGATE_CORE_REVOCATIONS_H
 #define TIDEGATE_CORE_REVOCATIONS_H
 
@@ -20,6 +22,7 @@ struct revocations {
     struct u64map entries; /* key → issued before << 32 | kept until */
     uint32_t max;
     uint32_t swept_at;     /* entries that the last sweep left */
+    uint32_t swept_s;      /* when the last sweep at the limit was; 0: none yet */
     uint32_t all_before_s; /* whatever its key: no token issued before is good; 0: no such thing */
     uint64_t folded;       /* how often there was no room */
 };

@@ -90,6 +90,26 @@ static void at_the_limit_too_much_is_refused_and_nothing_forgotten(void **state)
     assert_true(revocations_have(&table, 1, NOW + 4));
 }
 
+static void at_the_limit_one_a_minute_sweeps_and_what_is_folded_makes_room(void **state)
+{
+    for (uint64_t key = 1; key <= MAX + 1; key++) {
+        revoke(key, NOW + 10, NOW + HOUR);
+    }
+    assert_int_equal(table.folded, 1);
+    assert_true(revocations_have(&table, 0, NOW + 9)); /* it reached beyond now */
+    mem_fail_nth(1);
+    revoke(MAX + 2, NOW + 10, NOW + HOUR);
+    assert_true(mem_fail_pending()); /* a sweep takes memory */
+    mem_fail_nth(0);
+    assert_int_equal(table.folded, 2);
+    struct revocation later = {MAX + 3, NOW + 60, NOW + HOUR};
+    revocations_add(&table, &later, NOW + 60);
+    assert_int_equal(table.folded, 2);
+    assert_int_equal(table.entries.count, 1);
+    assert_true(revocations_have(&table, MAX + 3, NOW + 59));
+    assert_true(revocations_have(&table, 1, NOW + 9));
+}
+
 static void without_memory_nothing_is_forgotten_either(void **state)
 {
     mem_fail_nth(1);
@@ -108,6 +128,7 @@ int main(void)
         TEST(a_second_one_only_widens_the_first),
         TEST(what_has_expired_makes_room),
         TEST(at_the_limit_too_much_is_refused_and_nothing_forgotten),
+        TEST(at_the_limit_one_a_minute_sweeps_and_what_is_folded_makes_room),
         TEST(without_memory_nothing_is_forgotten_either),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
