@@ -150,6 +150,21 @@ def test_a_ticket_of_a_user_is_revoked_like_the_users_tokens(gateway):
     wait_page(nobodys).close()
 
 
+def test_a_token_of_a_clock_that_is_ahead_is_revoked_too(make_gateway):
+    gateway = make_gateway()
+    gateway.config["apps"][0]["auth"]["jwt"]["leeway"] = "2m"
+    gateway.reload()
+    ahead, further = token("fay", iat=ago(-20)), token("fay", iat=ago(-90))
+    with come(gateway, ahead) as client, come(gateway, further) as other:
+        revoke(gateway, user="fay", issued_before=ago(-60))
+        assert closed_with(client) == REVOKED
+        other.assert_silent(0.1)
+        revoke(gateway, user="fay")
+        assert closed_with(other) == REVOKED
+    assert refused_in_hello(gateway, further) == REVOKED
+    come(gateway, token("guy", iat=ago(-20))).close()
+
+
 def test_a_token_that_does_not_say_when_it_was_issued_may_be_of_before(gateway):
     text = token("ida", iat=None)
     with come(gateway, text) as client:

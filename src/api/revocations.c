@@ -54,18 +54,21 @@ static bool read_names(struct revocation_request *request, size_t max)
            fail(request, "invalid_reason", "`reason` is a text of up to 256 bytes.");
 }
 
-/* A token says when it was issued in whole seconds, so one of this very second is revoked too. */
-static bool read_before(struct revocation_request *request)
+/* A token says when it was issued in whole seconds, so one of this very second is revoked too; and
+ * its clock may be ahead by the leeway. */
+static bool read_before(struct revocation_request *request, uint64_t leeway_ms)
 {
-    request->before_s = request->now_ms / 1000 + 1;
+    request->before_s = (request->now_ms + leeway_ms) / 1000 + 1;
     if (!is_there(request, F_ISSUED_BEFORE)) {
         return true;
     }
-    uint64_t latest = (request->now_ms + CLOCK_SKEW_MS) / 1000;
+    uint64_t ahead_ms = leeway_ms > CLOCK_SKEW_MS ? leeway_ms : CLOCK_SKEW_MS;
+    uint64_t latest = (request->now_ms + ahead_ms) / 1000 + 1;
     return (json_u64(request->fields[F_ISSUED_BEFORE].value, latest, &request->before_s) &&
             request->before_s > 0) ||
-           fail(request, "invalid_issued_before",
-                "`issued_before` is in seconds since 1970, and not in the future.");
+           fail(
+               request, "invalid_issued_before",
+               "`issued_before` is in seconds since 1970, and not further ahead than clocks may be.");
 }
 
 static bool check_combination(struct revocation_request *request)
@@ -83,8 +86,11 @@ static bool check_combination(struct revocation_request *request)
     return true;
 }
 
-static bool read_request(struct revocation_request *request, struct json_value body, size_t max)
+static bool read_request(struct revocation_request *request, struct json_value body,
+                         const struct api_call *call)
 {
+    size_t max = api_limits(call->worker)->name_bytes;
+    uint64_t leeway_ms = call->tenant->settings->auth.jwt.leeway_ms;
     size_t unknown;
     request->fields[F_USER].name = STR("user");
     request->fields[F_TOKEN_ID].name = STR("token_id");
@@ -94,7 +100,8 @@ static bool read_request(struct revocation_request *request, struct json_value b
         return fail(request, "unknown_field",
                     "A revocation has `user`, `token_id`, `issued_before` and `reason`.");
     }
-    if (!read_names(request, max) || !read_before(request) || !check_combination(request)) {
+    if (!read_names(request, max) || !read_before(request, leeway_ms) ||
+        !check_combination(request)) {
         return false;
     }
     request->before_s = is_there(request, F_TOKEN_ID) ? 0 : request->before_s;
@@ -167,7 +174,7 @@ void revocations_handle_create(struct api_call *call)
         api_refuse(call, 400, "bad_json", "The body is not a JSON object.");
         return;
     }
-    if (!read_request(&request, body, api_limits(call->worker)->name_bytes)) {
+    if (!read_request(&request, body, call)) {
         api_refuse(call, 422, request.code, request.detail);
         return;
     }
