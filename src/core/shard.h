@@ -154,6 +154,9 @@ void shard_session_admit(struct shard *shard, struct session *session, struct se
 void shard_session_ranked(struct shard *shard, struct session *session,
                           struct session_count younger);
 
+/* It ends before this turn does, and so counts for no policy any more. */
+void shard_session_leaves(struct shard *shard, const struct session *session);
+
 /* The sessions of here are being sent to other nodes, and so count for no policy. */
 void shard_set_leaving(struct shard *shard, bool is_leaving);
 

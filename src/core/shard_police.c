@@ -122,6 +122,14 @@ void shard_session_ranked(struct shard *shard, struct session *session,
     }
 }
 
+void shard_session_leaves(struct shard *shard, const struct session *session)
+{
+    struct policed *policed = policed_of(shard, session);
+    if (policed) {
+        policed->is_leaving = true;
+    }
+}
+
 void shard_set_leaving(struct shard *shard, bool is_leaving)
 {
     shard->is_leaving = is_leaving;
@@ -135,7 +143,7 @@ static bool is_same(const struct session_rank *a, const struct session_rank *b)
 static void hear(struct shard *shard, struct session *session, struct policed *policed,
                  bool is_same_device)
 {
-    if (shard->is_leaving) {
+    if (shard->is_leaving || policed->is_leaving) {
         return;
     }
     policed->heard.all++;
@@ -201,7 +209,7 @@ struct session_count control_police(struct shard *shard, const struct message *m
         bool counts = event->kind == EVENT_OPEN
                           ? on_open(shard, session, policed, &word, is_same_device)
                           : on_rank(policed, &word);
-        counts = counts && !shard->is_leaving;
+        counts = counts && !shard->is_leaving && !policed->is_leaving;
         count.all += counts;
         count.same_device += counts && is_same_device;
     }

@@ -106,6 +106,16 @@ static void one_that_ended_is_not_counted(void **state)
     ASSERT_COUNT(open(second, ""), 0, 0);
 }
 
+static void one_that_is_about_to_end_is_not_counted(void **state)
+{
+    struct session *first = come(&reject_two, "tv");
+    struct session *second = come(&reject_two, "tv");
+    open(first, "tv");
+    shard_session_leaves(shard_test.shard, first);
+    ASSERT_COUNT(open(second, "tv"), 0, 0);
+    shard_test_live("b", NULL); /* under no policy: nothing to leave */
+}
+
 static void one_that_the_bus_never_heard_of_counts_when_it_is_let_in(void **state)
 {
     struct session *first = come(&reject_two, "");
@@ -237,6 +247,7 @@ int main(void)
         WITH_SHARD(sessions_without_a_device_are_of_no_device),
         WITH_SHARD(who_is_under_no_policy_is_not_counted),
         WITH_SHARD(one_that_ended_is_not_counted),
+        WITH_SHARD(one_that_is_about_to_end_is_not_counted),
         WITH_SHARD(one_that_the_bus_never_heard_of_counts_when_it_is_let_in),
         WITH_SHARD(the_oldest_asks_when_as_many_as_may_be_have_begun_since),
         WITH_SHARD(what_is_gone_again_evicts_nobody),

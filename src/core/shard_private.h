@@ -123,6 +123,7 @@ struct policed {
     struct session_policy policy;
     bool is_open; /* its own event has come: it counts for those of later ones */
     bool asks;
+    bool is_leaving;            /* its transport is about to end it: it takes nobody's place */
     struct session_count heard; /* who may be younger, perhaps too many: some are gone again */
 };
 

@@ -114,6 +114,7 @@ void ws_session_doom(struct worker *worker, struct session *session, uint16_t cl
         worker->doomed_cap = cap;
     }
     session->flags |= WS_IS_DOOMED;
+    shard_session_leaves(worker->shard, session);
     worker->doomed[worker->doomed_count++] = (struct doomed){
         shard_session_slot(worker->shard, session), session->generation, close_code};
 }
