@@ -110,13 +110,14 @@ static bool read_request(struct revocation_request *request, struct json_value b
 
 /* ---- the event ---- */
 
-/* Until the last token or ticket that it is about has expired, with what clocks may differ. */
+/* Until the last token or ticket that it is about has expired, with what clocks may differ: a token
+ * is taken that much before its issue and after its end. */
 static uint32_t life_ms(const struct api_call *call)
 {
     const struct settings_jwt *jwt = &call->tenant->settings->auth.jwt;
     uint64_t tokens = settings_token_life_ms(jwt);
     uint64_t tickets = api_limits(call->worker)->ticket_ttl_ms;
-    return (uint32_t)((tokens > tickets ? tokens : tickets) + jwt->leeway_ms + CLOCK_SKEW_MS);
+    return (uint32_t)((tokens > tickets ? tokens : tickets) + 2 * jwt->leeway_ms + CLOCK_SKEW_MS);
 }
 
 /* The index of the task is how long it is kept. */
