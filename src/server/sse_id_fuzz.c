@@ -20,6 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len = sse_id_write(id, str_of(resume.epoch), &resume.seen);
     ASSERT(len <= SSE_ID_MAX && sse_id_read(&again, str_make(id, len), BUS_MAX_QUEUES));
     again.seen.started = resume.seen.started;
-    ASSERT(memcmp(&resume, &again, sizeof(resume)) == 0);
+    ASSERT(strcmp(resume.epoch, again.epoch) == 0);
+    ASSERT(memcmp(resume.has, again.has, sizeof(resume.has)) == 0);
+    ASSERT(memcmp(&resume.seen, &again.seen, sizeof(resume.seen)) == 0);
     return 0;
 }
