@@ -147,6 +147,7 @@ def waits_of(events):
     ]
 
 
+@pytest.mark.release  # it measures, so it runs alone
 def test_b2_with_two_masters_a_killed_one_costs_pushes_to_its_keys_six_seconds_at_most():
     events = must_hold("rocketmq-two", "4 kill broker-a 12", seconds=18)
     down = moment(events, "broker-a 12.0 holds")
