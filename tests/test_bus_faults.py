@@ -105,7 +105,7 @@ def watch_unready(gateway, impostors):
         assert b"bus" in body, body
         time.sleep(0.2)
     assert gateway.metrics().get("tidegate_bus_up") == 0
-    assert any(line["event"] == "bus.down" for line in gateway.log())
+    gateway.wait_for_line("bus.down")
     assert gateway.admin("GET", "/livez")[0] == 200
     status, headers, problem = gateway.api("POST", "/v1/messages", {"to": {"users": ["x"]}, "data": 1})
     assert (status, problem["code"]) == (503, "bus_unavailable")

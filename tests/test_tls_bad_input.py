@@ -205,14 +205,15 @@ def test_a17_a_flood_of_key_updates_ends_the_connection(make_tls_gateway):
 
 @pytest.mark.parametrize("missing", [1, 0], ids=["half_a_hello", "a_hello_and_no_more"])
 def test_a17_half_handshakes_end_at_their_deadline(make_tls_gateway, missing):
-    gateway = make_tls_gateway({"limits": {"header_timeout": "1s"}})
+    gateway = make_tls_gateway({"limits": {"header_timeout": "3s"}})
     hello = client_hello()
 
     def attack():
         with contextlib.ExitStack() as stack:
             wires = [stack.enter_context(Wire(gateway.client_port)) for _ in range(HALF_OPEN)]
             for wire in wires:
-                wire.send(hello[: len(hello) - missing])
+                with contextlib.suppress(OSError):  # on a busy machine the first may be over already
+                    wire.send(hello[: len(hello) - missing])
             for wire in wires:
                 wire.read_to_end()
 

@@ -17,7 +17,7 @@
 
 /* Records of the handshake's kind after it, in all: renegotiation that is refused (TLS 1.2) and
  * updates of keys (TLS 1.3), which honest clients make once in millions of records. */
-enum { LATE_HANDSHAKES_MAX = 256, GIVE_BACK_FROM = 8 * 1024 * 1024, GIVE_BACK_MS = 60000 };
+enum { LATE_HANDSHAKES_MAX = 256, GIVE_BACK_FROM = 8 * 1024 * 1024, GIVE_BACK_MS = 2000 };
 
 struct tls_conn {
     SSL *ssl;

@@ -237,6 +237,15 @@ class Gateway:
         lines = text[: text.rfind("\n") + 1].splitlines()
         return [json.loads(line) for line in lines if not self._is_about_config(line)]
 
+    def wait_for_line(self, event, *words, seconds=5):
+        """Returns the first log line of that event that has all the words: they come a little later."""
+
+        def line():
+            told = (line for line in self.log() if line["event"] == event)
+            return next((line for line in told if all(word in line["msg"] for word in words)), None)
+
+        return wait_for(line, seconds, lambda: f"a line of {event} with {words} in {self.log()[-5:]}")
+
     def _is_about_config(self, line):
         """A warning about the configuration, told in plain words before anything is served."""
         return line.startswith(f"{self.config_path}:")
