@@ -227,8 +227,11 @@ def test_callers_of_the_api_show_a_certificate_and_a_key(make_tls_gateway, autho
                 TlsWire(gateway.api_port, context) as wire,
             ):
                 wire.request(push)  # TLS 1.3 tells a client with its first read
-    reasons = gateway.metrics().get("tidegate_http_refused_total", reason="tls_client_certificate")
-    assert reasons == 4
+
+    def refused():
+        return gateway.metrics().get("tidegate_http_refused_total", reason="tls_client_certificate")
+
+    wait_for(lambda: refused() == 4, 5, "four refusals are counted")
 
 
 def test_a_ticket_spares_the_second_handshake(make_tls_gateway, authority):
