@@ -68,6 +68,7 @@ IMPOSTORS = {"absent": None, "garbage": b"\x00\xff GET / HTTP/1.1\r\n\r\n" * 50,
 
 
 @EVERY
+@pytest.mark.release  # it measures, so it runs alone
 @pytest.mark.parametrize("words", IMPOSTORS.values(), ids=IMPOSTORS)
 def test_b1_a_bus_that_is_not_there_keeps_the_node_unready_until_it_is(name, words):
     engine = ENGINES[name]
