@@ -8,18 +8,14 @@
 static struct test_gateway t;
 static struct loop *main_loop;
 static struct mailbox main_mailbox;
-static int64_t held_before[MEM_OWNERS];
 static int reloads;
 
 static int start(void **state)
 {
-    for (enum mem_owner owner = 0; owner < MEM_OWNERS; owner++) {
-        held_before[owner] = mem_accounted(owner);
-    }
     reloads = 0;
+    test_gateway_init(&t);
     assert_int_equal(loop_create(&main_loop), 0);
     assert_int_equal(mailbox_init(&main_mailbox, main_loop), 0);
-    test_gateway_init(&t);
     test_gateway_start(&t, NULL);
     t.gateway->options.main_mailbox = &main_mailbox;
     return 0;
@@ -30,9 +26,7 @@ static int stop(void **state)
     test_gateway_stop(&t);
     mailbox_fini(&main_mailbox);
     loop_destroy(main_loop);
-    for (enum mem_owner owner = 0; owner < MEM_OWNERS; owner++) {
-        assert_int_equal(mem_accounted(owner), held_before[owner]);
-    }
+    test_gateway_holds_nothing(&t);
     return 0;
 }
 

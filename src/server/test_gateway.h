@@ -34,6 +34,7 @@ struct test_gateway {
     struct str patterns[1];
     struct tenants *tenants;
     struct gateway *gateway;
+    int64_t held_before[MEM_OWNERS]; /* memory, at the init */
     struct worker *worker;
 };
 
@@ -69,6 +70,9 @@ static inline void test_gateway_init(struct test_gateway *test)
         has_series = true;
     }
     *test = (struct test_gateway){0};
+    for (enum mem_owner owner = 0; owner < MEM_OWNERS; owner++) {
+        test->held_before[owner] = mem_accounted(owner);
+    }
     assert_int_equal(settings_create_default(&test->settings), 0);
     test->key = (struct settings_jwt_key){
         .kind = SETTINGS_KEY_SECRET, .alg = SETTINGS_ALG_HS256, .material = STR(TEST_SECRET)};
@@ -125,11 +129,20 @@ static inline void test_gateway_turn_for(struct test_gateway *test, uint64_t ms)
     }
 }
 
+/* All memory is as it was at the init. */
+static inline void test_gateway_holds_nothing(const struct test_gateway *test)
+{
+    for (enum mem_owner owner = 0; owner < MEM_OWNERS; owner++) {
+        assert_int_equal(mem_accounted(owner), test->held_before[owner]);
+    }
+}
+
 static inline void test_gateway_stop(struct test_gateway *test)
 {
     gateway_destroy(test->gateway);
     tenants_destroy(test->tenants);
     settings_unref(test->settings);
+    test_gateway_holds_nothing(test);
 }
 
 /* ---- clients ---- */
