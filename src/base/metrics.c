@@ -1,9 +1,7 @@
 #include "base/metrics.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,21 +9,17 @@
 #include "base/mem.h"
 #include "base/metrics_cells.h"
 
-enum metric_kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM };
-
-/* In microseconds, and as Prometheus reads them, in seconds. */
-static const struct {
-    uint64_t us;
-    const char *le;
-} bounds[] = {
-    {10, "0.00001"},  {25, "0.000025"}, {50, "0.00005"},  {100, "0.0001"},  {250, "0.00025"},
-    {500, "0.0005"},  {1000, "0.001"},  {2500, "0.0025"}, {5000, "0.005"},  {10000, "0.01"},
-    {25000, "0.025"}, {50000, "0.05"},  {100000, "0.1"},  {250000, "0.25"}, {500000, "0.5"},
-    {1000000, "1"},   {2500000, "2.5"}, {5000000, "5"},   {10000000, "10"},
+static const uint64_t bounds_us[] = {
+    10,    25,    50,     100,    250,    500,     1000,    2500,    5000,     10000,
+    25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000,
+};
+static const double bounds_s[] = {
+    1e-5,   2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2,
+    2.5e-2, 5e-2,   0.1,  0.25, 0.5,    1,    2.5,  5,      10,
 };
 
 enum {
-    BOUNDS = sizeof(bounds) / sizeof(bounds[0]),
+    BOUNDS = sizeof(bounds_us) / sizeof(bounds_us[0]),
     BUCKETS = BOUNDS + 1, /* the last one is +Inf */
     SUM = BUCKETS,        /* the sum's cell, behind the buckets */
     HISTOGRAM_CELLS = BUCKETS + 1,
@@ -57,9 +51,9 @@ static _Atomic(struct family *) families;
 /* Held while a reader runs: once it is taken off, it is not under way either. */
 static pthread_mutex_t reader_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static struct metric overflow = {.kind = KIND_COUNTER, .labels = ""}; /* its cell is cell 0 */
+static struct metric overflow = {.kind = METRIC_COUNTER, .labels = ""}; /* its cell is cell 0 */
 static struct family overflow_family = {
-    .kind = KIND_COUNTER,
+    .kind = METRIC_COUNTER,
     .name = "tidegate_metrics_overflow_total",
     .help = "Updates of series for which the registry had no room.",
     .first = &overflow,
@@ -117,7 +111,7 @@ static struct metric *find_series(struct family *family, const char *labels)
 
 static struct metric *make_series(struct family *family, const char *labels)
 {
-    uint32_t cells = family->kind == KIND_HISTOGRAM ? HISTOGRAM_CELLS : 1;
+    uint32_t cells = family->kind == METRIC_HISTOGRAM ? HISTOGRAM_CELLS : 1;
     size_t labels_size = strlen(labels) + 1;
     if (cells > METRICS_MAX_CELLS - cells_used) {
         return NULL;
@@ -153,17 +147,17 @@ static struct metric *find_or_make(enum metric_kind kind, const char *name, cons
 
 struct metric *metric_counter(const char *name, const char *help, const char *labels)
 {
-    return find_or_make(KIND_COUNTER, name, help, labels);
+    return find_or_make(METRIC_COUNTER, name, help, labels);
 }
 
 struct metric *metric_gauge(const char *name, const char *help, const char *labels)
 {
-    return find_or_make(KIND_GAUGE, name, help, labels);
+    return find_or_make(METRIC_GAUGE, name, help, labels);
 }
 
 struct metric *metric_histogram(const char *name, const char *help, const char *labels)
 {
-    return find_or_make(KIND_HISTOGRAM, name, help, labels);
+    return find_or_make(METRIC_HISTOGRAM, name, help, labels);
 }
 
 /* The overflow series stands in for all kinds, and counts updates. */
@@ -179,25 +173,25 @@ static inline bool is_overflow(const struct metric *metric, enum metric_kind kin
 
 void metric_add(struct metric *metric, uint64_t n)
 {
-    if (!is_overflow(metric, KIND_COUNTER)) {
+    if (!is_overflow(metric, METRIC_COUNTER)) {
         metrics_cells_add(metric->first_cell, (int64_t)n);
     }
 }
 
 void metric_gauge_add(struct metric *metric, int64_t delta)
 {
-    if (!is_overflow(metric, KIND_GAUGE)) {
+    if (!is_overflow(metric, METRIC_GAUGE)) {
         metrics_cells_add(metric->first_cell, delta);
     }
 }
 
 void metric_observe_us(struct metric *metric, uint64_t us)
 {
-    if (is_overflow(metric, KIND_HISTOGRAM)) {
+    if (is_overflow(metric, METRIC_HISTOGRAM)) {
         return;
     }
     uint32_t bucket = 0;
-    while (bucket < BOUNDS && us > bounds[bucket].us) {
+    while (bucket < BOUNDS && us > bounds_us[bucket]) {
         bucket++;
     }
     metrics_cells_add(metric->first_cell + bucket, 1);
@@ -209,7 +203,7 @@ void metric_set_reader(struct metric *metric, double (*read)(void *arg), void *a
     if (metric == &overflow) {
         return;
     }
-    ASSERT(metric->kind != KIND_HISTOGRAM);
+    ASSERT(metric->kind != METRIC_HISTOGRAM);
     pthread_mutex_lock(&reader_lock);
     metric->read = read;
     metric->read_arg = arg;
@@ -218,7 +212,7 @@ void metric_set_reader(struct metric *metric, double (*read)(void *arg), void *a
 
 int64_t metric_value(const struct metric *metric)
 {
-    if (metric->kind != KIND_HISTOGRAM) {
+    if (metric->kind != METRIC_HISTOGRAM) {
         return metrics_cells_sum(metric->first_cell);
     }
     int64_t count = 0;
@@ -254,49 +248,6 @@ void metric_label(struct buf *labels, const char *name, struct str value)
     buf_append_char(labels, '"');
 }
 
-static void render_head(struct buf *out, const struct family *family)
-{
-    static const char *const types[] = {
-        [KIND_COUNTER] = "counter", [KIND_GAUGE] = "gauge", [KIND_HISTOGRAM] = "histogram"};
-    buf_printf(out, "# HELP %s ", family->name);
-    for (const char *at = family->help; *at; at++) {
-        if (*at == '\\' || *at == '\n') {
-            buf_append_char(out, '\\');
-        }
-        buf_append_char(out, *at == '\n' ? 'n' : *at);
-    }
-    buf_printf(out, "\n# TYPE %s %s\n", family->name, types[family->kind]);
-}
-
-static void render_name(struct buf *out, const struct family *family, const char *suffix,
-                        const struct metric *metric)
-{
-    buf_append_str(out, str_of(family->name));
-    buf_append_str(out, str_of(suffix));
-    if (metric->labels[0]) {
-        buf_printf(out, "{%s}", metric->labels);
-    }
-    buf_append_char(out, ' ');
-}
-
-/* The shortest of two precisions that reads back as the same number. */
-static void render_double(struct buf *out, double value)
-{
-    char text[32];
-    if (isnan(value)) {
-        buf_append_str(out, STR("NaN"));
-    } else if (isinf(value)) {
-        buf_append_str(out, value < 0 ? STR("-Inf") : STR("+Inf"));
-    } else {
-        snprintf(text, sizeof(text), "%.15g", value);
-        if (strtod(text, NULL) != value) {
-            snprintf(text, sizeof(text), "%.17g", value);
-        }
-        buf_append_str(out, str_of(text));
-    }
-    buf_append_char(out, '\n');
-}
-
 static bool ask_reader(const struct metric *metric, double *out_value)
 {
     pthread_mutex_lock(&reader_lock);
@@ -308,50 +259,42 @@ static bool ask_reader(const struct metric *metric, double *out_value)
     return has_reader;
 }
 
-static void render_single(struct buf *out, const struct family *family, struct metric *metric)
+static void sample_histogram(const struct metric *metric, struct metric_sample *sample,
+                             uint64_t buckets[BUCKETS])
 {
-    render_name(out, family, "", metric);
-    double value;
-    if (ask_reader(metric, &value)) {
-        render_double(out, value);
-    } else {
-        buf_printf(out, "%lld\n", (long long)metrics_cells_sum(metric->first_cell));
-    }
-}
-
-static void render_histogram(struct buf *out, const struct family *family,
-                             const struct metric *metric)
-{
-    int64_t count = 0;
+    uint64_t count = 0;
     for (uint32_t i = 0; i < BUCKETS; i++) {
-        count += metrics_cells_sum(metric->first_cell + i);
-        buf_printf(out, "%s_bucket{%s%sle=\"%s\"} %lld\n", family->name, metric->labels,
-                   metric->labels[0] ? "," : "", i < BOUNDS ? bounds[i].le : "+Inf",
-                   (long long)count);
+        buckets[i] = (uint64_t)metrics_cells_sum(metric->first_cell + i);
+        count += buckets[i];
     }
-    uint64_t sum_us = (uint64_t)metrics_cells_sum(metric->first_cell + SUM);
-    render_name(out, family, "_sum", metric);
-    buf_printf(out, "%llu.%06llu\n", (unsigned long long)(sum_us / 1000000),
-               (unsigned long long)(sum_us % 1000000));
-    render_name(out, family, "_count", metric);
-    buf_printf(out, "%lld\n", (long long)count);
+    sample->value = (double)count;
+    sample->sum = (double)metrics_cells_sum(metric->first_cell + SUM) / 1e6;
+    sample->bounds = bounds_s;
+    sample->buckets = buckets;
+    sample->bound_count = BOUNDS;
 }
 
-int metrics_render(struct buf *out)
+static void visit_series(const struct family *family, const struct metric *metric,
+                         void (*visit)(void *arg, const struct metric_sample *sample), void *arg)
+{
+    struct metric_sample sample = {
+        .kind = family->kind, .name = family->name, .help = family->help, .labels = metric->labels};
+    uint64_t buckets[BUCKETS];
+    if (family->kind == METRIC_HISTOGRAM) {
+        sample_histogram(metric, &sample, buckets);
+    } else if (!ask_reader(metric, &sample.value)) {
+        sample.value = (double)metrics_cells_sum(metric->first_cell);
+    }
+    visit(arg, &sample);
+}
+
+void metrics_visit(void (*visit)(void *arg, const struct metric_sample *sample), void *arg)
 {
     for (struct family *family = atomic_load(&families); family;
          family = atomic_load(&family->next)) {
-        struct metric *metric = atomic_load(&family->first);
-        if (metric) {
-            render_head(out, family);
-        }
-        for (; metric; metric = atomic_load(&metric->next)) {
-            if (family->kind == KIND_HISTOGRAM) {
-                render_histogram(out, family, metric);
-            } else {
-                render_single(out, family, metric);
-            }
+        for (struct metric *metric = atomic_load(&family->first); metric;
+             metric = atomic_load(&metric->next)) {
+            visit_series(family, metric, visit, arg);
         }
     }
-    return buf_err(out);
 }

@@ -9,6 +9,7 @@
 #ifndef TIDEGATE_BASE_METRICS_H
 #define TIDEGATE_BASE_METRICS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -47,6 +48,23 @@ int64_t metric_value(const struct metric *metric);
 /* Appends `name="escaped value"`, with a comma before it when buf is not empty. Bytes that are not
  * UTF-8 become U+FFFD: the format is UTF-8, and a scraper would refuse the page. */
 void metric_label(struct buf *labels, const char *name, struct str value);
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+/* A series at this moment; borrowed for the call. */
+struct metric_sample {
+    enum metric_kind kind;
+    const char *name, *help, *labels;
+    double value;            /* of a histogram the number of observations */
+    double sum;              /* of a histogram, in its base unit */
+    const double *bounds;    /* of a histogram: the upper ends of its buckets, ascending */
+    const uint64_t *buckets; /* bound_count + 1 counts, the last one of what is above; no sums */
+    size_t bound_count;
+};
+
+/* Every series: families by name, series in order of making. Any thread, several at a time; visit
+ * may use this module. */
+void metrics_visit(void (*visit)(void *arg, const struct metric_sample *sample), void *arg);
 
 /* Appends the whole exposition: HELP and TYPE once a family, families by name, series in order of
  * making. 0 or the buffer's error. Any thread, several at a time. */

@@ -45,6 +45,33 @@ static void a_counter_is_rendered_with_help_and_type(void **state)
                     "test_pushes_total{app=\"shop\"} 1\n");
 }
 
+static void keep_if_named(void *arg, const struct metric_sample *sample)
+{
+    struct metric_sample *found = arg;
+    if (strcmp(sample->name, found->name) == 0 && strcmp(sample->labels, found->labels) == 0) {
+        *found = *sample;
+    }
+}
+
+static void a_visit_shows_values_and_the_counts_of_each_bucket(void **state)
+{
+    metric_add(metric_counter("test_seen_total", "Seen.", "a=\"1\""), 4);
+    struct metric *time = metric_histogram("test_seen_seconds", "Seen.", "");
+    metric_observe_us(time, 10);
+    metric_observe_us(time, 20000000);
+    struct metric_sample counter = {.name = "test_seen_total", .labels = "a=\"1\""};
+    metrics_visit(keep_if_named, &counter);
+    assert_int_equal(counter.kind, METRIC_COUNTER);
+    assert_true(counter.value == 4);
+    struct metric_sample histogram = {.name = "test_seen_seconds", .labels = ""};
+    metrics_visit(keep_if_named, &histogram);
+    assert_int_equal(histogram.kind, METRIC_HISTOGRAM);
+    assert_true(histogram.value == 2);
+    assert_true(histogram.sum == 20.00001);
+    assert_true(histogram.bounds[0] == 0.00001);
+    assert_true(histogram.bounds[histogram.bound_count - 1] == 10);
+}
+
 static void a_series_without_labels_has_no_braces(void **state)
 {
     metric_add(metric_counter("test_bare_total", "Bare.", ""), 7);
@@ -374,6 +401,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_thread_without_memory_for_cells_is_counted_too),
         cmocka_unit_test(a_counter_is_rendered_with_help_and_type),
+        cmocka_unit_test(a_visit_shows_values_and_the_counts_of_each_bucket),
         cmocka_unit_test(a_series_without_labels_has_no_braces),
         cmocka_unit_test(the_same_name_and_labels_give_the_same_series),
         cmocka_unit_test(a_gauge_goes_up_and_down),

@@ -1,0 +1,112 @@
+/* The Prometheus text format of what metrics_visit shows. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/metrics.h"
+
+struct page {
+    struct buf *out;
+    const char *family; /* the one whose head stands; a literal */
+};
+
+static void write_head(struct buf *out, const struct metric_sample *sample)
+{
+    static const char *const types[] = {
+        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+    buf_printf(out, "# HELP %s ", sample->name);
+    for (const char *at = sample->help; *at; at++) {
+        if (*at == '\\' || *at == '\n') {
+            buf_append_char(out, '\\');
+        }
+        buf_append_char(out, *at == '\n' ? 'n' : *at);
+    }
+    buf_printf(out, "\n# TYPE %s %s\n", sample->name, types[sample->kind]);
+}
+
+static void write_name(struct buf *out, const struct metric_sample *sample, const char *suffix)
+{
+    buf_append_str(out, str_of(sample->name));
+    buf_append_str(out, str_of(suffix));
+    if (sample->labels[0]) {
+        buf_printf(out, "{%s}", sample->labels);
+    }
+    buf_append_char(out, ' ');
+}
+
+/* The shortest of two precisions that reads back as the same number. */
+static void write_double(struct buf *out, double value)
+{
+    char text[32];
+    if (isnan(value)) {
+        buf_append_str(out, STR("NaN"));
+    } else if (isinf(value)) {
+        buf_append_str(out, value < 0 ? STR("-Inf") : STR("+Inf"));
+    } else {
+        snprintf(text, sizeof(text), "%.15g", value);
+        if (strtod(text, NULL) != value) {
+            snprintf(text, sizeof(text), "%.17g", value);
+        }
+        buf_append_str(out, str_of(text));
+    }
+}
+
+static void write_single(struct buf *out, const struct metric_sample *sample)
+{
+    write_name(out, sample, "");
+    write_double(out, sample->value);
+    buf_append_char(out, '\n');
+}
+
+/* As people write it: without an exponent, to nine places. */
+static void write_bound(struct buf *out, double bound)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "%.9f", bound);
+    while (text[len - 1] == '0') {
+        len--;
+    }
+    buf_append(out, text, (size_t)(text[len - 1] == '.' ? len - 1 : len));
+}
+
+static void write_histogram(struct buf *out, const struct metric_sample *sample)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i <= sample->bound_count; i++) {
+        count += sample->buckets[i];
+        buf_printf(out, "%s_bucket{%s%sle=\"", sample->name, sample->labels,
+                   sample->labels[0] ? "," : "");
+        if (i < sample->bound_count) {
+            write_bound(out, sample->bounds[i]);
+        } else {
+            buf_append_str(out, STR("+Inf"));
+        }
+        buf_printf(out, "\"} %llu\n", (unsigned long long)count);
+    }
+    write_name(out, sample, "_sum");
+    buf_printf(out, "%.6f\n", sample->sum);
+    write_name(out, sample, "_count");
+    buf_printf(out, "%llu\n", (unsigned long long)count);
+}
+
+static void write_sample(void *arg, const struct metric_sample *sample)
+{
+    struct page *page = arg;
+    if (page->family != sample->name) {
+        page->family = sample->name;
+        write_head(page->out, sample);
+    }
+    if (sample->kind == METRIC_HISTOGRAM) {
+        write_histogram(page->out, sample);
+    } else {
+        write_single(page->out, sample);
+    }
+}
+
+int metrics_render(struct buf *out)
+{
+    struct page page = {.out = out};
+    metrics_visit(write_sample, &page);
+    return buf_err(out);
+}
