@@ -1,6 +1,7 @@
 """Clients that others wrote: Python's websockets, Node's ws, curl."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -76,3 +77,17 @@ def test_promtool_finds_nothing_wrong_with_the_metrics(gateway):
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=20
     )
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+def test_a_scrape_shows_what_the_catalogue_has_with_its_labels(gateway):
+    binary = ROOT / "build" / gateway.preset / "tidegate"
+    lines = subprocess.run([binary, "metrics", "--json"], capture_output=True, text=True, check=True).stdout
+    catalogue = {row["name"]: row for row in map(json.loads, lines.splitlines())}
+    text = gateway.metrics().text
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    assert "tidegate_bus_up" in kinds
+    assert kinds == {name: catalogue[name]["kind"] for name in kinds}
+    for series, labels in re.findall(r"^(\w+)(?:{(.*)})? \S+$", text, re.MULTILINE):
+        name = series if series in kinds else series.rsplit("_", 1)[0]
+        names = [label for label in re.findall(r'(\w+)="', labels) if label != "le"]
+        assert names == catalogue[name]["labels"], series

@@ -219,15 +219,13 @@ def test_the_options_that_pages_name_exist():
                 assert name in known, f"{name_of(page)} names {name}"
 
 
-def test_every_metric_is_documented_and_no_other():
-    named = re.compile(r"\btidegate_[a-z_]+[a-z]\b")
-    literals = re.compile(r'"(tidegate_[a-z_]+[a-z])"')
-    made = {name for path in SOURCES if path.suffix == ".c" for name in literals.findall(path.read_text())}
-    rows = re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
-    assert set(rows) == made
-    assert len(rows) == len(set(rows))
+def test_the_metrics_that_pages_name_exist(request):
+    """docs/metrics.md itself is held to the catalogue by the unit test server.families."""
+    binary = ROOT / "build" / request.config.getoption("preset") / "tidegate"
+    lines = subprocess.run([binary, "metrics", "--json"], capture_output=True, text=True, check=True).stdout
+    made = {json.loads(line)["name"] for line in lines.splitlines()}
     for page in PAGES:
-        for name in named.findall(page.read_text()):
+        for name in re.findall(r"\btidegate_[a-z_]+[a-z]\b", page.read_text()):
             base = re.sub(r"_(bucket|sum|count)$", "", name)
             assert base in made or page.parent.name == "decisions", f"{name_of(page)} names {name}"
 

@@ -1,31 +1,19 @@
 #include "api/webhook_stats.h"
 
 #include "base/err.h"
-#include "base/metrics.h"
 #include "net/fetch.h"
+#include "server/families.h"
 
 enum { MAX_APPS = 63 }; /* as in server/stats.c */
 
-static struct metric *series(struct metric *(*make)(const char *, const char *, const char *),
-                             const char *name, const char *help, struct webhook_app app,
-                             const char *label, struct str value)
+static const char *label_of(struct webhook_app app)
 {
-    struct buf labels = {0};
-    metric_label(&labels, "app", app.id < MAX_APPS ? str_of(app.name) : STR("other"));
-    if (label) {
-        metric_label(&labels, label, value);
-    }
-    struct metric *metric = make(name, help, buf_cstr(&labels));
-    buf_fini(&labels);
-    return metric;
+    return app.id < MAX_APPS ? app.name : "other";
 }
 
 void webhook_stats_event(struct webhook_app app, enum settings_event type)
 {
-    metric_add(series(metric_counter, "tidegate_webhook_events_total",
-                      "Events that were to be told to webhooks, by type.", app, "type",
-                      settings_event_name(type)),
-               1);
+    metric_add(SERIES(webhook_events_total, label_of(app), settings_event_name(type).ptr), 1);
 }
 
 static const char *result_of(int err, const struct fetch_response *response)
@@ -44,26 +32,16 @@ static const char *result_of(int err, const struct fetch_response *response)
 void webhook_stats_try(struct webhook_app app, int err, const struct fetch_response *response,
                        uint64_t us)
 {
-    metric_add(series(metric_counter, "tidegate_webhook_requests_total",
-                      "Requests to webhooks, by what came of them.", app, "result",
-                      str_of(result_of(err, response))),
-               1);
-    metric_observe_us(series(metric_histogram, "tidegate_webhook_request_seconds",
-                             "Time of a request to a webhook.", app, NULL, STR("")),
-                      us);
+    metric_add(SERIES(webhook_requests_total, label_of(app), result_of(err, response)), 1);
+    metric_observe_us(SERIES(webhook_request_seconds, label_of(app)), us);
 }
 
 void webhook_stats_dead(struct webhook_app app, const char *reason)
 {
-    metric_add(series(metric_counter, "tidegate_webhook_dead_letters_total",
-                      "Events that a webhook never took, by reason.", app, "reason",
-                      str_of(reason)),
-               1);
+    metric_add(SERIES(webhook_dead_letters_total, label_of(app), reason), 1);
 }
 
 void webhook_stats_queued(struct webhook_app app, int64_t bytes)
 {
-    metric_gauge_add(series(metric_gauge, "tidegate_webhook_queued_bytes",
-                            "Events that wait for webhooks.", app, NULL, STR("")),
-                     bytes);
+    metric_gauge_add(SERIES(webhook_queued_bytes, label_of(app)), bytes);
 }

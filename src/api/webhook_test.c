@@ -11,8 +11,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metrics.h"
 #include "net/resolve_test_help.h"
+#include "server/families.h"
 
 /* An endpoint that answers 204, on a thread of its own; requests are counted. */
 static struct {
@@ -119,19 +119,14 @@ static void end(void)
     settings_unref(test.settings);
 }
 
-static int64_t counted(const char *name, const char *label, const char *value)
+static int64_t counted(const struct metric_family *family, const char *value)
 {
-    struct buf labels = {0};
-    metric_label(&labels, "app", STR("shop"));
-    metric_label(&labels, label, str_of(value));
-    int64_t count = metric_value(metric_counter(name, "", buf_cstr(&labels)));
-    buf_fini(&labels);
-    return count;
+    return metric_value(metric_series(family, "shop", value));
 }
 
 static int64_t refusals(void)
 {
-    return counted("tidegate_webhook_requests_total", "result", "address_refused");
+    return counted(FAMILY(webhook_requests_total), "address_refused");
 }
 
 static struct webhook_event *make_event(void)
@@ -184,11 +179,11 @@ static void a16_whatever_leads_to_this_machine_is_refused_after_the_look_up(void
 static void an_address_that_is_allowed_is_reached(void **state)
 {
     static const struct str allow[] = {STR("10.0.0.0/8"), STR("127.0.0.1")};
-    int64_t before = counted("tidegate_webhook_requests_total", "result", "2xx");
+    int64_t before = counted(FAMILY(webhook_requests_total), "2xx");
     begin("http://server.test:%u/", allow, 2);
     post();
     assert_int_equal(atomic_load(&app.requests), 1);
-    assert_int_equal(counted("tidegate_webhook_requests_total", "result", "2xx"), before + 1);
+    assert_int_equal(counted(FAMILY(webhook_requests_total), "2xx"), before + 1);
     end();
 }
 
@@ -263,8 +258,8 @@ static void a_request_that_a_reload_cancels_is_made_again_at_once(void **state)
 static void what_is_over_the_limit_is_a_dead_letter(void **state)
 {
     begin("http://127.0.0.1:%u/", NULL, 0);
-    int64_t full = counted("tidegate_webhook_dead_letters_total", "reason", "queue_full");
-    int64_t none = counted("tidegate_webhook_dead_letters_total", "reason", "no_memory");
+    int64_t full = counted(FAMILY(webhook_dead_letters_total), "queue_full");
+    int64_t none = counted(FAMILY(webhook_dead_letters_total), "no_memory");
     struct webhook_event *event = make_event();
     size_t size = event->size;
     const struct tenant *tenant = &test.tenants->items[0];
@@ -272,21 +267,18 @@ static void what_is_over_the_limit_is_a_dead_letter(void **state)
     assert_int_equal(webhooks_post(test.webhooks, tenant, NULL, size), ERR_UNAVAILABLE);
     assert_int_equal(webhooks_post(test.webhooks, tenant, make_event(), size), 0);
     assert_int_equal(webhooks_post(test.webhooks, tenant, make_event(), size), ERR_UNAVAILABLE);
-    assert_int_equal(counted("tidegate_webhook_dead_letters_total", "reason", "queue_full"),
-                     full + 2);
-    assert_int_equal(counted("tidegate_webhook_dead_letters_total", "reason", "no_memory"),
-                     none + 1);
-    int64_t shutdown = counted("tidegate_webhook_dead_letters_total", "reason", "shutdown");
+    assert_int_equal(counted(FAMILY(webhook_dead_letters_total), "queue_full"), full + 2);
+    assert_int_equal(counted(FAMILY(webhook_dead_letters_total), "no_memory"), none + 1);
+    int64_t shutdown = counted(FAMILY(webhook_dead_letters_total), "shutdown");
     end();
-    assert_int_equal(counted("tidegate_webhook_dead_letters_total", "reason", "shutdown"),
-                     shutdown + 1);
+    assert_int_equal(counted(FAMILY(webhook_dead_letters_total), "shutdown"), shutdown + 1);
 }
 
 /* A reload that failed: what waits keeps its endpoint. */
 static void what_is_prepared_changes_nothing_until_it_is_applied(void **state)
 {
     begin("http://127.0.0.1:%u/", NULL, 0);
-    int64_t before = counted("tidegate_webhook_dead_letters_total", "reason", "removed");
+    int64_t before = counted(FAMILY(webhook_dead_letters_total), "removed");
     post(); /* refused: it waits for its next try */
     size_t count = test.settings->apps[0].webhook_count;
     test.settings->apps[0].webhook_count = 0;
@@ -294,7 +286,7 @@ static void what_is_prepared_changes_nothing_until_it_is_applied(void **state)
     test.settings->apps[0].webhook_count = count;
     webhooks_discard(prepare());
     post();
-    assert_int_equal(counted("tidegate_webhook_dead_letters_total", "reason", "removed"), before);
+    assert_int_equal(counted(FAMILY(webhook_dead_letters_total), "removed"), before);
     end();
 }
 
@@ -318,14 +310,13 @@ static void endpoints_that_find_no_memory_are_not_prepared(void **state)
 static void an_endpoint_that_is_taken_away_leaves_dead_letters(void **state)
 {
     begin("http://127.0.0.1:%u/", NULL, 0);
-    int64_t before = counted("tidegate_webhook_dead_letters_total", "reason", "removed");
+    int64_t before = counted(FAMILY(webhook_dead_letters_total), "removed");
     post();
     test.settings->apps[0].webhook_count = 0;
     webhooks_apply(prepare());
     assert_int_equal(webhooks_post(test.webhooks, &test.tenants->items[0], make_event(), 65536), 0);
     end();
-    assert_int_equal(counted("tidegate_webhook_dead_letters_total", "reason", "removed"),
-                     before + 2);
+    assert_int_equal(counted(FAMILY(webhook_dead_letters_total), "removed"), before + 2);
 }
 
 int main(void)

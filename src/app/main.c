@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/check.h"
+#include "app/metrics.h"
 #include "app/serve.h"
 #include "app/verbs.h"
 #include "cli/args.h"
@@ -18,6 +19,7 @@ static const struct {
 } verbs[] = {
     {"serve", app_serve_main, "run the gateway"},
     {"check", app_check_main, "say what is wrong with a configuration"},
+    {"metrics", app_metrics_main, "list the metrics that this gateway can expose"},
     {"key", app_key_main, "make an API key"},
     {"token", app_token_main, "mint a token for tests"},
     {"push", cli_push, "push a message"},

@@ -16,7 +16,7 @@
 
 #include "cli/exit_code.h"
 
-enum { VERB_TEST_MAX = 32768 };
+enum { VERB_TEST_MAX = 131072 };
 
 static char verb_said[VERB_TEST_MAX];  /* on stderr, by the last run */
 static char verb_wrote[VERB_TEST_MAX]; /* on stdout */

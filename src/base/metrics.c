@@ -35,10 +35,8 @@ struct metric {
 };
 
 struct family {
-    _Atomic(struct family *) next; /* by name */
-    enum metric_kind kind;
-    const char *name; /* borrowed, a literal */
-    const char *help; /* borrowed, a literal */
+    _Atomic(struct family *) next;  /* by name */
+    const struct metric_family *is; /* borrowed for good */
     _Atomic(struct metric *) first;
     struct metric *last; /* under the lock */
 };
@@ -51,11 +49,15 @@ static _Atomic(struct family *) families;
 /* Held while a reader runs: once it is taken off, it is not under way either. */
 static pthread_mutex_t reader_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static struct metric overflow = {.kind = METRIC_COUNTER, .labels = ""}; /* its cell is cell 0 */
-static struct family overflow_family = {
+const struct metric_family metrics_overflow = {
     .kind = METRIC_COUNTER,
     .name = "tidegate_metrics_overflow_total",
     .help = "Updates of series for which the registry had no room.",
+    .more = "Should be 0.",
+};
+static struct metric overflow = {.kind = METRIC_COUNTER, .labels = ""}; /* its cell is cell 0 */
+static struct family overflow_family = {
+    .is = &metrics_overflow,
     .first = &overflow,
     .last = &overflow,
 };
@@ -66,7 +68,7 @@ static _Atomic(struct family *) *family_place(const char *name)
 {
     _Atomic(struct family *) *place = &families;
     for (struct family *family; (family = atomic_load(place)); place = &family->next) {
-        if (strcmp(family->name, name) >= 0) {
+        if (strcmp(family->is->name, name) >= 0) {
             break;
         }
     }
@@ -79,22 +81,20 @@ static void insert_family(_Atomic(struct family *) *place, struct family *family
     atomic_store(place, family);
 }
 
-static struct family *find_or_make_family(enum metric_kind kind, const char *name, const char *help)
+static struct family *find_or_make_family(const struct metric_family *is)
 {
     if (!atomic_load(&families)) {
         insert_family(&families, &overflow_family);
     }
-    _Atomic(struct family *) *place = family_place(name);
+    _Atomic(struct family *) *place = family_place(is->name);
     struct family *family = atomic_load(place);
-    if (family && strcmp(family->name, name) == 0) {
-        ASSERT(family->kind == kind);
+    if (family && strcmp(family->is->name, is->name) == 0) {
+        ASSERT(family->is->kind == is->kind);
         return family;
     }
     family = mem_zalloc(sizeof(*family));
     if (family) {
-        family->kind = kind;
-        family->name = name;
-        family->help = help;
+        family->is = is;
         insert_family(place, family);
     }
     return family;
@@ -111,7 +111,7 @@ static struct metric *find_series(struct family *family, const char *labels)
 
 static struct metric *make_series(struct family *family, const char *labels)
 {
-    uint32_t cells = family->kind == METRIC_HISTOGRAM ? HISTOGRAM_CELLS : 1;
+    uint32_t cells = family->is->kind == METRIC_HISTOGRAM ? HISTOGRAM_CELLS : 1;
     size_t labels_size = strlen(labels) + 1;
     if (cells > METRICS_MAX_CELLS - cells_used) {
         return NULL;
@@ -121,7 +121,7 @@ static struct metric *make_series(struct family *family, const char *labels)
         return NULL;
     }
     memcpy(metric->labels, labels, labels_size);
-    metric->kind = family->kind;
+    metric->kind = family->is->kind;
     metric->first_cell = cells_used;
     cells_used += cells;
     atomic_store(family->last ? &family->last->next : &family->first, metric);
@@ -129,12 +129,11 @@ static struct metric *make_series(struct family *family, const char *labels)
     return metric;
 }
 
-static struct metric *find_or_make(enum metric_kind kind, const char *name, const char *help,
-                                   const char *labels)
+static struct metric *find_or_make(const struct metric_family *is, const char *labels)
 {
     struct metric *metric = NULL;
     pthread_mutex_lock(&lock);
-    struct family *family = find_or_make_family(kind, name, help);
+    struct family *family = find_or_make_family(is);
     if (family) {
         metric = find_series(family, labels);
         if (!metric) {
@@ -145,19 +144,34 @@ static struct metric *find_or_make(enum metric_kind kind, const char *name, cons
     return metric ? metric : &overflow;
 }
 
-struct metric *metric_counter(const char *name, const char *help, const char *labels)
+struct metric *metric_series_with(const struct metric_family *family, const char *const *values,
+                                  size_t count)
 {
-    return find_or_make(METRIC_COUNTER, name, help, labels);
+    struct buf labels = {0};
+    ASSERT(count == metric_label_count(family));
+    for (size_t i = 0; i < count; i++) {
+        metric_label(&labels, family->labels[i], str_of(values[i]));
+    }
+    const char *text = count ? buf_cstr(&labels) : "";
+    struct metric *metric = buf_err(&labels) ? &overflow : find_or_make(family, text);
+    buf_fini(&labels);
+    return metric;
 }
 
-struct metric *metric_gauge(const char *name, const char *help, const char *labels)
+size_t metric_label_count(const struct metric_family *family)
 {
-    return find_or_make(METRIC_GAUGE, name, help, labels);
+    size_t count = 0;
+    while (count < METRIC_MAX_LABELS && family->labels[count]) {
+        count++;
+    }
+    return count;
 }
 
-struct metric *metric_histogram(const char *name, const char *help, const char *labels)
+const char *metric_kind_name(enum metric_kind kind)
 {
-    return find_or_make(METRIC_HISTOGRAM, name, help, labels);
+    static const char *const names[] = {
+        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+    return names[kind];
 }
 
 /* The overflow series stands in for all kinds, and counts updates. */
@@ -277,10 +291,9 @@ static void sample_histogram(const struct metric *metric, struct metric_sample *
 static void visit_series(const struct family *family, const struct metric *metric,
                          void (*visit)(void *arg, const struct metric_sample *sample), void *arg)
 {
-    struct metric_sample sample = {
-        .kind = family->kind, .name = family->name, .help = family->help, .labels = metric->labels};
+    struct metric_sample sample = {.family = family->is, .labels = metric->labels};
     uint64_t buckets[BUCKETS];
-    if (family->kind == METRIC_HISTOGRAM) {
+    if (metric->kind == METRIC_HISTOGRAM) {
         sample_histogram(metric, &sample, buckets);
     } else if (!ask_reader(metric, &sample.value)) {
         sample.value = (double)metrics_cells_sum(metric->first_cell);

@@ -1,10 +1,13 @@
 /* The registry behind /metrics (Prometheus text format 0.0.4). A series is looked up once, with its
- * labels, and then updated by the owner's threads without locks: each thread adds to cells of its
- * own, a scrape sums over threads. Threads that end leave their sums behind.
+ * label values, and then updated by the owner's threads without locks: each thread adds to cells of
+ * its own, a scrape sums over threads. Threads that end leave their sums behind.
  *
- *     static struct metric *accepted;
- *     accepted = metric_counter("tidegate_messages_accepted_total", "Messages accepted.", labels);
- *     metric_add(accepted, 1);
+ *     static const struct metric_family pushes = {
+ *         METRIC_COUNTER, "tidegate_pushes_total", {"app"}, "Pushes taken.", ""};
+ *     struct metric *series = metric_series(&pushes, "shop");
+ *     metric_add(series, 1);
+ *
+ * The families of the gateway are declared in server/families.h, all in one place.
  */
 #ifndef TIDEGATE_BASE_METRICS_H
 #define TIDEGATE_BASE_METRICS_H
@@ -16,19 +19,38 @@
 
 struct metric; /* one series; lives as long as the process */
 
-enum { METRICS_MAX_CELLS = 16384, METRICS_MAX_THREADS = 256 };
+enum { METRICS_MAX_CELLS = 16384, METRICS_MAX_THREADS = 256, METRIC_MAX_LABELS = 6 };
 
-/* Find or make a series. name and help are literals with the base unit in the name; labels is "" or
- * `a="x",b="y"` with values already escaped (metric_label). Never NULL: when the registry is full
- * it is a common overflow series, `tidegate_metrics_overflow_total`. Any thread; takes a lock. The
- * same name and labels give the same series; a name stays of one kind. Updates are for the kind
- * that the series was made as. */
-struct metric *metric_counter(const char *name, const char *help, const char *labels);
-struct metric *metric_gauge(const char *name, const char *help, const char *labels);
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* Observations in microseconds, exported in seconds; buckets from 10 us to 10 s in steps of
- * 1, 2.5, 5. */
-struct metric *metric_histogram(const char *name, const char *help, const char *labels);
+/* What the series of one name have in common. Once a series is made, it and its texts stay where
+ * they are for as long as the process lives. */
+struct metric_family {
+    enum metric_kind kind;
+    const char *name;                      /* with the base unit in it; counters end in _total */
+    const char *labels[METRIC_MAX_LABELS]; /* their names, in the order of the values; then NULL */
+    const char *help;                      /* one short sentence without markup: HELP */
+    const char *more; /* the rest of what there is to say, Markdown; may be "" */
+};
+
+/* tidegate_metrics_overflow_total */
+extern const struct metric_family metrics_overflow;
+
+size_t metric_label_count(const struct metric_family *family);
+
+/* "counter", "gauge", "histogram" */
+const char *metric_kind_name(enum metric_kind kind);
+
+/* The series with these label values, const char *, one for each label of the family: found or
+ * made. Never NULL: when the registry is full it is a common overflow series,
+ * `tidegate_metrics_overflow_total`. Any thread; takes a lock. A name stays of one kind. Updates
+ * are for the kind that the family has. Observations of a histogram are microseconds, exported in
+ * seconds; its buckets go from 10 us to 10 s in steps of 1, 2.5, 5. */
+#define metric_series(family, ...)                                             \
+    metric_series_with(family, (const char *const[]){NULL, ##__VA_ARGS__} + 1, \
+                       sizeof((const char *const[]){NULL, ##__VA_ARGS__}) / sizeof(char *) - 1)
+struct metric *metric_series_with(const struct metric_family *family, const char *const *values,
+                                  size_t count);
 
 /* Any thread, a few nanoseconds; the first of a thread takes a lock and 128 KiB of address space.
  */
@@ -49,12 +71,10 @@ int64_t metric_value(const struct metric *metric);
  * UTF-8 become U+FFFD: the format is UTF-8, and a scraper would refuse the page. */
 void metric_label(struct buf *labels, const char *name, struct str value);
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
-
 /* A series at this moment; borrowed for the call. */
 struct metric_sample {
-    enum metric_kind kind;
-    const char *name, *help, *labels;
+    const struct metric_family *family;
+    const char *labels;      /* `app="shop",reason="expired"`; "" without */
     double value;            /* of a histogram the number of observations */
     double sum;              /* of a histogram, in its base unit */
     const double *bounds;    /* of a histogram: the upper ends of its buckets, ascending */

@@ -12,6 +12,50 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+static const struct metric_family test_pushes_total = {
+    METRIC_COUNTER, "test_pushes_total", {"app"}, "Pushes taken.", ""};
+static const struct metric_family test_seen_total = {
+    METRIC_COUNTER, "test_seen_total", {"a"}, "Seen.", ""};
+static const struct metric_family test_seen_seconds = {
+    METRIC_HISTOGRAM, "test_seen_seconds", {}, "Seen.", ""};
+static const struct metric_family test_bare_total = {
+    METRIC_COUNTER, "test_bare_total", {}, "Bare.", ""};
+static const struct metric_family test_same_total = {
+    METRIC_COUNTER, "test_same_total", {"a"}, "Same.", ""};
+static const struct metric_family test_open = {METRIC_GAUGE, "test_open", {}, "Open things.", ""};
+static const struct metric_family test_time_seconds = {
+    METRIC_HISTOGRAM, "test_time_seconds", {"route"}, "Time.", ""};
+static const struct metric_family test_lag_seconds = {
+    METRIC_HISTOGRAM, "test_lag_seconds", {}, "Lag.", ""};
+static const struct metric_family test_zz_total = {METRIC_COUNTER, "test_zz_total", {}, "Z.", ""};
+static const struct metric_family test_aa_total = {
+    METRIC_COUNTER, "test_aa_total", {"x"}, "A.", ""};
+static const struct metric_family test_mm_total = {METRIC_COUNTER, "test_mm_total", {}, "M.", ""};
+static const struct metric_family test_escaped_total = {METRIC_COUNTER,
+                                                        "test_escaped_total",
+                                                        {"app", "reason", "empty"},
+                                                        "One\\two\nthree \"four\".",
+                                                        ""};
+static const struct metric_family test_asked_bytes = {
+    METRIC_GAUGE, "test_asked_bytes", {"owner"}, "Asked.", ""};
+static const struct metric_family test_scrapes_total = {
+    METRIC_COUNTER, "test_scrapes_total", {}, "Scrapes.", ""};
+static const struct metric_family test_reentrant = {
+    METRIC_GAUGE, "test_reentrant", {}, "Reentrant.", ""};
+static const struct metric_family test_ended_total = {
+    METRIC_COUNTER, "test_ended_total", {}, "Ended.", ""};
+static const struct metric_family test_crowd_total = {
+    METRIC_COUNTER, "test_crowd_total", {}, "Crowd.", ""};
+static const struct metric_family test_no_memory_total = {
+    METRIC_COUNTER, "test_no_memory_total", {}, "No memory.", ""};
+static const struct metric_family test_race_seconds = {
+    METRIC_HISTOGRAM, "test_race_seconds", {}, "Race.", ""};
+static const struct metric_family test_unborn = {METRIC_GAUGE, "test_unborn", {}, "Unborn.", ""};
+static const struct metric_family test_race_total = {
+    METRIC_COUNTER, "test_race_total", {"n"}, "Race.", ""};
+static const struct metric_family test_full_seconds = {
+    METRIC_HISTOGRAM, "test_full_seconds", {"n"}, "Full.", ""};
+
 static char *render(void)
 {
     struct buf page = {0};
@@ -33,8 +77,8 @@ static void assert_page_has(const char *part)
 
 static void a_counter_is_rendered_with_help_and_type(void **state)
 {
-    struct metric *web = metric_counter("test_pushes_total", "Pushes taken.", "app=\"web\"");
-    struct metric *shop = metric_counter("test_pushes_total", "Pushes taken.", "app=\"shop\"");
+    struct metric *web = metric_series(&test_pushes_total, "web");
+    struct metric *shop = metric_series(&test_pushes_total, "shop");
     metric_add(web, 2);
     metric_add(web, 3);
     metric_add(shop, 1);
@@ -48,24 +92,24 @@ static void a_counter_is_rendered_with_help_and_type(void **state)
 static void keep_if_named(void *arg, const struct metric_sample *sample)
 {
     struct metric_sample *found = arg;
-    if (strcmp(sample->name, found->name) == 0 && strcmp(sample->labels, found->labels) == 0) {
+    if (sample->family == found->family && strcmp(sample->labels, found->labels) == 0) {
         *found = *sample;
     }
 }
 
 static void a_visit_shows_values_and_the_counts_of_each_bucket(void **state)
 {
-    metric_add(metric_counter("test_seen_total", "Seen.", "a=\"1\""), 4);
-    struct metric *time = metric_histogram("test_seen_seconds", "Seen.", "");
+    metric_add(metric_series(&test_seen_total, "1"), 4);
+    struct metric *time = metric_series(&test_seen_seconds);
     metric_observe_us(time, 10);
     metric_observe_us(time, 20000000);
-    struct metric_sample counter = {.name = "test_seen_total", .labels = "a=\"1\""};
+    struct metric_sample counter = {.family = &test_seen_total, .labels = "a=\"1\""};
     metrics_visit(keep_if_named, &counter);
-    assert_int_equal(counter.kind, METRIC_COUNTER);
+    assert_int_equal(counter.family->kind, METRIC_COUNTER);
     assert_true(counter.value == 4);
-    struct metric_sample histogram = {.name = "test_seen_seconds", .labels = ""};
+    struct metric_sample histogram = {.family = &test_seen_seconds, .labels = ""};
     metrics_visit(keep_if_named, &histogram);
-    assert_int_equal(histogram.kind, METRIC_HISTOGRAM);
+    assert_int_equal(histogram.family->kind, METRIC_HISTOGRAM);
     assert_true(histogram.value == 2);
     assert_true(histogram.sum == 20.00001);
     assert_true(histogram.bounds[0] == 0.00001);
@@ -74,21 +118,20 @@ static void a_visit_shows_values_and_the_counts_of_each_bucket(void **state)
 
 static void a_series_without_labels_has_no_braces(void **state)
 {
-    metric_add(metric_counter("test_bare_total", "Bare.", ""), 7);
+    metric_add(metric_series(&test_bare_total), 7);
     assert_page_has("# TYPE test_bare_total counter\ntest_bare_total 7\n");
 }
 
 static void the_same_name_and_labels_give_the_same_series(void **state)
 {
-    struct metric *first = metric_counter("test_same_total", "Same.", "a=\"1\"");
-    assert_ptr_equal(metric_counter("test_same_total", "Same.", "a=\"1\""), first);
-    assert_ptr_not_equal(metric_counter("test_same_total", "Same.", "a=\"2\""), first);
-    assert_ptr_not_equal(metric_counter("test_same_total", "Same.", ""), first);
+    struct metric *first = metric_series(&test_same_total, "1");
+    assert_ptr_equal(metric_series(&test_same_total, "1"), first);
+    assert_ptr_not_equal(metric_series(&test_same_total, "2"), first);
 }
 
 static void a_gauge_goes_up_and_down(void **state)
 {
-    struct metric *gauge = metric_gauge("test_open", "Open things.", "");
+    struct metric *gauge = metric_series(&test_open);
     metric_gauge_add(gauge, 5);
     metric_gauge_add(gauge, -8);
     assert_int_equal(metric_value(gauge), -3);
@@ -97,7 +140,7 @@ static void a_gauge_goes_up_and_down(void **state)
 
 static void a_histogram_has_ascending_buckets_a_sum_and_a_count(void **state)
 {
-    struct metric *time = metric_histogram("test_time_seconds", "Time.", "route=\"push\"");
+    struct metric *time = metric_series(&test_time_seconds, "push");
     const uint64_t observed_us[] = {0, 10, 11, 1000, 2500000, 10000000, 10000001};
     for (size_t i = 0; i < 7; i++) {
         metric_observe_us(time, observed_us[i]);
@@ -131,7 +174,7 @@ static void a_histogram_has_ascending_buckets_a_sum_and_a_count(void **state)
 
 static void a_histogram_without_labels_has_le_alone(void **state)
 {
-    metric_observe_us(metric_histogram("test_lag_seconds", "Lag.", ""), 3);
+    metric_observe_us(metric_series(&test_lag_seconds), 3);
     assert_page_has("test_lag_seconds_bucket{le=\"0.00001\"} 1\n");
     assert_page_has("test_lag_seconds_bucket{le=\"+Inf\"} 1\n"
                     "test_lag_seconds_sum 0.000003\n"
@@ -140,10 +183,10 @@ static void a_histogram_without_labels_has_le_alone(void **state)
 
 static void families_come_by_name_and_once(void **state)
 {
-    metric_add(metric_counter("test_zz_total", "Z.", ""), 1);
-    metric_add(metric_counter("test_aa_total", "A.", "x=\"1\""), 1);
-    metric_add(metric_counter("test_mm_total", "M.", ""), 1);
-    metric_add(metric_counter("test_aa_total", "A.", "x=\"2\""), 1);
+    metric_add(metric_series(&test_zz_total), 1);
+    metric_add(metric_series(&test_aa_total, "1"), 1);
+    metric_add(metric_series(&test_mm_total), 1);
+    metric_add(metric_series(&test_aa_total, "2"), 1);
     char *page = render();
     char last[64] = "";
     int families = 0;
@@ -166,7 +209,7 @@ static double read_number(void *arg)
 static void a_reader_is_asked_at_each_scrape(void **state)
 {
     double value = 0.1;
-    struct metric *gauge = metric_gauge("test_asked_bytes", "Asked.", "owner=\"x\"");
+    struct metric *gauge = metric_series(&test_asked_bytes, "x");
     metric_set_reader(gauge, read_number, &value);
     assert_page_has("\ntest_asked_bytes{owner=\"x\"} 0.1\n");
     const struct {
@@ -196,13 +239,13 @@ static void a_reader_is_asked_at_each_scrape(void **state)
 static double count_scrapes(void *arg)
 {
     metric_add(arg, 1);
-    return (double)metric_value(metric_counter("test_scrapes_total", "Scrapes.", ""));
+    return (double)metric_value(metric_series(&test_scrapes_total));
 }
 
 static void a_reader_may_use_the_registry(void **state)
 {
-    struct metric *scrapes = metric_counter("test_scrapes_total", "Scrapes.", "");
-    struct metric *gauge = metric_gauge("test_reentrant", "Reentrant.", "");
+    struct metric *scrapes = metric_series(&test_scrapes_total);
+    struct metric *gauge = metric_series(&test_reentrant);
     metric_set_reader(gauge, count_scrapes, scrapes);
     assert_page_has("\ntest_reentrant 1\n");
     assert_page_has("\ntest_reentrant 2\n");
@@ -217,8 +260,7 @@ static void label_values_and_help_are_escaped(void **state)
     metric_label(&labels, "empty", STR(""));
     assert_string_equal(buf_cstr(&labels), "app=\"a\\\"b\\\\c\\nd\","
                                            "reason=\"\xc3\xa9\xef\xbf\xbd}\",empty=\"\"");
-    metric_add(metric_counter("test_escaped_total", "One\\two\nthree \"four\".", buf_cstr(&labels)),
-               1);
+    metric_add(metric_series(&test_escaped_total, "a\"b\\c\nd", "\xc3\xa9\xff}", ""), 1);
     assert_page_has("# HELP test_escaped_total One\\\\two\\nthree \"four\".\n");
     assert_page_has("\ntest_escaped_total{app=\"a\\\"b\\\\c\\nd\",reason=\"\xc3\xa9\xef\xbf\xbd}\","
                     "empty=\"\"} 1\n");
@@ -248,7 +290,7 @@ static void *add_1000(void *arg)
 static void threads_that_end_leave_their_sums(void **state)
 {
     /* More threads in all than may live at once: their places are used again. */
-    struct metric *counter = metric_counter("test_ended_total", "Ended.", "");
+    struct metric *counter = metric_series(&test_ended_total);
     for (int i = 0; i < METRICS_MAX_THREADS + 50; i++) {
         pthread_t thread;
         assert_int_equal(pthread_create(&thread, NULL, add_1000, counter), 0);
@@ -271,7 +313,7 @@ static void *add_1000_together(void *arg)
 static void threads_beyond_the_limit_are_counted_too(void **state)
 {
     enum { THREADS = METRICS_MAX_THREADS + 4 };
-    struct metric *counter = metric_counter("test_crowd_total", "Crowd.", "");
+    struct metric *counter = metric_series(&test_crowd_total);
     pthread_t threads[THREADS];
     assert_int_equal(pthread_barrier_init(&barrier, NULL, THREADS), 0);
     for (int i = 0; i < THREADS; i++) {
@@ -304,7 +346,7 @@ static void *hold_a_place(void *arg)
 /* Runs first, so that a second thread needs an array of its own. */
 static void a_thread_without_memory_for_cells_is_counted_too(void **state)
 {
-    struct metric *counter = metric_counter("test_no_memory_total", "No memory.", "");
+    struct metric *counter = metric_series(&test_no_memory_total);
     pthread_t holder, thread;
     void *result;
     assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
@@ -322,10 +364,10 @@ static void a_thread_without_memory_for_cells_is_counted_too(void **state)
 static void *make_and_add(void *arg)
 {
     for (int i = 0; i < 200; i++) {
-        char labels[32];
-        snprintf(labels, sizeof(labels), "n=\"%d\"", i % 50);
-        metric_add(metric_counter("test_race_total", "Race.", labels), 1);
-        metric_observe_us(metric_histogram("test_race_seconds", "Race.", ""), 5);
+        char number[32];
+        snprintf(number, sizeof(number), "%d", i % 50);
+        metric_add(metric_series(&test_race_total, number), 1);
+        metric_observe_us(metric_series(&test_race_seconds), 5);
     }
     return NULL;
 }
@@ -344,21 +386,21 @@ static void scrapes_run_beside_makers_and_updates(void **state)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
     for (int i = 0; i < 50; i++) {
-        char labels[32];
-        snprintf(labels, sizeof(labels), "n=\"%d\"", i);
-        sum += metric_value(metric_counter("test_race_total", "Race.", labels));
+        char number[32];
+        snprintf(number, sizeof(number), "%d", i);
+        sum += metric_value(metric_series(&test_race_total, number));
     }
     assert_int_equal(sum, 800);
-    assert_int_equal(metric_value(metric_histogram("test_race_seconds", "Race.", "")), 800);
+    assert_int_equal(metric_value(metric_series(&test_race_seconds)), 800);
 }
 
 static void a_series_without_memory_is_the_overflow_series(void **state)
 {
-    struct metric *overflow = metric_counter("tidegate_metrics_overflow_total", "", "");
+    struct metric *overflow = metric_series(&metrics_overflow);
     int64_t before = metric_value(overflow);
     for (unsigned long nth = 1; nth <= 2; nth++) {
         mem_fail_nth(nth); /* the family, then the series */
-        struct metric *metric = metric_gauge("test_unborn", "Unborn.", "");
+        struct metric *metric = metric_series(&test_unborn);
         assert_ptr_equal(metric, overflow);
         assert_false(mem_fail_pending());
         metric_gauge_add(metric, -5);
@@ -368,21 +410,21 @@ static void a_series_without_memory_is_the_overflow_series(void **state)
     char *page = render();
     assert_null(strstr(page, "test_unborn"));
     free(page);
-    assert_ptr_not_equal(metric_gauge("test_unborn", "Unborn.", ""), overflow);
+    assert_ptr_not_equal(metric_series(&test_unborn), overflow);
 }
 
 /* Runs last: nothing fits any more afterwards. */
 static void a_full_registry_counts_into_the_overflow_series(void **state)
 {
-    struct metric *overflow = metric_counter("tidegate_metrics_overflow_total", "", "");
+    struct metric *overflow = metric_series(&metrics_overflow);
     int64_t before = metric_value(overflow);
-    struct metric *known = metric_counter("test_pushes_total", "Pushes taken.", "app=\"web\"");
+    struct metric *known = metric_series(&test_pushes_total, "web");
     int64_t pushes = metric_value(known);
     struct metric *metric = NULL;
     for (int i = 0; metric != overflow; i++) {
-        char labels[32];
-        snprintf(labels, sizeof(labels), "n=\"%d\"", i);
-        metric = metric_histogram("test_full_seconds", "Full.", labels);
+        char number[32];
+        snprintf(number, sizeof(number), "%d", i);
+        metric = metric_series(&test_full_seconds, number);
         metric_observe_us(metric, 1000);
         assert_in_range(i, 0, METRICS_MAX_CELLS);
     }

@@ -8,26 +8,24 @@
 
 struct page {
     struct buf *out;
-    const char *family; /* the one whose head stands; a literal */
+    const struct metric_family *family; /* the one whose head stands */
 };
 
-static void write_head(struct buf *out, const struct metric_sample *sample)
+static void write_head(struct buf *out, const struct metric_family *family)
 {
-    static const char *const types[] = {
-        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
-    buf_printf(out, "# HELP %s ", sample->name);
-    for (const char *at = sample->help; *at; at++) {
+    buf_printf(out, "# HELP %s ", family->name);
+    for (const char *at = family->help; *at; at++) {
         if (*at == '\\' || *at == '\n') {
             buf_append_char(out, '\\');
         }
         buf_append_char(out, *at == '\n' ? 'n' : *at);
     }
-    buf_printf(out, "\n# TYPE %s %s\n", sample->name, types[sample->kind]);
+    buf_printf(out, "\n# TYPE %s %s\n", family->name, metric_kind_name(family->kind));
 }
 
 static void write_name(struct buf *out, const struct metric_sample *sample, const char *suffix)
 {
-    buf_append_str(out, str_of(sample->name));
+    buf_append_str(out, str_of(sample->family->name));
     buf_append_str(out, str_of(suffix));
     if (sample->labels[0]) {
         buf_printf(out, "{%s}", sample->labels);
@@ -75,7 +73,7 @@ static void write_histogram(struct buf *out, const struct metric_sample *sample)
     uint64_t count = 0;
     for (size_t i = 0; i <= sample->bound_count; i++) {
         count += sample->buckets[i];
-        buf_printf(out, "%s_bucket{%s%sle=\"", sample->name, sample->labels,
+        buf_printf(out, "%s_bucket{%s%sle=\"", sample->family->name, sample->labels,
                    sample->labels[0] ? "," : "");
         if (i < sample->bound_count) {
             write_bound(out, sample->bounds[i]);
@@ -93,11 +91,11 @@ static void write_histogram(struct buf *out, const struct metric_sample *sample)
 static void write_sample(void *arg, const struct metric_sample *sample)
 {
     struct page *page = arg;
-    if (page->family != sample->name) {
-        page->family = sample->name;
-        write_head(page->out, sample);
+    if (page->family != sample->family) {
+        page->family = sample->family;
+        write_head(page->out, sample->family);
     }
-    if (sample->kind == METRIC_HISTOGRAM) {
+    if (sample->family->kind == METRIC_HISTOGRAM) {
         write_histogram(page->out, sample);
     } else {
         write_single(page->out, sample);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "base/metrics.h"
+#include "server/families.h"
 
 static struct str from[] = {STR("10.0.0.0/8"), STR("fd00::/8")};
 
@@ -34,12 +34,7 @@ static const char *plain(const char *peer, const char *lines)
 
 static int64_t ignored(const char *reason)
 {
-    char labels[64];
-    snprintf(labels, sizeof(labels), "reason=\"%s\"", reason);
-    return metric_value(metric_counter("tidegate_forwarded_ignored_total",
-                                       "Requests whose client a trusted proxy did not name, by "
-                                       "reason.",
-                                       labels));
+    return metric_value(SERIES(forwarded_ignored_total, reason));
 }
 
 static void the_header_of_a_trusted_proxy_names_the_client(void **state)

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metrics.h"
 #include "core/hub.h"
 #include "server/stats_private.h"
 #include "server/ws_session.h"
@@ -43,38 +42,17 @@ static const char *const target_names[STATS_TARGETS] = {"user",   "group", "sess
 static const char *const quota_names[STATS_QUOTAS] = {"pushes", "sessions"};
 static const char *const stage_names[STATS_STAGES] = {"api_to_bus", "bus_to_write"};
 
-struct metric *stats_labelled(struct metric *(*make)(const char *, const char *, const char *),
-                              const char *name, const char *help, const char *label1,
-                              const char *value1, const char *label2, const char *value2)
-{
-    struct buf labels = {0};
-    metric_label(&labels, label1, str_of(value1));
-    if (label2) {
-        metric_label(&labels, label2, str_of(value2));
-    }
-    struct metric *metric = make(name, help, buf_cstr(&labels));
-    buf_fini(&labels);
-    return metric;
-}
-
 void stats_init(void)
 {
-    sent_bytes = metric_counter("tidegate_sent_bytes_total", "Bytes sent to sessions.", "");
-    received_bytes = metric_counter("tidegate_received_bytes_total",
-                                    "Bytes received from sessions.", "");
-    accepts_paced = metric_counter("tidegate_accepts_paced_total",
-                                   "Times that connects came too fast, and a listener rested.", "");
+    sent_bytes = SERIES(sent_bytes_total);
+    received_bytes = SERIES(received_bytes_total);
+    accepts_paced = SERIES(accepts_paced_total);
     for (int i = 0; i < STATS_STAGES; i++) {
-        latency[i] = stats_labelled(metric_histogram, "tidegate_delivery_seconds",
-                                    "Time a message spends in a stage of its delivery.", "stage",
-                                    stage_names[i], NULL, NULL);
+        latency[i] = SERIES(delivery_seconds, stage_names[i]);
     }
     static const char *const resumed_names[3] = {"none", "partial", "full"};
     for (int i = 0; i < 3; i++) {
-        resumed_series[i] = stats_labelled(
-            metric_counter, "tidegate_session_starts_total",
-            "Sessions that began, by how much of an earlier one they resumed.", "resumed",
-            resumed_names[i], NULL, NULL);
+        resumed_series[i] = SERIES(session_starts_total, resumed_names[i]);
     }
 }
 
@@ -82,37 +60,22 @@ void stats_init(void)
 static struct metric *make_app_series(struct app_series *series, const char *app)
 {
     for (int i = 0; i < STATS_TRANSPORTS; i++) {
-        series->opened[i] = stats_labelled(metric_counter, "tidegate_sessions_opened_total",
-                                           "Sessions opened.", "app", app, "transport",
-                                           transports[i]);
-        series->connections[i] = stats_labelled(metric_gauge, "tidegate_connections",
-                                                "Sessions connected now.", "app", app, "transport",
-                                                transports[i]);
+        series->opened[i] = SERIES(sessions_opened_total, app, transports[i]);
+        series->connections[i] = SERIES(connections, app, transports[i]);
     }
     for (int i = 0; i < STATS_DROPS; i++) {
-        series->dropped[i] = stats_labelled(metric_counter, "tidegate_messages_dropped_total",
-                                            "Messages that did not reach a session.", "app", app,
-                                            "reason", drop_names[i]);
+        series->dropped[i] = SERIES(messages_dropped_total, app, drop_names[i]);
     }
     for (int i = 0; i < STATS_TARGETS; i++) {
-        series->accepted[i] = stats_labelled(metric_counter, "tidegate_messages_accepted_total",
-                                             "Pushes that the bus has, by kind of target.", "app",
-                                             app, "target", target_names[i]);
+        series->accepted[i] = SERIES(messages_accepted_total, app, target_names[i]);
     }
     for (int i = 0; i < STATS_QUOTAS; i++) {
-        series->over_quota[i] = stats_labelled(metric_counter, "tidegate_quota_refused_total",
-                                               "Pushes and connects over a quota of their app.",
-                                               "app", app, "quota", quota_names[i]);
+        series->over_quota[i] = SERIES(quota_refused_total, app, quota_names[i]);
     }
-    series->acked = stats_labelled(metric_counter, "tidegate_messages_acked_total",
-                                   "Messages that clients confirmed.", "app", app, NULL, NULL);
-    series->given_up = stats_labelled(metric_counter, "tidegate_acks_given_up_total",
-                                      "Confirmations that are not awaited any more.", "app", app,
-                                      NULL, NULL);
-    series->gaps = stats_labelled(metric_counter, "tidegate_gaps_total",
-                                  "Losses announced to sessions.", "app", app, NULL, NULL);
-    return stats_labelled(metric_counter, "tidegate_messages_written_total",
-                          "Frames that the kernel took, one a session.", "app", app, NULL, NULL);
+    series->acked = SERIES(messages_acked_total, app);
+    series->given_up = SERIES(acks_given_up_total, app);
+    series->gaps = SERIES(gaps_total, app);
+    return SERIES(messages_written_total, app);
 }
 
 static struct app_series *series_of(uint16_t app)
@@ -191,9 +154,7 @@ static const char *app_name(const struct worker *worker, const struct session *s
 
 static void count_closed(struct worker *worker, const struct session *session, const char *reason)
 {
-    struct metric *closed = stats_labelled(metric_counter, "tidegate_sessions_closed_total",
-                                           "Sessions closed, by reason.", "app",
-                                           app_name(worker, session), "reason", reason);
+    struct metric *closed = SERIES(sessions_closed_total, app_name(worker, session), reason);
     metric_add(closed, 1);
 }
 
@@ -259,25 +220,16 @@ void stats_resumed(struct worker *worker, const struct session *session,
     metric_add(resumed_series[resumed], 1);
 }
 
-static void count_reason(const char *name, const char *help, const char *reason)
-{
-    metric_add(stats_labelled(metric_counter, name, help, "reason", reason, NULL, NULL), 1);
-}
-
 void stats_frame_refused(struct worker *worker, const struct session *session, const char *code)
 {
-    count_reason("tidegate_frames_refused_total", "Frames of clients answered with err.", code);
+    metric_add(SERIES(frames_refused_total, code), 1);
     log_info("frame.refused", "app '%s': answered a client's frame with err '%s'",
              app_name(worker, session), code);
 }
 
 void stats_police_unsure(struct worker *worker, const struct session *session)
 {
-    metric_add(stats_labelled(metric_counter, "tidegate_session_policy_unsure_total",
-                              "Sessions judged by the app's policy though a node or the bus was "
-                              "silent.",
-                              "app", app_name(worker, session), NULL, NULL),
-               1);
+    metric_add(SERIES(session_policy_unsure_total, app_name(worker, session)), 1);
     log_warn("session.policy_unsure",
              "app '%s': a session's policy was judged by what is known: not all nodes answered",
              app_name(worker, session));
@@ -289,18 +241,12 @@ void stats_ticket(const char *app, enum stats_ticket what)
                                                      [STATS_TICKET_CLAIMED] = "claimed",
                                                      [STATS_TICKET_DONE] = "done",
                                                      [STATS_TICKET_DELETED] = "deleted"};
-    metric_add(stats_labelled(metric_counter, "tidegate_tickets_total",
-                              "What became of tickets, on this node.", "app", app, "event",
-                              names[what]),
-               1);
+    metric_add(SERIES(tickets_total, app, names[what]), 1);
 }
 
 void stats_ticket_refused(const char *app, const char *reason)
 {
-    metric_add(stats_labelled(metric_counter, "tidegate_tickets_refused_total",
-                              "Sessions with a ticket that were turned away, by reason.", "app",
-                              app, "reason", reason),
-               1);
+    metric_add(SERIES(tickets_refused_total, app, reason), 1);
     log_info("ticket.refused", "app '%s': turned away a session with a ticket: %s", app, reason);
 }
 
@@ -309,10 +255,7 @@ void stats_auth(enum credential_refusal refusal, const struct credential *creden
     const char *result = refusal == CREDENTIAL_REFUSED_NOT
                              ? "accepted"
                              : credential_refusal_slug(refusal, credential->token_refusal);
-    metric_add(stats_labelled(metric_counter, "tidegate_auth_results_total",
-                              "Credentials of clients checked, by result.", "result", result, NULL,
-                              NULL),
-               1);
+    metric_add(SERIES(auth_results_total, result), 1);
     if (refusal != CREDENTIAL_REFUSED_NOT && refusal != CREDENTIAL_REFUSED_NONE) {
         log_warn("auth.refused", "refused a client's credential: %s", result);
     }
@@ -320,24 +263,20 @@ void stats_auth(enum credential_refusal refusal, const struct credential *creden
 
 void stats_forwarded_ignored(const char *reason)
 {
-    count_reason("tidegate_forwarded_ignored_total",
-                 "Requests whose client a trusted proxy did not name, by reason.", reason);
+    metric_add(SERIES(forwarded_ignored_total, reason), 1);
     log_info("forwarded.ignored", "a trusted proxy did not name the client: %s", reason);
 }
 
 void stats_handshake_refused(const char *reason, const struct addr *peer, int status)
 {
     char text[ADDR_TEXT_MAX];
-    count_reason("tidegate_handshakes_refused_total", "Connects refused, by reason.", reason);
+    metric_add(SERIES(handshakes_refused_total, reason), 1);
     log_info("handshake.refused", "answered %d to %s: %s", status, addr_format(peer, text), reason);
 }
 
 void stats_up(const char *result)
 {
-    metric_add(stats_labelled(metric_counter, "tidegate_ups_total",
-                              "Requests of clients of an event stream to POST /v1/up, by result.",
-                              "result", result, NULL, NULL),
-               1);
+    metric_add(SERIES(ups_total, result), 1);
     if (strcmp(result, "accepted") != 0) {
         log_info("up.refused", "refused what a client of an event stream said: %s", result);
     }
@@ -347,10 +286,7 @@ void stats_http_refused(const char *listener, const struct addr *peer, int statu
                         const char *reason)
 {
     char text[ADDR_TEXT_MAX];
-    metric_add(stats_labelled(metric_counter, "tidegate_http_refused_total",
-                              "Requests that could not be read, by reason.", "listener", listener,
-                              "reason", reason),
-               1);
+    metric_add(SERIES(http_refused_total, listener, reason), 1);
     if (status == 0) {
         log_info("http.refused", "%s listener: closed on %s: %s", listener, addr_format(peer, text),
                  reason);
@@ -384,11 +320,8 @@ static struct route_series *find_route(const char *listener, const char *route, 
             return at;
         }
         if (!at->route) {
-            at->requests = stats_labelled(metric_counter, "tidegate_http_requests_total",
-                                          "Requests answered.", "route", route, "status", status);
-            at->seconds = stats_labelled(metric_histogram, "tidegate_http_request_seconds",
-                                         "Time from a request to its answer.", "route", route, NULL,
-                                         NULL);
+            at->requests = SERIES(http_requests_total, route, status);
+            at->seconds = SERIES(http_request_seconds, route);
             at->status = status;
             at->route = route;
             return at;
@@ -412,9 +345,7 @@ void stats_push_accepted(const struct tenant *tenant, enum stats_target target)
 
 void stats_push_refused(const struct tenant *tenant, const char *reason)
 {
-    metric_add(stats_labelled(metric_counter, "tidegate_messages_refused_total",
-                              "Pushes refused, by reason.", "app", tenant->name, "reason", reason),
-               1);
+    metric_add(SERIES(messages_refused_total, tenant->name, reason), 1);
 }
 
 void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota)

@@ -12,9 +12,7 @@ static struct hub_stats *hub_stats; /* of the attached gateway */
 
 void stats_name_bus(const char *engine)
 {
-    published = stats_labelled(metric_histogram, "tidegate_bus_publish_seconds",
-                               "Time from sending a record to its acknowledgement.", "bus", engine,
-                               NULL, NULL);
+    published = SERIES(bus_publish_seconds, engine);
 }
 
 void stats_bus_published(uint64_t us)
@@ -35,33 +33,24 @@ static double read_up(void *arg)
 }
 
 static const struct counter {
-    bool is_counter;
-    const char *name;
-    const char *help;
+    const struct metric_family *family;
     size_t offset; /* in struct bus_stats */
     const char *direction;
 } counters[] = {
-    {true, "tidegate_bus_reconnects_total", "Links to the bus that were lost and made again.",
-     offsetof(struct bus_stats, reconnects), NULL},
-    {true, "tidegate_bus_publish_retries_total", "Records that were sent again.",
-     offsetof(struct bus_stats, retries), NULL},
-    {true, "tidegate_bus_skipped_total", "Entries of a queue that are no records.",
-     offsetof(struct bus_stats, skipped), NULL},
-    {true, "tidegate_bus_bytes_total", "Bytes of records.", offsetof(struct bus_stats, bytes_out),
-     "out"},
-    {true, "tidegate_bus_bytes_total", "Bytes of records.", offsetof(struct bus_stats, bytes_in),
-     "in"},
-    {false, "tidegate_bus_links", "Links to the bus that are open.",
-     offsetof(struct bus_stats, links), NULL},
+    {FAMILY(bus_reconnects_total), offsetof(struct bus_stats, reconnects), NULL},
+    {FAMILY(bus_publish_retries_total), offsetof(struct bus_stats, retries), NULL},
+    {FAMILY(bus_skipped_total), offsetof(struct bus_stats, skipped), NULL},
+    {FAMILY(bus_bytes_total), offsetof(struct bus_stats, bytes_out), "out"},
+    {FAMILY(bus_bytes_total), offsetof(struct bus_stats, bytes_in), "in"},
+    {FAMILY(bus_links), offsetof(struct bus_stats, links), NULL},
 };
 
 enum { COUNTERS = sizeof(counters) / sizeof(counters[0]) };
 
 static void set_counter(const struct counter *counter, struct bus *bus, bool attach)
 {
-    struct metric *metric = stats_labelled(
-        counter->is_counter ? metric_counter : metric_gauge, counter->name, counter->help, "bus",
-        bus->engine->name, counter->direction ? "direction" : NULL, counter->direction);
+    const char *values[] = {bus->engine->name, counter->direction};
+    struct metric *metric = metric_series_with(counter->family, values, counter->direction ? 2 : 1);
     metric_set_reader(metric, attach ? read_counter : NULL, (char *)&bus->stats + counter->offset);
 }
 
@@ -84,12 +73,8 @@ static void set_queue_readers(const struct bus *bus, size_t queue, bool attach)
 {
     char index[24];
     snprintf(index, sizeof(index), "%zu", queue);
-    struct metric *up = stats_labelled(metric_gauge, "tidegate_bus_queue_up",
-                                       "1 when the queue can be reached.", "bus", bus->engine->name,
-                                       "queue", index);
-    struct metric *failed_over = stats_labelled(metric_gauge, "tidegate_bus_queue_failed_over",
-                                                "1 while the queue's keys go to other queues.",
-                                                "bus", bus->engine->name, "queue", index);
+    struct metric *up = SERIES(bus_queue_up, bus->engine->name, index);
+    struct metric *failed_over = SERIES(bus_queue_failed_over, bus->engine->name, index);
     metric_set_reader(up, attach ? read_queue_up : NULL, (void *)queue);
     metric_set_reader(failed_over, attach ? read_queue_failed_over : NULL, (void *)queue);
 }
@@ -97,9 +82,7 @@ static void set_queue_readers(const struct bus *bus, size_t queue, bool attach)
 void stats_set_bus_readers(struct gateway *gateway, bool attach)
 {
     struct bus *bus = gateway->bus;
-    struct metric *up = stats_labelled(metric_gauge, "tidegate_bus_up",
-                                       "1 when the bus can be published to.", "bus",
-                                       bus->engine->name, NULL, NULL);
+    struct metric *up = SERIES(bus_up, bus->engine->name);
     hub_stats = hub_get_stats(gateway->hub);
     metric_set_reader(up, attach ? read_up : NULL, gateway->hub);
     for (size_t i = 0; i < bus->queues; i++) {

@@ -1,7 +1,6 @@
 /* What is known of the other nodes, asked for at a scrape. */
 #include <stddef.h>
 
-#include "base/metrics.h"
 #include "core/presence.h"
 #include "server/stats.h"
 #include "server/stats_private.h"
@@ -39,23 +38,20 @@ static double read_presence(void *arg)
 }
 
 static const struct stats_reader readers[] = {
-    {false, "tidegate_presence_users", "Users of the cluster that are followed.", read_presence, 0},
-    {true, "tidegate_presence_untracked_total", "Users that were not followed for want of room.",
-     read_count, offsetof(struct cluster_stats, users_untracked)},
-    {false, "tidegate_cluster_known", "1 when it is known which nodes there are.", read_known, 0},
-    {false, "tidegate_bus_lag_seconds", "A beacon's way through the bus and back.", read_lag, 0},
-    {true, "tidegate_cluster_beacons_received_total", "Beacons of other nodes.", read_count,
+    {FAMILY(presence_users), read_presence, 0},
+    {FAMILY(presence_untracked_total), read_count, offsetof(struct cluster_stats, users_untracked)},
+    {FAMILY(cluster_known), read_known, 0},
+    {FAMILY(bus_lag_seconds), read_lag, 0},
+    {FAMILY(cluster_beacons_received_total), read_count,
      offsetof(struct cluster_stats, beacons_in)},
-    {true, "tidegate_cluster_reports_received_total", "Reports by other nodes.", read_count,
+    {FAMILY(cluster_reports_received_total), read_count,
      offsetof(struct cluster_stats, reports_in)},
-    {true, "tidegate_cluster_receipts_short_total", "Events that some node did not report in time.",
-     read_count, offsetof(struct cluster_stats, receipts_short)},
-    {true, "tidegate_cluster_questions_received_total", "Questions of other nodes.", read_count,
-     offsetof(struct cluster_stats, asks_in)},
-    {true, "tidegate_cluster_questions_dropped_total", "Questions too old, or too many.",
-     read_count, offsetof(struct cluster_stats, asks_dropped)},
-    {true, "tidegate_cluster_events_bad_total", "Events among nodes that could not be read.",
-     read_count, offsetof(struct cluster_stats, bad)},
+    {FAMILY(cluster_receipts_short_total), read_count,
+     offsetof(struct cluster_stats, receipts_short)},
+    {FAMILY(cluster_questions_received_total), read_count, offsetof(struct cluster_stats, asks_in)},
+    {FAMILY(cluster_questions_dropped_total), read_count,
+     offsetof(struct cluster_stats, asks_dropped)},
+    {FAMILY(cluster_events_bad_total), read_count, offsetof(struct cluster_stats, bad)},
 };
 
 static void set_node_readers(bool attach)
@@ -66,9 +62,7 @@ static void set_node_readers(bool attach)
     } states[] = {
         {CLUSTER_STARTING, "starting"}, {CLUSTER_READY, "ready"}, {CLUSTER_DRAINING, "draining"}};
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
-        struct metric *nodes = stats_labelled(metric_gauge, "tidegate_cluster_nodes",
-                                              "Nodes of the cluster, by their state.", "state",
-                                              states[i].name, NULL, NULL);
+        struct metric *nodes = SERIES(cluster_nodes, states[i].name);
         metric_set_reader(nodes, attach ? read_nodes : NULL, (void *)(size_t)states[i].state);
     }
 }

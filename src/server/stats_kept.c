@@ -1,7 +1,6 @@
 /* What outlives the window (core/kept.h), asked for at a scrape. */
 #include <stddef.h>
 
-#include "base/metrics.h"
 #include "core/kept.h"
 #include "server/stats.h"
 #include "server/stats_private.h"
@@ -16,11 +15,8 @@ static double read_stat(void *arg)
 }
 
 static const struct stats_reader readers[] = {
-    {true, "tidegate_kept_lost_total",
-     "Events that should outlive the window and do not: memory was out, or far too much was there.",
-     read_stat, offsetof(struct kept_stats, lost)},
-    {true, "tidegate_kept_again_total", "Events that this node published again.", read_stat,
-     offsetof(struct kept_stats, again)},
+    {FAMILY(kept_lost_total), read_stat, offsetof(struct kept_stats, lost)},
+    {FAMILY(kept_again_total), read_stat, offsetof(struct kept_stats, again)},
 };
 
 static void set_reader(struct metric *series, bool attach, size_t offset)
@@ -36,9 +32,7 @@ static void set_kind_readers(bool attach)
                                                   [KEPT_RESULT] = "result",
                                                   [KEPT_VOID] = "cancelled"};
     for (size_t i = 0; i < KEPT_KINDS; i++) {
-        struct metric *entries = stats_labelled(metric_gauge, "tidegate_kept_entries",
-                                                "Events that outlive the window, by kind.", "kind",
-                                                kinds[i], NULL, NULL);
+        struct metric *entries = SERIES(kept_entries, kinds[i]);
         set_reader(entries, attach,
                    offsetof(struct kept_stats, entries) + i * sizeof(atomic_uint_fast64_t));
     }
@@ -49,12 +43,8 @@ static void set_budget_readers(bool attach)
     static const char *const budgets[KEPT_BUDGETS] = {
         [KEPT_RESULTS] = "results", [KEPT_TICKETS] = "tickets", [KEPT_OTHERS] = "others"};
     for (size_t i = 0; i < KEPT_BUDGETS; i++) {
-        struct metric *bytes = stats_labelled(metric_gauge, "tidegate_kept_bytes",
-                                              "Bytes of what outlives the window, by budget.",
-                                              "budget", budgets[i], NULL, NULL);
-        struct metric *refused = stats_labelled(metric_counter, "tidegate_kept_refused_total",
-                                                "Publishes that found no room, by budget.",
-                                                "budget", budgets[i], NULL, NULL);
+        struct metric *bytes = SERIES(kept_bytes, budgets[i]);
+        struct metric *refused = SERIES(kept_refused_total, budgets[i]);
         size_t at = i * sizeof(atomic_uint_fast64_t);
         set_reader(bytes, attach, offsetof(struct kept_stats, bytes) + at);
         set_reader(refused, attach, offsetof(struct kept_stats, refused) + at);

@@ -5,23 +5,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/metrics.h"
+#include "server/families.h"
 
 struct gateway;
 
 /* A series without labels that is read when it is asked for. */
 struct stats_reader {
-    bool is_counter;
-    const char *name;
-    const char *help;
+    const struct metric_family *family;
     double (*read)(void *arg);
     size_t arg; /* handed to read, as a pointer */
 };
-
-/* The series of this name and one or two labels; label2 may be NULL. */
-struct metric *stats_labelled(struct metric *(*make)(const char *, const char *, const char *),
-                              const char *name, const char *help, const char *label1,
-                              const char *value1, const char *label2, const char *value2);
 
 /* stats_readers.c: makes the series; they are read from now on, or (attach false) no longer. */
 void stats_set_table(const struct stats_reader *table, size_t count, bool attach);

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdatomic.h>
 
-#include "base/metrics.h"
 #include "net/tls_context.h"
 #include "server/listen_tls.h"
 #include "server/stats.h"
@@ -12,9 +11,7 @@ static _Atomic int64_t expiries[3]; /* of client, api, admin; 0: plain */
 
 void stats_tls_handshake(const char *listener, const char *result)
 {
-    metric_add(stats_labelled(metric_counter, "tidegate_tls_handshakes_total",
-                              "TLS handshakes, by result.", "listener", listener, "result", result),
-               1);
+    metric_add(SERIES(tls_handshakes_total, listener, result), 1);
 }
 
 /* A listener that became plain has no end to tell: no alert may come of it. */
@@ -28,10 +25,7 @@ static void set_expiry(int index, const char *listener, const struct tls_context
 {
     atomic_store(&expiries[index], context ? tls_context_expiry_s(context) : 0);
     if (context) {
-        struct metric *metric = stats_labelled(
-            metric_gauge, "tidegate_tls_certificate_expiry_timestamp_seconds",
-            "When the first of a listener's certificates ends, Unix time.", "listener", listener,
-            NULL, NULL);
+        struct metric *metric = SERIES(tls_certificate_expiry_timestamp_seconds, listener);
         metric_set_reader(metric, read_expiry, &expiries[index]);
     }
 }

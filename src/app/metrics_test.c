@@ -1,0 +1,41 @@
+#include "app/metrics.h"
+
+#include "app/verb_test_help.h"
+
+static void each_metric_is_a_line(void **state)
+{
+    assert_int_equal(VERB_RUN(app_metrics_main, "metrics"), EXIT_CODE_OK);
+    assert_non_null(strstr(verb_wrote, "gauge     tidegate_connections{app,transport}\n"));
+    assert_non_null(strstr(verb_wrote, "gauge     tidegate_users\n"));
+    assert_non_null(strstr(verb_wrote, "histogram tidegate_delivery_seconds{stage}\n"));
+    assert_non_null(strstr(verb_wrote, "counter   tidegate_metrics_overflow_total\n"));
+}
+
+static void json_tells_what_each_means(void **state)
+{
+    assert_int_equal(VERB_RUN(app_metrics_main, "metrics", "--json"), EXIT_CODE_OK);
+    assert_non_null(strstr(verb_wrote,
+                           "{\"name\":\"tidegate_gaps_total\",\"kind\":\"counter\","
+                           "\"labels\":[\"app\"],\"section\":\"Messages\","
+                           "\"help\":\"Losses announced to sessions by gap.\",\"more\":\"\"}\n"));
+}
+
+static void markdown_is_the_page(void **state)
+{
+    assert_int_equal(VERB_RUN(app_metrics_main, "metrics", "--markdown"), EXIT_CODE_OK);
+    assert_non_null(strstr(verb_wrote, "# Metrics\n\nServed at `/metrics`"));
+    assert_non_null(strstr(verb_wrote, "\n## Sessions\n\n| metric | kind | labels | meaning |\n"));
+    assert_int_equal(VERB_RUN(app_metrics_main, "metrics", "--markdown", "--json"),
+                     EXIT_CODE_USAGE);
+    verb_test_must_say("either --json or --markdown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_metric_is_a_line),
+        cmocka_unit_test(json_tells_what_each_means),
+        cmocka_unit_test(markdown_is_the_page),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
