@@ -9,7 +9,15 @@
 #include "base/u64map.h"
 #include "server/stats.h"
 
-enum { NOT_COUNTED = STATS_TARGETS, WATCH_MS = 2000 };
+enum {
+    NOT_COUNTED = STATS_TARGETS,
+    WATCH_MS = 2000,
+    EVENT_TRACE_MAX = TRACE_PACKED_LEN + TRACE_STATE_MAX,
+};
+
+_Static_assert((int)TRACE_PACKED_LEN == (int)EVENT_TRACE_LEN,
+               "a trace is packed as events have it");
+_Static_assert((int)TRACE_SAMPLED == (int)EVENT_TRACE_SAMPLED, "and its flags stand last");
 
 /* "m" and hex: boot 8, worker 2, counter 15: unique in the cluster without a look at it. */
 void push_make_id(struct worker *worker, char out[PUSH_ID_LEN])
@@ -347,6 +355,17 @@ static int encode_parts(struct publish *publish, struct event *event, const stru
     return err;
 }
 
+/* As an event has it; in place, which must have room for it. */
+static struct str pack_trace(const struct push *push, uint8_t place[EVENT_TRACE_MAX])
+{
+    if (!push->has_trace) {
+        return STR("");
+    }
+    trace_context_pack(place, &push->trace);
+    memcpy(place + TRACE_PACKED_LEN, push->trace_state.ptr, push->trace_state.len);
+    return str_make(place, TRACE_PACKED_LEN + push->trace_state.len);
+}
+
 static void fill_event(struct event *event, struct worker *worker, const struct push_task *task,
                        const struct push *push, const struct push_kind *kind, uint32_t app_hash)
 {
@@ -371,9 +390,6 @@ static void fill_event(struct event *event, struct worker *worker, const struct 
                                     (push->is_final ? EVENT_IS_FINAL : 0) |
                                     (kind && !event_kind_is_shown(kind->kind) ? EVENT_IS_CONTROL
                                                                               : 0));
-    if (kind) {
-        event->subject = kind->subject;
-    }
     if (has_id) {
         event->id_hash = event_id_hash(&worker->gateway->keys.space, app_hash, task->id);
         event->body_hash = body_hash(worker->gateway, push);
@@ -428,6 +444,7 @@ static int build(struct push_task *task, const struct push *push, const struct p
     struct worker *worker = task->worker;
     struct plan plan;
     struct event event;
+    uint8_t trace[EVENT_TRACE_MAX];
     int err = make_plan(&plan, worker, app_hash, push);
     if (err) {
         free_plan(&plan);
@@ -437,6 +454,7 @@ static int build(struct push_task *task, const struct push *push, const struct p
     err = task->publish ? attach_receipt(task, push) : ERR_NO_MEMORY;
     if (!err) {
         fill_event(&event, worker, task, push, kind, app_hash);
+        event.subject = kind ? kind->subject : pack_trace(push, trace);
         err = encode_parts(task->publish, &event, push, &plan);
     }
     free_plan(&plan);

@@ -160,6 +160,7 @@ void push_answer_message(struct worker *worker, const struct tenant *tenant,
     bool good = json_parse(&object, exchange->body, (unsigned)limits->json_depth, NULL) == 0 &&
                 push_read_object(push, object, limits, &error) &&
                 read_idempotency_key(push, exchange->request, limits, &error);
+    push_take_trace_headers(push, &exchange->request->fields);
     if (good) {
         start(worker, tenant, exchange, push);
     } else {
@@ -186,6 +187,7 @@ static void handle_raw(struct api_call *call, enum target_kind kind, struct str 
                 push_read_raw(push, call->request->query, type.ptr ? type : STR(""),
                               call->exchange->body, limits, &error) &&
                 read_idempotency_key(push, call->request, limits, &error);
+    push_take_trace_headers(push, &call->request->fields);
     if (good) {
         start(call->worker, call->tenant, call->exchange, push);
     } else {
@@ -329,6 +331,7 @@ static void start_item(struct batch *batch, const struct tenant *tenant, uint32_
         refuse_item(batch, index, tenant, &error);
         return;
     }
+    push_take_trace_headers(push, &batch->exchange->request->fields);
     int err = push_start(batch->worker, tenant, push, NULL, on_item_done, batch, index);
     if (err) {
         error = start_error(err);

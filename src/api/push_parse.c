@@ -226,6 +226,8 @@ enum field {
     F_FINAL,
     F_WAIT,
     F_WAIT_MS,
+    F_TRACEPARENT,
+    F_TRACESTATE,
     FIELDS,
 };
 
@@ -293,6 +295,22 @@ static bool read_final(struct push *push, const struct json_field *fields, struc
     return !final || push_set_final(push, error);
 }
 
+/* A trace is never a reason to refuse a push: what is no text is a trace that is wrong. */
+static struct str trace_text(struct push *push, struct json_value value)
+{
+    struct str text = {NULL, 0};
+    if (value.type != JSON_TYPE_NONE && !decode_text(push, value, &text)) {
+        text = STR("?");
+    }
+    return text;
+}
+
+static void read_trace(struct push *push, const struct json_field *fields)
+{
+    push_take_trace(push, trace_text(push, fields[F_TRACEPARENT].value),
+                    trace_text(push, fields[F_TRACESTATE].value));
+}
+
 bool push_read_object(struct push *push, struct json_value object,
                       const struct settings_limits *limits, struct push_error *out_error)
 {
@@ -308,6 +326,8 @@ bool push_read_object(struct push *push, struct json_value object,
         [F_FINAL] = {.name = STR("final")},
         [F_WAIT] = {.name = STR("wait")},
         [F_WAIT_MS] = {.name = STR("wait_ms")},
+        [F_TRACEPARENT] = {.name = STR("traceparent")},
+        [F_TRACESTATE] = {.name = STR("tracestate")},
     };
     size_t unknown;
     if (object.type != JSON_TYPE_OBJECT) {
@@ -322,6 +342,7 @@ bool push_read_object(struct push *push, struct json_value object,
     if (!push_reserve_scratch(push, 2 * object.raw.len)) { /* texts unescaped, data decoded */
         return push_out_of_memory(out_error);
     }
+    read_trace(push, fields);
     return read_to(push, fields[F_TO].value, limits, out_error) &&
            read_except(push, fields[F_EXCEPT].value, limits, out_error) &&
            read_texts(push, fields, limits, out_error) &&

@@ -7,10 +7,13 @@
 #include "core/event.h"
 #include "core/settings.h"
 #include "proto/json.h"
+#include "proto/trace_context.h"
 
 enum push_wait { PUSH_WAIT_NONE, PUSH_WAIT_ROUTED, PUSH_WAIT_WRITTEN, PUSH_WAIT_ACKED };
 
 enum { PUSH_EXCEPTS_MAX = 100 };
+
+struct http_fields;
 
 struct push {
     struct target *targets; /* in a growing array of its own */
@@ -27,6 +30,11 @@ struct push {
     bool is_final; /* the targets' last message: they are tickets all */
     enum push_wait wait;
     uint64_t wait_ms;
+    bool has_trace;      /* of who pushes, for the next two */
+    bool trace_is_wrong; /* one was given that can't be used, or a tracestate; it is not there */
+    struct trace_context trace;
+    struct str trace_state;
+    char joined_state[TRACE_STATE_MAX]; /* of several header lines */
     struct buf scratch; /* decoded texts; never moves: reserved for the whole input at first */
 };
 
@@ -49,6 +57,13 @@ bool push_read_object(struct push *push, struct json_value object,
  * body. */
 bool push_read_raw(struct push *push, struct str query, struct str content_type, struct str body,
                    const struct settings_limits *limits, struct push_error *out_error);
+
+/* Takes a trace context unless it has one; what is not sound is as if it were not there. parent.ptr
+ * NULL: none. Both are borrowed. */
+void push_take_trace(struct push *push, struct str parent, struct str state);
+
+/* The same of the headers. */
+void push_take_trace_headers(struct push *push, const struct http_fields *fields);
 
 /* name is borrowed. False when memory is out. */
 bool push_add_target(struct push *push, enum target_kind kind, struct str name);

@@ -41,6 +41,8 @@ static void check_push(const struct push *push, const struct settings_limits *li
     check_name(push->id, limits);
     check_name(push->origin_tag, limits);
     ASSERT(push->wait_ms <= limits->wait_ms);
+    ASSERT(trace_state_is_sound(push->trace_state));
+    ASSERT(push->has_trace || push->trace_state.len == 0);
     check_data(push, limits);
 }
 

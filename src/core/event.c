@@ -275,6 +275,18 @@ void event_rebase(struct event *event, const void *from, const void *to)
     event->keys += by;
 }
 
+struct str event_trace(const struct event *event)
+{
+    bool is_traced = event->kind == EVENT_MESSAGE && event->subject.len >= EVENT_TRACE_LEN;
+    return is_traced ? event->subject : STR("");
+}
+
+bool event_is_sampled(const struct event *event)
+{
+    struct str trace = event_trace(event);
+    return trace.len > 0 && trace.ptr[EVENT_TRACE_LEN - 1] & EVENT_TRACE_SAMPLED;
+}
+
 uint64_t event_key(const struct event *event, size_t i)
 {
     if (i == 0) {

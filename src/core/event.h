@@ -11,6 +11,7 @@
  *         body: kind 1, part 1, parts 1, data kind (2 bits) and key tag (6 bits) 1,
  *               time 8 (wall, ms),
  *               id, type, collapse, origin tag, subject (2-byte length each),
+ *                 the subject of a message: its trace, if it has one (event_trace),
  *               targets (kind 1, 2-byte length each),
  *               excepted sessions (2-byte count, 2-byte length each),
  *               data (4-byte length) */
@@ -162,6 +163,12 @@ ssize_t event_decode(struct event *out_event, const uint8_t *data, size_t len, s
 
 /* Of a decoded event whose bytes, at from, were copied to to: it points into the copy now. */
 void event_rebase(struct event *event, const void *from, const void *to);
+
+/* Of a message that its pusher follows by W3C Trace Context: trace id 16, span id 8, flags 1, and
+ * the tracestate behind them. "": it has none. A node that does not know of it passes it over. */
+enum { EVENT_TRACE_LEN = 25, EVENT_TRACE_SAMPLED = 1 };
+struct str event_trace(const struct event *event);
+bool event_is_sampled(const struct event *event);
 
 /* Key of target i. */
 uint64_t event_key(const struct event *event, size_t i);

@@ -300,6 +300,23 @@ static void a_flag_can_be_added_later(void **state)
     buf_fini(&wire);
 }
 
+static void a_message_may_have_a_trace_and_nothing_else_has(void **state)
+{
+    struct event event = event_test_make(1, "1");
+    char trace[EVENT_TRACE_LEN + 3] = {0};
+    assert_int_equal(event_trace(&event).len, 0);
+    event.subject = str_make(trace, EVENT_TRACE_LEN - 1);
+    assert_int_equal(event_trace(&event).len, 0);
+    event.subject = str_make(trace, sizeof(trace));
+    assert_int_equal(event_trace(&event).len, sizeof(trace));
+    assert_false(event_is_sampled(&event));
+    trace[EVENT_TRACE_LEN - 1] = EVENT_TRACE_SAMPLED;
+    assert_true(event_is_sampled(&event));
+    event.kind = EVENT_REVOKE;
+    assert_int_equal(event_trace(&event).len, 0);
+    assert_false(event_is_sampled(&event));
+}
+
 static void a_key_of_0_is_refused(void **state)
 {
     static const uint64_t zero_among[][2] = {{0, 5}, {5, 0}};
@@ -475,6 +492,7 @@ int main(void)
         cmocka_unit_test(unknown_kinds_and_impossible_parts_are_refused),
         cmocka_unit_test(the_tag_of_the_keys_stands_beside_the_kind_of_the_data),
         cmocka_unit_test(a_flag_can_be_added_later),
+        cmocka_unit_test(a_message_may_have_a_trace_and_nothing_else_has),
         cmocka_unit_test(a_key_of_0_is_refused),
         cmocka_unit_test(a_join_or_part_names_one_group),
         cmocka_unit_test(what_nodes_tell_each_other_is_for_nodes_and_nothing_else_is),

@@ -4,6 +4,7 @@
 #include "core/receipt.h"
 #include "proto/base64.h"
 #include "proto/json.h"
+#include "proto/trace_context.h"
 #include "proto/ws_deflate.h"
 
 int frame_cache_init(struct frame_cache *cache, int level, uint64_t min_compressed)
@@ -75,6 +76,17 @@ static void encode_data(struct buf *out, const struct event *event)
     }
 }
 
+static void encode_trace(struct buf *out, const struct event *event)
+{
+    struct trace_context trace;
+    char text[TRACE_PARENT_LEN];
+    struct str packed = event_trace(event);
+    if (packed.len > 0 && trace_context_unpack(&trace, packed)) {
+        trace_parent_format(text, &trace);
+        json_write_string_field(out, STR("tp"), str_make(text, sizeof(text)));
+    }
+}
+
 static void encode_place(struct buf *out, const struct message *message)
 {
     char pos[MESSAGE_POS_MAX];
@@ -123,6 +135,7 @@ void frame_encode_v1(struct buf *out, const struct message *message)
     if (is_final) {
         json_write_bool_field(out, STR("final"), true);
     }
+    encode_trace(out, event);
     encode_data(out, event);
     buf_append_char(out, '}');
 }

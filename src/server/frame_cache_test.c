@@ -34,6 +34,7 @@ struct spec {
     struct str data;
     struct str type;
     uint8_t parts;
+    struct str subject;
 };
 
 static struct message *make(const struct spec *spec)
@@ -47,6 +48,7 @@ static struct message *make(const struct spec *spec)
                           .time_ms = 5,
                           .id = STR("m1"),
                           .type = spec->type.ptr ? spec->type : STR(""),
+                          .subject = spec->subject.ptr ? spec->subject : STR(""),
                           .data = spec->data};
     assert_int_equal(event_encode(&encoded, &event, &target, &key, 1, NULL, 0), 0);
     size_t skip;
@@ -59,7 +61,7 @@ static struct message *make(const struct spec *spec)
 
 static struct message *make_text(const char *text)
 {
-    struct spec spec = {TARGET_USER, "42", EVENT_DATA_TEXT, str_of(text), STR(""), 1};
+    struct spec spec = {TARGET_USER, "42", EVENT_DATA_TEXT, str_of(text), STR(""), 1, {NULL, 0}};
     return make(&spec);
 }
 
@@ -77,21 +79,37 @@ static void expect_v1(const struct spec *spec, const char *text)
 
 static void the_client_protocol_names_what_the_message_has(void **state)
 {
-    struct spec json = {TARGET_USER, "42", EVENT_DATA_JSON, STR("{\"a\": 1.50}"), STR("x.y"), 1};
+    struct spec json = {TARGET_USER, "42", EVENT_DATA_JSON, STR("{\"a\": 1.50}"),
+                        STR("x.y"),  1,    {NULL, 0}};
     expect_v1(&json, "{\"t\":\"msg\",\"id\":\"m1\",\"pos\":\"2:0.0\",\"type\":\"x.y\",\"ts\":5,"
                      "\"data\":{\"a\": 1.50}}");
-    struct spec group = {TARGET_GROUP, "room:1", EVENT_DATA_TEXT, STR("a\"b"), STR(""), 1};
+    struct spec group = {TARGET_GROUP, "room:1", EVENT_DATA_TEXT, STR("a\"b"),
+                         STR(""),      1,        {NULL, 0}};
     expect_v1(&group, "{\"t\":\"msg\",\"id\":\"m1\",\"pos\":\"2:0.0\",\"g\":\"room:1\",\"ts\":5,"
                       "\"data\":\"a\\\"b\"}");
-    struct spec binary = {TARGET_USER, "42", EVENT_DATA_BINARY, STR("\x01\xff"), STR(""), 1};
+    struct spec binary = {TARGET_USER, "42", EVENT_DATA_BINARY, STR("\x01\xff"),
+                          STR(""),     1,    {NULL, 0}};
     expect_v1(&binary, "{\"t\":\"msg\",\"id\":\"m1\",\"pos\":\"2:0.0\",\"ts\":5,"
                        "\"data_base64\":\"Af8=\"}");
+}
+
+static void a_trace_is_named_when_there_is_one(void **state)
+{
+    struct spec spec = {TARGET_USER, "42", EVENT_DATA_JSON, STR("1"), STR(""), 1, {NULL, 0}};
+    spec.subject = STR("\x0a\xf7\x65\x19\x16\xcd\x43\xdd\x84\x48\xeb\x21\x1c\x80\x31\x9c"
+                       "\xb7\xad\x6b\x71\x69\x20\x33\x31\x01k=v");
+    expect_v1(&spec, "{\"t\":\"msg\",\"id\":\"m1\",\"pos\":\"2:0.0\",\"ts\":5,"
+                     "\"tp\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\","
+                     "\"data\":1}");
+    spec.subject = STR("what another version may put there instead");
+    spec.subject.len = 20;
+    expect_v1(&spec, "{\"t\":\"msg\",\"id\":\"m1\",\"pos\":\"2:0.0\",\"ts\":5,\"data\":1}");
 }
 
 /* It may have come by another target, and the frame is everybody's. */
 static void a_group_is_named_only_when_it_is_the_only_target(void **state)
 {
-    struct spec group = {TARGET_GROUP, "room:1", EVENT_DATA_TEXT, STR("x"), STR(""), 2};
+    struct spec group = {TARGET_GROUP, "room:1", EVENT_DATA_TEXT, STR("x"), STR(""), 2, {NULL, 0}};
     expect_v1(&group, "{\"t\":\"msg\",\"id\":\"m1\",\"pos\":\"2:0.0\",\"ts\":5,\"data\":\"x\"}");
 }
 
@@ -112,7 +130,8 @@ static void a_frame_is_made_once_a_message_and_kind(void **state)
 
 static void binary_data_is_a_binary_frame_to_a_raw_session(void **state)
 {
-    struct spec spec = {TARGET_USER, "42", EVENT_DATA_BINARY, STR("\x01\xff"), STR(""), 1};
+    struct spec spec = {TARGET_USER, "42", EVENT_DATA_BINARY, STR("\x01\xff"),
+                        STR(""),     1,    {NULL, 0}};
     struct message *message = make(&spec);
     assert_int_equal(frame_cache_get(&cache, message, FRAME_RAW, 0)->bytes[0], 0x80 | WS_BINARY);
     assert_int_equal(frame_cache_get(&cache, message, FRAME_V1, 0)->bytes[0], 0x80 | WS_TEXT);
@@ -266,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_client_protocol_names_what_the_message_has),
+        TEST(a_trace_is_named_when_there_is_one),
         TEST(a_group_is_named_only_when_it_is_the_only_target),
         TEST(a_frame_is_made_once_a_message_and_kind),
         TEST(binary_data_is_a_binary_frame_to_a_raw_session),
