@@ -61,6 +61,7 @@ RIGHT = {
     "getTicket": ("/v1/tickets/TICKET", b""),
     "endTicket": ("/v1/tickets/TICKET", b""),
     "pushToTicket": ("/v1/tickets/TICKET/messages", b'{"n":1}'),
+    "listUsers": ("/v1/users", b""),
     "getUser": ("/v1/users/42", b""),
     "queryUsers": ("/v1/users:query", b'{"users":["42","nobody"]}'),
     "kickUser": ("/v1/users/somebody/sessions", b""),
@@ -119,7 +120,10 @@ def unprocessable(name, gateway):
     }
     if name in bodies:
         return request_bytes(name, gateway, body=bodies[name])
-    return request_bytes(name, gateway, path=spoilt_path(name) or "/v1/broadcast?ttl_ms=0")
+    options = {"listUsers": "/v1/users?limit=0"}
+    return request_bytes(
+        name, gateway, path=options.get(name) or spoilt_path(name) or "/v1/broadcast?ttl_ms=0"
+    )
 
 
 def counted(name, gateway):

@@ -8,6 +8,7 @@
 #include "api/revocations.h"
 #include "api/receipts.h"
 #include "api/tickets.h"
+#include "api/users.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "proto/uri.h"
@@ -46,6 +47,7 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_GET, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET, tickets_handle_get},
     {HTTP_METHOD_DELETE, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET, tickets_handle_delete},
     {HTTP_METHOD_POST, "/v1/broadcast", SETTINGS_SCOPE_PUSH, push_handle_broadcast},
+    {HTTP_METHOD_GET, "/v1/users", SETTINGS_SCOPE_READ, users_handle_list},
     {HTTP_METHOD_GET, "/v1/users/{}", SETTINGS_SCOPE_READ, query_handle_user},
     {HTTP_METHOD_POST, "/v1/users:query", SETTINGS_SCOPE_READ, query_handle_users},
     {HTTP_METHOD_DELETE, "/v1/users/{}/sessions", SETTINGS_SCOPE_KICK, query_handle_kick_user},

@@ -69,7 +69,7 @@ static void a_path_that_is_none_is_404(void **state)
     const char *const lines[] = {"GET /",
                                  "GET /v1",
                                  "GET /v1/user/42",
-                                 "GET /v1/users",
+                                 "GET /v1/userz",
                                  "GET /v1/users/42/",
                                  "GET /v1/users/42/sessions/1",
                                  "GET /V1/users/42",

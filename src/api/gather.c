@@ -124,16 +124,28 @@ static bool find_app(struct gather_part *part)
     return false;
 }
 
+void gather_part_hold(struct gather_part *part)
+{
+    part->is_held = true;
+}
+
+void gather_part_done(struct gather_part *part)
+{
+    part->accounted = sizeof(*part) + part->text.cap;
+    mem_account(MEM_HTTP, (int64_t)part->accounted);
+    part->mail.run = run_back;
+    worker_post(part->gather->asker, &part->mail);
+}
+
 static void run_ask(struct mail *mail)
 {
     struct gather_part *part = MAIL_OWNER(mail, struct gather_part, mail);
     if (find_app(part)) {
         part->gather->kind->ask(part);
     }
-    part->accounted = sizeof(*part) + part->text.cap;
-    mem_account(MEM_HTTP, (int64_t)part->accounted);
-    part->mail.run = run_back;
-    worker_post(part->gather->asker, &part->mail);
+    if (!part->is_held) {
+        gather_part_done(part);
+    }
 }
 
 /* ---- other nodes ---- */

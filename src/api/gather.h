@@ -19,6 +19,8 @@ struct gather_part {
     uint64_t counts[GATHER_COUNTS];
     struct buf text;  /* of another node: borrowed, and as it came */
     size_t accounted; /* bytes, as MEM_HTTP */
+    bool is_held;     /* see gather_part_hold */
+    void *holder;     /* of who holds it; its mail is free to be used meanwhile, too */
 };
 
 /* A kind of question. Its number travels between nodes, so it never means anything else. */
@@ -75,6 +77,11 @@ static inline struct gather_part *gather_part_at(struct gather *gather, uint32_t
     return index < gather->worker_parts ? &gather->parts[index]
                                         : &gather->node_parts[index - gather->worker_parts];
 }
+
+/* Inside ask: the worker fills the part later, and then says gather_part_done, once, also when it
+ * ends before (worker_add_pending). Another node's gather may be over by then, unanswered. */
+void gather_part_hold(struct gather_part *part);
+void gather_part_done(struct gather_part *part);
 
 uint64_t gather_sum(struct gather *gather, int count);
 

@@ -8,6 +8,7 @@
 #include "api/receipts.h"
 #include "api/session_json.h"
 #include "api/up.h"
+#include "api/users.h"
 #include "base/clock.h"
 #include "core/presence.h"
 #include "core/sid.h"
@@ -18,9 +19,21 @@ enum { QUERY_USER = 1, QUERY_USERS = 2, QUERY_SESSION = 3, QUERY_GROUP = 4 };
 
 enum { USERS_MAX = 1000, SESSIONS_MAX = 1000, ACTION_WAIT_MS = 5000 };
 
+/* The other end of the socket: behind a proxy, that. */
+static void write_place(struct buf *out, const struct worker *worker, const struct session *session)
+{
+    struct addr peer = {0};
+    char text[ADDR_TEXT_MAX];
+    json_write_string_field(out, STR("node"), str_of(worker->gateway->node));
+    if (addr_of_peer(&peer, session->fd) == 0) {
+        json_write_string_field(out, STR("peer"), str_of(addr_format(&peer, text)));
+    }
+}
+
 static void write_session(struct buf *out, struct worker *worker, struct session *session)
 {
     session_json_begin(out, worker, session);
+    write_place(out, worker, session);
     json_write_u64_field(out, STR("queued_bytes"),
                          session->out ? ((struct out_queue *)session->out)->bytes : 0);
     session_json_about(out, worker, session);
@@ -470,7 +483,7 @@ void query_on_node_ask(struct gateway *gateway, struct cluster_ask *ask)
 {
     const struct gather_kind *const kinds[] = {&user_kind,  &users_kind,        &session_kind,
                                                &group_kind, nodes_order_kind(), &receipts_kind,
-                                               &up_kind};
+                                               &up_kind,    &users_list_kind};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (kinds[i]->number == ask->body.kind) {
             gather_answer(gateway, kinds[i], ask);

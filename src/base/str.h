@@ -34,6 +34,14 @@ static inline bool str_equal(struct str a, struct str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+/* Below, equal to or above 0, byte by byte: of UTF-8 the order of the code points. */
+static inline int str_compare(struct str a, struct str b)
+{
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order = common ? memcmp(a.ptr, b.ptr, common) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 /* ASCII letters only. */
 static inline bool str_equal_nocase(struct str a, struct str b)
 {
@@ -42,7 +50,7 @@ static inline bool str_equal_nocase(struct str a, struct str b)
 
 static inline bool str_starts_with(struct str s, struct str prefix)
 {
-    return s.len >= prefix.len && memcmp(s.ptr, prefix.ptr, prefix.len) == 0;
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
 static inline bool str_ends_with(struct str s, struct str end)

@@ -25,6 +25,19 @@ static void numbers_are_digits_alone_and_within_the_limit(void **state)
     assert_int_equal(value, 0);
 }
 
+static void texts_are_in_the_order_of_their_bytes(void **state)
+{
+    const char *sorted[] = {"", "A", "a", "ab", "a\x7f", "b", "\xc3\xa4", "\xff"};
+    int count = sizeof(sorted) / sizeof(sorted[0]);
+    for (int i = 0; i < count; i++) {
+        for (int j = 0; j < count; j++) {
+            int order = str_compare(str_of(sorted[i]), str_of(sorted[j]));
+            assert_int_equal((order > 0) - (order < 0), (i > j) - (i < j));
+        }
+    }
+    assert_int_equal(str_compare((struct str){NULL, 0}, STR("")), 0);
+}
+
 static void a_split_gives_every_part_also_the_empty_ones(void **state)
 {
     struct str rest = STR("a,,b,");
@@ -115,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_digits_alone_and_within_the_limit),
+        cmocka_unit_test(texts_are_in_the_order_of_their_bytes),
         cmocka_unit_test(a_split_gives_every_part_also_the_empty_ones),
         cmocka_unit_test(patterns_end_in_a_star_or_match_exactly),
         cmocka_unit_test(only_well_formed_utf8_has_a_width),

@@ -440,6 +440,31 @@ uint32_t shard_visit_user(struct shard *shard, uint16_t app, struct str name,
     return count;
 }
 
+uint32_t shard_walk_users(struct shard *shard, uint16_t app, uint32_t from, uint32_t steps,
+                          void (*visit)(void *arg, uint32_t user, struct str name), void *arg)
+{
+    uint32_t limit = slab_limit(&shard->users.slab);
+    uint32_t until = limit > from && limit - from > steps ? from + steps : limit;
+    for (uint32_t index = from; index < until; index++) {
+        const struct user *user = user_at(shard, index);
+        if (user->name.key && user->name.app == app && user->name.count > 0) {
+            visit(arg, index, name_entry_name(&user->name));
+        }
+    }
+    return until < limit ? until : 0;
+}
+
+uint32_t shard_user_sessions(const struct shard *shard, uint32_t index)
+{
+    uint32_t count = 0;
+    for (uint32_t slot = user_at(shard, index)->first_session; slot;) {
+        const struct session *session = session_at(shard, slot);
+        slot = session->user_next;
+        count += session->state >= SESSION_REPLAYING;
+    }
+    return count;
+}
+
 uint64_t shard_backlog(const struct shard *shard)
 {
     uint64_t count = ring_count(&shard->options.link->ring);

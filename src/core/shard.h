@@ -192,6 +192,13 @@ void shard_flush(struct shard *shard);
 /* Queries by target key's name. Return the count; call visit for each session. */
 uint32_t shard_visit_user(struct shard *shard, uint16_t app, struct str user,
                           void (*visit)(void *arg, struct session *session), void *arg);
+/* Walks over the app's users that have sessions here, in no order: looks at `steps` places from
+ * `from` (1 at first) on, and returns where to go on, 0 at the end. Between two calls anything may
+ * change: who is there all the time is seen once. The name is good inside visit. */
+uint32_t shard_walk_users(struct shard *shard, uint16_t app, uint32_t from, uint32_t steps,
+                          void (*visit)(void *arg, uint32_t user, struct str name), void *arg);
+/* In visit: the user's sessions that are welcomed, as shard_visit_user counts them. */
+uint32_t shard_user_sessions(const struct shard *shard, uint32_t user);
 uint32_t shard_group_size(const struct shard *shard, uint16_t app, struct str group);
 /* Appends the 8-byte target keys of the users in the group (with repeats); returns how many. */
 uint32_t shard_group_users(const struct shard *shard, uint16_t app, struct str group,

@@ -776,6 +776,51 @@ static void users_and_groups_can_be_asked_for(void **state)
 }
 
 /* With each allocation failing once: a refused step leaves nothing behind. */
+struct walked {
+    struct buf names;
+    uint32_t sessions;
+};
+
+static void note_user(void *arg, uint32_t user, struct str name)
+{
+    struct walked *walked = arg;
+    buf_printf(&walked->names, "%.*s;", STR_ARG(name));
+    walked->sessions += shard_user_sessions(shard_test.shard, user);
+}
+
+/* In steps of so many places. Between two of them a user comes and goes. */
+static uint32_t walk_users(struct walked *walked, uint32_t steps)
+{
+    uint32_t turns = 0;
+    *walked = (struct walked){0};
+    for (uint32_t at = 1; at; turns++) {
+        at = shard_walk_users(shard_test.shard, 0, at, steps, note_user, walked);
+        struct session *passing = shard_test_live("passing", NULL);
+        shard_session_end(shard_test.shard, passing);
+        shard_session_free(shard_test.shard, passing);
+    }
+    return turns;
+}
+
+static void all_users_are_walked_over_a_few_at_a_time(void **state)
+{
+    struct walked walked;
+    shard_test_live("a", NULL);
+    shard_test_live("a", NULL);
+    shard_test_live("b", NULL);
+    shard_test_live(NULL, NULL);
+    shard_test_start("c", NULL);
+    assert_int_equal(walk_users(&walked, UINT32_MAX), 1);
+    assert_string_equal(buf_cstr(&walked.names), "a;b;c;");
+    assert_int_equal(walked.sessions, 3); /* c was not welcomed yet */
+    buf_fini(&walked.names);
+    assert_in_range(walk_users(&walked, 1), 1000, 1100);
+    assert_string_equal(buf_cstr(&walked.names), "a;b;c;");
+    assert_int_equal(walked.sessions, 4);
+    buf_fini(&walked.names);
+    assert_int_equal(shard_walk_users(shard_test.shard, 1, 1, UINT32_MAX, note_user, &walked), 0);
+}
+
 static void want_of_memory_leaves_the_tables_as_they_were(void **state)
 {
     struct shard *shard = shard_test.shard;
@@ -848,6 +893,7 @@ int main(void)
         WITH_SHARD(a_worker_that_fell_behind_misses_nothing_in_the_window),
         WITH_SHARD(what_the_window_lost_meanwhile_is_told),
         WITH_SHARD(users_and_groups_can_be_asked_for),
+        WITH_SHARD(all_users_are_walked_over_a_few_at_a_time),
         WITH_SHARD(want_of_memory_leaves_the_tables_as_they_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
