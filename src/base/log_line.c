@@ -83,12 +83,31 @@ static char *add_time(char *at, uint64_t wall_ms)
     return add(at, time_text_write(text, wall_ms));
 }
 
+/* Those that come last are cut when all are too long together. */
+static char *add_pairs(char *at, const struct log_line *line)
+{
+    size_t room = LOG_PAIRS_MAX;
+    for (size_t i = 0; i < line->pair_count; i++) {
+        const struct log_pair *pair = &line->pairs[i];
+        if (pair->value.len == 0 || room == 0) {
+            continue;
+        }
+        at = add(at, STR(",\""));
+        at = add(at, str_of(pair->name));
+        at = add(at, pair->is_raw ? STR("\":") : STR("\":\""));
+        at = pair->is_raw ? add(at, pair->value) : add_escaped(at, pair->value, room);
+        at = add(at, pair->is_raw ? STR("") : STR("\""));
+        room -= pair->value.len < room ? pair->value.len : room;
+    }
+    return at;
+}
+
 size_t log_line_build(char out[static LOG_LINE_MAX], const struct log_line *line)
 {
     char *at = add(out, STR("{\"ts\":\""));
     at = add_time(at, line->wall_ms);
     at = add(at, STR("\",\"level\":\""));
-    at = add(at, str_of(log_line_level_name(line->level)));
+    at = add(at, str_of(line->level));
     at = add(at, STR("\",\"event\":\""));
     at = add_escaped(at, line->event, LOG_EVENT_MAX);
     at = add(at, STR("\",\"msg\":\""));
@@ -97,6 +116,7 @@ size_t log_line_build(char out[static LOG_LINE_MAX], const struct log_line *line
         at = add(at, STR("\xe2\x80\xa6"));
     }
     *at++ = '"';
+    at = add_pairs(at, line);
     if (line->suppressed) {
         char text[40];
         int len = snprintf(text, sizeof(text), ",\"suppressed\":%llu",

@@ -10,7 +10,7 @@ static char text[LOG_LINE_MAX + 1];
 /* What stands between `"msg":"` and the closing quote. */
 static const char *escaped(struct str message)
 {
-    struct log_line line = {.event = STR("e"), .message = message};
+    struct log_line line = {.level = "info", .event = STR("e"), .message = message};
     size_t len = log_line_build(text, &line);
     text[len] = '\0';
     char *start = strstr(text, "\"msg\":\"");
@@ -30,12 +30,12 @@ static void assert_line(const struct log_line *line, const char *expected)
 static void a_line_is_one_json_object_and_a_newline(void **state)
 {
     struct log_line line = {.wall_ms = 1769860800123,
-                            .level = LOG_LEVEL_WARN,
+                            .level = "warn",
                             .event = STR("session.refused"),
                             .message = STR("too many sessions")};
     assert_line(&line, "{\"ts\":\"2026-01-31T12:00:00.123Z\",\"level\":\"warn\","
                        "\"event\":\"session.refused\",\"msg\":\"too many sessions\"}\n");
-    line = (struct log_line){.level = LOG_LEVEL_ERROR, .event = STR("e"), .suppressed = UINT64_MAX};
+    line = (struct log_line){.level = "error", .event = STR("e"), .suppressed = UINT64_MAX};
     assert_line(&line, "{\"ts\":\"1970-01-01T00:00:00.000Z\",\"level\":\"error\",\"event\":\"e\","
                        "\"msg\":\"\",\"suppressed\":18446744073709551615}\n");
 }
@@ -89,7 +89,7 @@ static void the_event_is_escaped_and_cut_too(void **state)
     char event[LOG_EVENT_MAX + 10];
     memset(event, 'x', sizeof(event));
     event[0] = '"';
-    struct log_line line = {.event = {event, sizeof(event)}, .message = STR("m")};
+    struct log_line line = {.level = "info", .event = {event, sizeof(event)}, .message = STR("m")};
     text[log_line_build(text, &line)] = '\0';
     char *start = strstr(text, "\"event\":\"");
     assert_non_null(start);
@@ -103,18 +103,46 @@ static void the_longest_line_of_all_fits(void **state)
 {
     char worst[LOG_MESSAGE_MAX + 100];
     memset(worst, 1, sizeof(worst));
-    struct log_line line = {.event = {worst, sizeof(worst)},
+    struct log_pair pairs[24] = {{"first", {worst, 100}, false}};
+    for (size_t i = 1; i < 24; i++) {
+        pairs[i] = (struct log_pair){"a_name_of_twenty_byte", {worst, sizeof(worst)}, false};
+    }
+    struct log_line line = {.level = "error",
+                            .event = {worst, sizeof(worst)},
                             .message = {worst, sizeof(worst)},
+                            .pairs = pairs,
+                            .pair_count = 24,
                             .suppressed = UINT64_MAX};
     size_t len = log_line_build(text, &line);
-    assert_in_range(len, 6 * (LOG_MESSAGE_MAX + LOG_EVENT_MAX), LOG_LINE_MAX);
+    assert_in_range(len, 6 * (LOG_MESSAGE_MAX + LOG_EVENT_MAX + LOG_PAIRS_MAX), LOG_LINE_MAX);
     text[len] = '\0';
-    assert_non_null(strstr(text, "\\u0001\xe2\x80\xa6\",\"suppressed\":18446744073709551615}\n"));
+    assert_non_null(strstr(text, "\\u0001\xe2\x80\xa6\",\"first\":\"\\u0001"));
+    assert_non_null(strstr(text, "\\u0001\",\"suppressed\":18446744073709551615}\n"));
+}
+
+static void pairs_are_keys_of_their_own_and_empty_ones_are_left_out(void **state)
+{
+    const struct log_pair pairs[] = {
+        {"app", STR("demo"), false},
+        {"sid", {NULL, 0}, false},
+        {"status", STR("404"), true},
+        {"code", STR("a\"b\n"), false}, /* nobody can end the string */
+    };
+    struct log_line line = {.level = "info",
+                            .event = STR("e"),
+                            .message = STR("m"),
+                            .pairs = pairs,
+                            .pair_count = 4,
+                            .suppressed = 3};
+    assert_line(&line, "{\"ts\":\"1970-01-01T00:00:00.000Z\",\"level\":\"info\",\"event\":\"e\","
+                       "\"msg\":\"m\",\"app\":\"demo\",\"status\":404,\"code\":\"a\\\"b\\u000a\","
+                       "\"suppressed\":3}\n");
 }
 
 static void a_message_that_was_cut_shows_it(void **state)
 {
-    struct log_line line = {.event = STR("e"), .message = STR("begin"), .cut = true};
+    struct log_line line = {
+        .level = "info", .event = STR("e"), .message = STR("begin"), .cut = true};
     text[log_line_build(text, &line)] = '\0';
     assert_non_null(strstr(text, "\"msg\":\"begin\xe2\x80\xa6\"}\n"));
 }
@@ -127,6 +155,7 @@ int main(void)
         cmocka_unit_test(any_two_bytes_give_printable_text_without_bare_quotes),
         cmocka_unit_test(the_event_is_escaped_and_cut_too),
         cmocka_unit_test(the_longest_line_of_all_fits),
+        cmocka_unit_test(pairs_are_keys_of_their_own_and_empty_ones_are_left_out),
         cmocka_unit_test(a_message_that_was_cut_shows_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ static struct log_rate_entry *find_or_add(struct log_rate *rate, const char *eve
     return &rate->others;
 }
 
-bool log_rate_allow(struct log_rate *rate, const char *event, uint64_t now_ms,
+bool log_rate_allow(struct log_rate *rate, const char *event, int level, uint64_t now_ms,
                     uint64_t *out_suppressed)
 {
     struct log_rate_entry *entry = find_or_add(rate, event);
@@ -39,10 +39,39 @@ bool log_rate_allow(struct log_rate *rate, const char *event, uint64_t now_ms,
     }
     if (entry->spoken >= LOG_RATE_LINES) {
         entry->suppressed++;
+        entry->level = level;
+        rate->is_holding = true;
         return false;
     }
     entry->spoken++;
     *out_suppressed = entry->suppressed;
     entry->suppressed = 0;
     return true;
+}
+
+static bool take_held(struct log_rate_entry *entry, uint64_t now_ms,
+                      struct log_rate_entry *out_entry)
+{
+    if (entry->suppressed == 0 || now_ms - entry->window_start_ms < LOG_RATE_WINDOW_MS) {
+        return false;
+    }
+    *out_entry = *entry;
+    entry->suppressed = 0;
+    return true;
+}
+
+bool log_rate_next(struct log_rate *rate, uint64_t now_ms, struct log_rate_entry *out_entry)
+{
+    bool is_holding = false;
+    for (uint32_t i = 0; i < LOG_RATE_EVENTS && rate->is_holding; i++) {
+        if (take_held(&rate->entries[i], now_ms, out_entry)) {
+            return true;
+        }
+        is_holding |= rate->entries[i].suppressed > 0;
+    }
+    if (take_held(&rate->others, now_ms, out_entry)) {
+        return true;
+    }
+    rate->is_holding = is_holding || rate->others.suppressed > 0;
+    return false;
 }

@@ -11,6 +11,7 @@ struct log_rate_entry {
     const char *event; /* borrowed, a literal; NULL: free */
     uint64_t window_start_ms;
     uint32_t spoken; /* in this window */
+    int level;       /* of the line that was held back last */
     uint64_t suppressed;
 };
 
@@ -18,11 +19,18 @@ struct log_rate_entry {
 struct log_rate {
     struct log_rate_entry entries[LOG_RATE_EVENTS];
     struct log_rate_entry others; /* all names that came when the table was full */
+    bool is_holding;              /* some has suppressed lines */
 };
 
 /* Whether a line of this event may be written now; if so, *out_suppressed is how many were not
- * since its last one. Equal texts are one event, whatever their addresses. */
-bool log_rate_allow(struct log_rate *rate, const char *event, uint64_t now_ms,
+ * since its last one. Equal texts are one event, whatever their addresses. level is kept for
+ * log_rate_next. */
+bool log_rate_allow(struct log_rate *rate, const char *event, int level, uint64_t now_ms,
                     uint64_t *out_suppressed);
+
+/* An event of which lines were held back and whose window is over by now, so that nothing may
+ * follow that says so: *out_entry is a copy, and its count starts anew. False: there is none
+ * (more). The event of lines beyond the table is NULL. */
+bool log_rate_next(struct log_rate *rate, uint64_t now_ms, struct log_rate_entry *out_entry);
 
 #endif

@@ -21,9 +21,12 @@
 
 enum { PATIENCE_MS = 60000 };
 
+static char memory[1 << 20];
+static struct log_stream stream = LOG_STREAM_INIT(memory, STDERR_FILENO);
+
 static void say(const char *line)
 {
-    log_stream_write(line, strlen(line));
+    log_stream_write(&stream, line, strlen(line));
 }
 
 /* Everything up to the end of the stream. */
@@ -74,28 +77,28 @@ static void lines_come_out_whole_and_in_order(void **state)
 {
     int fds[2];
     make_pipe(fds);
-    uint64_t lost = log_stream_lost();
-    assert_int_equal(log_stream_start(fds[1]), 0);
+    uint64_t lost = log_stream_lost(&stream);
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
     say("one\n");
     say("two\n");
     say("three\n");
-    log_stream_stop(PATIENCE_MS);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
     close(fds[1]);
     assert_reads(fds[0], "one\ntwo\nthree\n");
     close(fds[0]);
-    assert_int_equal(log_stream_lost(), lost);
+    assert_int_equal(log_stream_lost(&stream), lost);
 }
 
 static void a_second_start_is_refused_and_a_second_stop_is_harmless(void **state)
 {
     int fds[2];
     make_pipe(fds);
-    assert_int_equal(log_stream_start(fds[1]), 0);
-    assert_int_equal(log_stream_start(fds[1]), ERR_EXISTS);
-    log_stream_stop(PATIENCE_MS);
-    log_stream_stop(PATIENCE_MS);
-    assert_int_equal(log_stream_start(fds[1]), 0);
-    log_stream_stop(PATIENCE_MS);
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
+    assert_int_equal(log_stream_start(&stream, fds[1]), ERR_EXISTS);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
     close(fds[0]);
     close(fds[1]);
 }
@@ -128,21 +131,21 @@ static void a_stuck_pipe_never_blocks_the_caller_and_costs_only_what_overflows(v
     int fds[2];
     make_pipe(fds);
     size_t junk = fill(fds[1]);
-    uint64_t lost = log_stream_lost();
-    assert_int_equal(log_stream_start(fds[1]), 0);
+    uint64_t lost = log_stream_lost(&stream);
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
     for (int i = 0; i < LINES; i++) {
         char line[LINE_LEN + 1];
         snprintf(line, sizeof(line), "%0*d\n", LINE_LEN - 1, i);
-        log_stream_write(line, LINE_LEN);
+        log_stream_write(&stream, line, LINE_LEN);
     }
-    lost = log_stream_lost() - lost;
-    size_t queued = LOG_STREAM_QUEUE_BYTES / (LINE_LEN + sizeof(size_t));
+    lost = log_stream_lost(&stream) - lost;
+    size_t queued = sizeof(memory) / (LINE_LEN + sizeof(size_t));
     assert_in_range(LINES - lost, queued, queued + 1); /* one may be in the writer's hands */
 
     struct reading reading = {.fd = fds[0]};
     pthread_t reader;
     assert_int_equal(pthread_create(&reader, NULL, read_in_thread, &reading), 0);
-    log_stream_stop(PATIENCE_MS);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
     close(fds[1]);
     assert_int_equal(pthread_join(reader, NULL), 0);
     assert_int_equal(reading.got.len, junk + (LINES - lost) * LINE_LEN);
@@ -164,20 +167,20 @@ static void the_ring_wraps_without_harm(void **state)
     struct reading reading = {.fd = fds[0]};
     pthread_t reader;
     assert_int_equal(pthread_create(&reader, NULL, read_in_thread, &reading), 0);
-    assert_int_equal(log_stream_start(fds[1]), 0);
-    uint64_t lost = log_stream_lost();
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
+    uint64_t lost = log_stream_lost(&stream);
     enum { LINES = 5000 };
     for (int i = 0; i < LINES; i++) {
         char line[1024];
         size_t len = 600 + (size_t)i % 400;
         memset(line, 'a' + i % 26, len);
         line[len - 1] = '\n';
-        log_stream_write(line, len);
+        log_stream_write(&stream, line, len);
     }
-    log_stream_stop(PATIENCE_MS);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
     close(fds[1]);
     assert_int_equal(pthread_join(reader, NULL), 0);
-    assert_int_equal(count_lines(&reading.got) + log_stream_lost() - lost, LINES);
+    assert_int_equal(count_lines(&reading.got) + log_stream_lost(&stream) - lost, LINES);
     for (size_t i = 1; i < reading.got.len; i++) {
         uint8_t before = reading.got.data[i - 1];
         assert_true(before == reading.got.data[i] || before == '\n' || reading.got.data[i] == '\n');
@@ -191,13 +194,13 @@ static void a_stop_gives_up_on_a_stuck_pipe_and_counts_the_rest(void **state)
     int fds[2];
     make_pipe(fds);
     size_t junk = fill(fds[1]);
-    uint64_t lost = log_stream_lost();
-    assert_int_equal(log_stream_start(fds[1]), 0);
+    uint64_t lost = log_stream_lost(&stream);
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
     for (int i = 0; i < 5; i++) {
         say("never\n");
     }
-    log_stream_stop(0);
-    assert_int_equal(log_stream_lost() - lost, 5);
+    log_stream_stop(&stream, 0, STDERR_FILENO);
+    assert_int_equal(log_stream_lost(&stream) - lost, 5);
     close(fds[1]);
     struct buf got = {0};
     read_all(fds[0], &got);
@@ -209,13 +212,13 @@ static void a_stop_gives_up_on_a_stuck_pipe_and_counts_the_rest(void **state)
 /* BAD-INPUT R5, one line at a time: the error costs that line alone. */
 static void assert_all_lost(int fd)
 {
-    uint64_t lost = log_stream_lost();
-    assert_int_equal(log_stream_start(fd), 0);
+    uint64_t lost = log_stream_lost(&stream);
+    assert_int_equal(log_stream_start(&stream, fd), 0);
     for (int i = 0; i < 7; i++) {
         say("lost\n");
     }
-    log_stream_stop(PATIENCE_MS);
-    assert_int_equal(log_stream_lost() - lost, 7);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
+    assert_int_equal(log_stream_lost(&stream) - lost, 7);
 }
 
 static void a_full_disk_costs_lines_and_nothing_else(void **state)
@@ -262,21 +265,21 @@ static void a_descriptor_that_never_blocks_is_waited_for(void **state)
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     fcntl(fds[0], F_SETFL, 0);
-    uint64_t lost = log_stream_lost();
-    assert_int_equal(log_stream_start(fds[1]), 0);
+    uint64_t lost = log_stream_lost(&stream);
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
     char line[LINE_LEN];
     memset(line, 'x', sizeof(line));
     line[LINE_LEN - 1] = '\n';
     for (int i = 0; i < LINES; i++) {
-        log_stream_write(line, sizeof(line));
+        log_stream_write(&stream, line, sizeof(line));
     }
     struct reading reading = {.fd = fds[0]};
     pthread_t reader;
     assert_int_equal(pthread_create(&reader, NULL, read_in_thread, &reading), 0);
-    log_stream_stop(PATIENCE_MS);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
     close(fds[1]);
     assert_int_equal(pthread_join(reader, NULL), 0);
-    lost = log_stream_lost() - lost;
+    lost = log_stream_lost(&stream) - lost;
     assert_int_equal(reading.got.len, (LINES - lost) * LINE_LEN);
     assert_int_equal(count_lines(&reading.got), LINES - lost);
     assert_true(lost < LINES / 2);
@@ -327,7 +330,7 @@ static void after_a_short_write_the_next_line_starts_afresh(void **state)
     signal(SIGXFSZ, SIG_IGN);
     FILE *file = tmpfile();
     assert_non_null(file);
-    uint64_t lost = log_stream_lost();
+    uint64_t lost = log_stream_lost(&stream);
     int old = swap_stderr(fileno(file));
     set_file_limit(12);
     say("whole 1\n");
@@ -337,7 +340,7 @@ static void after_a_short_write_the_next_line_starts_afresh(void **state)
     say("whole 2\n");
     say("whole 3\n");
     restore_stderr(old);
-    assert_int_equal(log_stream_lost() - lost, 2);
+    assert_int_equal(log_stream_lost(&stream) - lost, 2);
     rewind(file);
     assert_reads(fileno(file), "whole 1\ntorn\nwhole 2\nwhole 3\n");
     fclose(file);
@@ -348,16 +351,16 @@ static void a_forked_child_writes_its_own_lines_itself(void **state)
 {
     int fds[2];
     make_pipe(fds);
-    assert_int_equal(log_stream_start(fds[1]), 0);
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
     say("parent\n");
     pid_t child = fork();
     if (child == 0) {
         say("child\n");
-        _exit(log_stream_lost() == 0 ? 0 : 1);
+        _exit(log_stream_lost(&stream) == 0 ? 0 : 1);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
-    log_stream_stop(PATIENCE_MS);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
     close(fds[1]);
     struct buf got = {0};
     read_all(fds[0], &got);
@@ -384,14 +387,14 @@ static void lines_of_many_threads_stay_whole(void **state)
     struct reading reading = {.fd = fds[0]};
     pthread_t reader, sayers[4];
     assert_int_equal(pthread_create(&reader, NULL, read_in_thread, &reading), 0);
-    assert_int_equal(log_stream_start(fds[1]), 0);
+    assert_int_equal(log_stream_start(&stream, fds[1]), 0);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(pthread_create(&sayers[i], NULL, say_100, "0123456789\n"), 0);
     }
     for (int i = 0; i < 4; i++) {
         assert_int_equal(pthread_join(sayers[i], NULL), 0);
     }
-    log_stream_stop(PATIENCE_MS);
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
     close(fds[1]);
     assert_int_equal(pthread_join(reader, NULL), 0);
     assert_int_equal(reading.got.len, 400 * 11);
@@ -402,8 +405,66 @@ static void lines_of_many_threads_stay_whole(void **state)
     close(fds[0]);
 }
 
+static const char *lost_line;
+
+static void remember_lost(const char *line, size_t len)
+{
+    lost_line = len == 5 && memcmp(line, "lost\n", 5) == 0 ? "lost" : "another";
+}
+
+static void a_line_that_is_lost_is_told(void **state)
+{
+    int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    stream.on_lost = remember_lost;
+    lost_line = NULL;
+    assert_all_lost(fd);
+    assert_string_equal(lost_line, "lost");
+    stream.on_lost = NULL;
+    close(fd);
+}
+
+static void after_a_switch_lines_go_to_the_other_descriptor(void **state)
+{
+    int first[2], second[2];
+    make_pipe(first);
+    make_pipe(second);
+    assert_int_equal(log_stream_start(&stream, first[1]), 0);
+    say("one\n");
+    char got[8];
+    assert_int_equal(read(first[0], got, sizeof(got)), 4); /* it is written */
+    log_stream_switch(&stream, second[1]);
+    say("two\n");
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
+    assert_int_equal(fcntl(second[1], F_GETFD), -1); /* the stream's, and closed */
+    close(first[1]);
+    assert_reads(first[0], "");
+    assert_reads(second[0], "two\n");
+    close(first[0]);
+    close(second[0]);
+}
+
+static void a_stream_that_is_switched_without_a_line_closes_the_one_before(void **state)
+{
+    int first[2], second[2], third[2];
+    make_pipe(first);
+    make_pipe(second);
+    make_pipe(third);
+    assert_int_equal(log_stream_start(&stream, first[1]), 0);
+    log_stream_switch(&stream, second[1]);
+    log_stream_switch(&stream, third[1]);
+    assert_reads(second[0], ""); /* waits until it is closed */
+    log_stream_stop(&stream, PATIENCE_MS, STDERR_FILENO);
+    assert_reads(third[0], "");
+    close(first[1]);
+    close(first[0]);
+    close(second[0]);
+    close(third[0]);
+}
+
 int main(void)
 {
+    stream.forks = true;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forked_child_writes_its_own_lines_itself),
         cmocka_unit_test(lines_come_out_whole_and_in_order),
@@ -419,6 +480,9 @@ int main(void)
         cmocka_unit_test(without_a_writer_the_caller_writes_to_stderr),
         cmocka_unit_test(after_a_short_write_the_next_line_starts_afresh),
         cmocka_unit_test(lines_of_many_threads_stay_whole),
+        cmocka_unit_test(a_line_that_is_lost_is_told),
+        cmocka_unit_test(after_a_switch_lines_go_to_the_other_descriptor),
+        cmocka_unit_test(a_stream_that_is_switched_without_a_line_closes_the_one_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 
@@ -21,6 +22,7 @@ static char text[60000]; /* under the 64 KiB that a pipe holds */
 static int begin(void **state)
 {
     log_set_level(LOG_LEVEL_INFO);
+    text[0] = '\0';
     return pipe2(fds, O_CLOEXEC) || log_start(fds[1]);
 }
 
@@ -119,8 +121,108 @@ static void a_chatty_event_is_held_back_and_counted(void **state)
     suppressed = log_lines_suppressed() - suppressed;
     const char *lines = logged();
     assert_int_equal(count(lines, "test.calm"), 1);
-    assert_int_equal(count(lines, "test.chatty") + suppressed, 500);
+    assert_int_equal(count(lines, "\"event\":\"test.chatty\"") + suppressed, 500);
     assert_true(suppressed > 0);
+}
+
+static void what_was_held_back_is_told_at_the_end_when_nothing_follows(void **state)
+{
+    uint64_t suppressed = log_lines_suppressed();
+    for (int i = 0; i < 500; i++) {
+        log_warn("test.burst", "line %d", i);
+    }
+    suppressed = log_lines_suppressed() - suppressed;
+    char expected[80];
+    snprintf(expected, sizeof(expected), "\"code\":\"test.burst\",\"suppressed\":%llu}",
+             (unsigned long long)suppressed);
+    const char *lines = logged();
+    assert_int_equal(count(lines, "\"level\":\"warn\",\"event\":\"log.suppressed\""), 1);
+    assert_int_equal(count(lines, expected), 1);
+}
+
+static void what_was_held_back_is_told_by_itself_when_its_second_is_over(void **state)
+{
+    for (int i = 0; i < 30; i++) {
+        log_info("test.once", "line %d", i);
+    }
+    size_t len = 0;
+    while (!strstr(text, "log.suppressed")) { /* nothing but the clock moves it */
+        ssize_t got = read(fds[0], text + len, sizeof(text) - 1 - len);
+        assert_true(got > 0);
+        len += (size_t)got;
+        text[len] = '\0';
+    }
+    assert_non_null(strstr(text, "\"code\":\"test.once\",\"suppressed\":20}\n"));
+    logged();
+}
+
+struct test_scope {
+    struct log_scope scope;
+    struct log_fields fields;
+    int asked;
+};
+
+static void describe(const struct log_scope *scope, struct log_fields *out_fields)
+{
+    struct test_scope *own = (struct test_scope *)scope;
+    own->asked++;
+    *out_fields = own->fields;
+}
+
+static void fields_are_keys_and_the_innermost_wins(void **state)
+{
+    struct test_scope outer = {.scope = {.describe = describe},
+                               .fields = {.app = STR("a"), .request_id = STR("r-1")}};
+    struct test_scope inner = {.scope = {.describe = describe},
+                               .fields = {.app = STR("b"), .sid = STR("s_1")}};
+    log_scope_enter(&outer.scope);
+    log_scope_enter(&inner.scope);
+    log_debug("test.silent", "nobody is asked for it");
+    assert_int_equal(inner.asked, 0);
+    log_info_of(LOG_OF(.sid = STR("s_2"), .code = STR("slow")), "test.inner", "m");
+    log_scope_leave(&inner.scope);
+    log_info("test.outer", "m");
+    log_scope_leave(&outer.scope);
+    log_info("test.none", "m");
+    const char *lines = logged();
+    assert_int_equal(count(lines, "\"msg\":\"m\",\"app\":\"b\",\"sid\":\"s_2\",\"code\":\"slow\","
+                                  "\"request_id\":\"r-1\"}"),
+                     1);
+    assert_int_equal(count(lines, "\"msg\":\"m\",\"app\":\"a\",\"request_id\":\"r-1\"}"), 1);
+    assert_int_equal(count(lines, "\"event\":\"test.none\",\"msg\":\"m\"}"), 1);
+}
+
+static void the_node_stands_in_every_line(void **state)
+{
+    log_set_node("eu-1");
+    log_info("test.node", "m");
+    log_set_node("");
+    assert_int_equal(count(logged(), "\"msg\":\"m\",\"node\":\"eu-1\"}"), 1);
+}
+
+static void the_last_warnings_and_errors_are_remembered(void **state)
+{
+    char *message = malloc(3001);
+    assert_non_null(message);
+    memset(message, '\n', 3000); /* six bytes each */
+    message[3000] = '\0';
+    log_error("test.old", "oldest");
+    log_info("test.info", "not this one");
+    log_warn("test.long", "%s", message);
+    log_error("test.new", "newest");
+    free(message);
+    struct buf lines = {0};
+    log_recent_lines(&lines, 3);
+    const char *first = buf_cstr(&lines);
+    assert_non_null(strstr(first, "\"msg\":\"newest\"}"));
+    const char *second = first + strlen(first) + 1;
+    assert_non_null(strstr(second, "\"event\":\"test.long\""));
+    assert_non_null(strstr(second, "\xe2\x80\xa6\""));
+    const char *third = second + strlen(second) + 1;
+    assert_non_null(strstr(third, "\"msg\":\"oldest\"}"));
+    assert_ptr_equal(third + strlen(third) + 1, first + lines.len);
+    buf_fini(&lines);
+    logged();
 }
 
 static void a_long_message_is_cut_and_shows_it(void **state)
@@ -184,6 +286,11 @@ int main(void)
         cmocka_unit_test_setup(levels_below_the_set_one_are_silent, begin),
         cmocka_unit_test(level_names_are_parsed_exactly),
         cmocka_unit_test_setup(a_chatty_event_is_held_back_and_counted, begin),
+        cmocka_unit_test_setup(what_was_held_back_is_told_at_the_end_when_nothing_follows, begin),
+        cmocka_unit_test_setup(what_was_held_back_is_told_by_itself_when_its_second_is_over, begin),
+        cmocka_unit_test_setup(fields_are_keys_and_the_innermost_wins, begin),
+        cmocka_unit_test_setup(the_node_stands_in_every_line, begin),
+        cmocka_unit_test_setup(the_last_warnings_and_errors_are_remembered, begin),
         cmocka_unit_test_setup(a_long_message_is_cut_and_shows_it, begin),
         cmocka_unit_test_setup(errno_survives_a_line, begin),
         cmocka_unit_test_setup(a_forked_child_may_log, begin),

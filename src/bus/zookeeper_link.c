@@ -128,7 +128,7 @@ static void on_session_event(struct zk_link *link, int state)
         bus_count(&zk->bus.stats.reconnects, 1);
     }
     link->ever_established = true;
-    log_write(link->is_told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "bus.link_made",
+    log_write(link->is_told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, NULL, "bus.link_made",
               "zookeeper: %s session 0x%llx at %s, timeout %d ms", resumed ? "resumed" : "new",
               (unsigned long long)link->session.client_id, link->peer,
               zoo_recv_timeout(link->handle));
