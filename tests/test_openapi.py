@@ -156,7 +156,7 @@ def over(name, gateway):
 
 
 def needs_ticket(name):
-    return OPERATIONS[name][2]["security"] == [{"apiKey": ["ticket"]}]
+    return {"apiKey": ["ticket"]} in OPERATIONS[name][2]["security"]
 
 
 def gone_path(name):

@@ -29,35 +29,38 @@ static void handle_openapi(struct api_call *call)
 struct endpoint {
     enum http_method method;
     const char *path; /* {} stands for a name; what is behind it (":drain") for itself */
-    uint32_t scope;   /* 0: open to everybody */
+    uint32_t scopes;  /* one of them is needed; 0: open to everybody */
     void (*handle)(struct api_call *call);
 };
+
+#define READ (SETTINGS_SCOPE_READ | SETTINGS_SCOPE_MONITOR)
 
 /* The path is the label of the metrics, too. Adding an endpoint is a line here. */
 static const struct endpoint endpoints[] = {
     {HTTP_METHOD_POST, "/v1/messages", SETTINGS_SCOPE_PUSH, push_handle_message},
     {HTTP_METHOD_POST, "/v1/messages:batch", SETTINGS_SCOPE_PUSH, push_handle_batch},
-    {HTTP_METHOD_GET, "/v1/messages/{}", SETTINGS_SCOPE_READ, receipts_handle_get},
+    {HTTP_METHOD_GET, "/v1/messages/{}", READ, receipts_handle_get},
     {HTTP_METHOD_DELETE, "/v1/messages/{}", SETTINGS_SCOPE_PUSH, receipts_handle_delete},
     {HTTP_METHOD_POST, "/v1/users/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_user},
     {HTTP_METHOD_POST, "/v1/groups/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_group},
     {HTTP_METHOD_POST, "/v1/sessions/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_session},
     {HTTP_METHOD_POST, "/v1/tickets/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_ticket},
     {HTTP_METHOD_POST, "/v1/tickets", SETTINGS_SCOPE_TICKET, tickets_handle_create},
-    {HTTP_METHOD_GET, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET, tickets_handle_get},
+    {HTTP_METHOD_GET, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET | SETTINGS_SCOPE_MONITOR,
+     tickets_handle_get},
     {HTTP_METHOD_DELETE, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET, tickets_handle_delete},
     {HTTP_METHOD_POST, "/v1/broadcast", SETTINGS_SCOPE_PUSH, push_handle_broadcast},
-    {HTTP_METHOD_GET, "/v1/users", SETTINGS_SCOPE_READ, users_handle_list},
-    {HTTP_METHOD_GET, "/v1/users/{}", SETTINGS_SCOPE_READ, query_handle_user},
-    {HTTP_METHOD_POST, "/v1/users:query", SETTINGS_SCOPE_READ, query_handle_users},
+    {HTTP_METHOD_GET, "/v1/users", READ, users_handle_list},
+    {HTTP_METHOD_GET, "/v1/users/{}", READ, query_handle_user},
+    {HTTP_METHOD_POST, "/v1/users:query", READ, query_handle_users},
     {HTTP_METHOD_DELETE, "/v1/users/{}/sessions", SETTINGS_SCOPE_KICK, query_handle_kick_user},
-    {HTTP_METHOD_GET, "/v1/sessions/{}", SETTINGS_SCOPE_READ, query_handle_session},
+    {HTTP_METHOD_GET, "/v1/sessions/{}", READ, query_handle_session},
     {HTTP_METHOD_DELETE, "/v1/sessions/{}", SETTINGS_SCOPE_KICK, query_handle_kick_session},
-    {HTTP_METHOD_GET, "/v1/groups/{}", SETTINGS_SCOPE_READ, query_handle_group},
+    {HTTP_METHOD_GET, "/v1/groups/{}", READ, query_handle_group},
     {HTTP_METHOD_PUT, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_join},
     {HTTP_METHOD_DELETE, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_part},
     {HTTP_METHOD_POST, "/v1/revocations", SETTINGS_SCOPE_KICK, revocations_handle_create},
-    {HTTP_METHOD_GET, "/v1/nodes", SETTINGS_SCOPE_ADMIN, nodes_handle_list},
+    {HTTP_METHOD_GET, "/v1/nodes", SETTINGS_SCOPE_MONITOR, nodes_handle_list},
     {HTTP_METHOD_POST, "/v1/nodes/{}:drain", SETTINGS_SCOPE_ADMIN, nodes_handle_drain},
     {HTTP_METHOD_POST, "/v1/nodes/{}:resume", SETTINGS_SCOPE_ADMIN, nodes_handle_resume},
     {HTTP_METHOD_GET, "/v1/openapi.json", 0, handle_openapi},
@@ -194,47 +197,84 @@ static bool refuse_foreign(struct api_call *call)
     return true;
 }
 
-/* Without any key (on loopback alone, see the configuration's rules) everybody here may do
- * everything. */
-static bool identify_openly(struct api_call *call)
+/* The app that ?app= names, else the caller's own. */
+static bool choose_app(struct api_call *call, const struct tenant *own)
 {
-    if (refuse_foreign(call)) {
-        return false;
-    }
-    const struct tenants *tenants = call->worker->tenants;
     char name[API_NAME_BYTES];
     ssize_t len = uri_query_get(call->request->query, STR("app"), name, sizeof(name));
-    call->tenant = len == ERR_NOT_FOUND ? tenants_only(tenants)
+    call->tenant = len == ERR_NOT_FOUND ? own
                    : len < 0            ? NULL
-                                        : tenants_find(tenants, str_make(name, (size_t)len));
-    call->scopes = UINT32_MAX;
+                             : tenants_find(call->worker->tenants, str_make(name, (size_t)len));
     if (!call->tenant) {
         api_refuse(call, 400, "app_required", "Name an app that lives here by ?app=.");
     }
     return call->tenant != NULL;
 }
 
+/* Without any key (on loopback alone, see the configuration's rules) everybody here may do
+ * everything. */
+static bool identify_openly(struct api_call *call)
+{
+    call->scopes = UINT32_MAX;
+    return !refuse_foreign(call) && choose_app(call, tenants_only(call->worker->tenants));
+}
+
+static bool identify_caller(struct api_call *call)
+{
+    const struct tenants *tenants = call->worker->tenants;
+    struct str app = call->caller->app;
+    call->scopes = call->caller->scopes;
+    call->caller_name = call->caller->name;
+    return choose_app(call, app.len ? tenants_find(tenants, app) : tenants_only(tenants));
+}
+
+static const struct settings_api_key *find_key(const struct api_call *call,
+                                               const struct settings_app **out_app)
+{
+    struct str header = http_request_field(call->request, HTTP_FIELD_AUTHORIZATION);
+    struct str presented;
+    bool is_one = header.ptr && http_request_header_count(call->request, "Authorization") == 1;
+    return is_one && bearer_parse(header, &presented)
+               ? api_key_find(call->worker->settings, presented, out_app)
+               : NULL;
+}
+
+/* Who monitors or operates the gateway sees the other apps, too; what else the key may, it may in
+ * its own. */
+static bool choose_seen_app(struct api_call *call)
+{
+    const struct tenant *own = call->tenant;
+    if (!(call->scopes & SETTINGS_SCOPE_MONITOR)) {
+        return true;
+    }
+    if (!choose_app(call, own)) {
+        return false;
+    }
+    if (call->tenant != own) {
+        call->scopes &= SETTINGS_SCOPE_MONITOR | SETTINGS_SCOPE_ADMIN;
+    }
+    return true;
+}
+
 static bool identify(struct api_call *call)
 {
     const struct settings *settings = call->worker->settings;
+    if (call->caller) {
+        return identify_caller(call);
+    }
     if (!has_keys(settings)) {
         return identify_openly(call);
     }
-    struct str header = http_request_field(call->request, HTTP_FIELD_AUTHORIZATION);
-    struct str presented;
     const struct settings_app *app = NULL;
-    const struct settings_api_key *key = NULL;
-    if (header.ptr && http_request_header_count(call->request, "Authorization") == 1 &&
-        bearer_parse(header, &presented)) {
-        key = api_key_find(settings, presented, &app);
-    }
+    const struct settings_api_key *key = find_key(call, &app);
     call->tenant = key ? tenants_find(call->worker->tenants, app->name) : NULL;
     if (!call->tenant) {
         answer_unauthorized(call->exchange);
         return false;
     }
-    call->scopes = key->scopes;
-    return true;
+    call->scopes = api_key_scopes(key);
+    call->caller_name = key->name;
+    return choose_seen_app(call);
 }
 
 static bool check_app(struct api_call *call)
@@ -248,13 +288,13 @@ static bool check_app(struct api_call *call)
 
 static bool may_call(struct api_call *call, const struct endpoint *endpoint)
 {
-    if (endpoint->scope == 0) {
+    if (endpoint->scopes == 0) {
         return true;
     }
     if (!identify(call) || !check_app(call)) {
         return false;
     }
-    if (!(call->scopes & endpoint->scope)) {
+    if (!(call->scopes & endpoint->scopes)) {
         api_refuse(call, 403, "scope_missing", "The API key has not the scope that this needs.");
         return false;
     }
@@ -292,11 +332,14 @@ static const struct endpoint *admit(struct api_call *call)
     return endpoint;
 }
 
-static void begin_call(struct api_call *call, struct worker *worker, struct http_exchange *exchange)
+static void begin_call(struct api_call *call, struct worker *worker, struct http_exchange *exchange,
+                       const struct api_caller *caller)
 {
     call->worker = worker;
     call->exchange = exchange;
     call->request = exchange->request;
+    call->caller = caller;
+    call->caller_name = STR("");
     call->tenant = NULL;
     call->scopes = 0;
     for (int i = 0; i < API_NAMES_MAX; i++) {
@@ -308,16 +351,22 @@ static void begin_call(struct api_call *call, struct worker *worker, struct http
 void api_on_head(struct worker *worker, struct http_exchange *exchange)
 {
     struct api_call call;
-    begin_call(&call, worker, exchange);
+    begin_call(&call, worker, exchange, NULL);
     admit(&call);
 }
 
-void api_on_request(struct worker *worker, struct http_exchange *exchange)
+void api_on_request_as(struct worker *worker, struct http_exchange *exchange,
+                       const struct api_caller *caller)
 {
     struct api_call call;
-    begin_call(&call, worker, exchange);
+    begin_call(&call, worker, exchange, caller);
     const struct endpoint *endpoint = admit(&call);
     if (endpoint && decode_names(&call)) {
         endpoint->handle(&call);
     }
+}
+
+void api_on_request(struct worker *worker, struct http_exchange *exchange)
+{
+    api_on_request_as(worker, exchange, NULL);
 }

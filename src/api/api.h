@@ -7,12 +7,21 @@
 
 enum { API_NAMES_MAX = 2, API_NAME_BYTES = 1024 };
 
+/* Who calls in another way than by a key of a header: somebody who is signed in to the console. */
+struct api_caller {
+    struct str app;  /* asked about where ?app= names none; "": the only one */
+    struct str name; /* of the key that was signed in with */
+    uint32_t scopes; /* in every app */
+};
+
 /* One call: on the stack of its handler. */
 struct api_call {
     struct worker *worker;
     struct http_exchange *exchange;
     const struct http_request *request;
-    const struct tenant *tenant; /* whose key it is */
+    const struct api_caller *caller; /* NULL: who it is, the request says */
+    const struct tenant *tenant;     /* whose key it is, or whom ?app= names */
+    struct str caller_name;          /* of the key; borrowed; "" where none is needed */
     uint32_t scopes;
     struct str names[API_NAMES_MAX]; /* the {…} of the path, decoded, in buffer */
     char buffer[API_NAMES_MAX][API_NAME_BYTES];
@@ -21,6 +30,10 @@ struct api_call {
 /* For struct gateway_hooks. */
 void api_on_head(struct worker *worker, struct http_exchange *exchange);
 void api_on_request(struct worker *worker, struct http_exchange *exchange);
+
+/* The same for a caller that was identified before. */
+void api_on_request_as(struct worker *worker, struct http_exchange *exchange,
+                       const struct api_caller *caller);
 
 /* Answers 422 with "invalid_<field>" or another code. */
 void api_refuse(struct api_call *call, int status, const char *code, const char *detail);

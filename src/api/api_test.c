@@ -174,6 +174,52 @@ static void a_key_reaches_its_own_app_alone(void **state)
     gateway_test_close(&client);
 }
 
+static void who_monitors_sees_every_app_and_changes_none(void **state)
+{
+    struct gateway_test_client client;
+    gateway_test_open(*state, &client, "other", "42", "[]");
+    const char *const keys[] = {KEY_MONITOR, KEY_ADMIN};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(gateway_test_ask(*state, keys[i], "GET /v1/users/42?app=other", NULL),
+                         200);
+        gateway_test_says(*state, "\"online\":true");
+        assert_int_equal(gateway_test_ask(*state, keys[i], "GET /v1/users/42", NULL), 200);
+        gateway_test_says(*state, "\"online\":false");
+        assert_int_equal(gateway_test_ask(*state, keys[i], "GET /v1/users/42?app=nobody", NULL),
+                         400);
+        gateway_test_says_code(*state, "app_required");
+        assert_int_equal(gateway_test_ask(*state, keys[i], "GET /v1/nodes", NULL), 200);
+        assert_int_equal(gateway_test_ask(*state, keys[i], "POST /v1/broadcast?app=other", "1"),
+                         403);
+    }
+    assert_int_equal(gateway_test_ask(*state, KEY_MONITOR, "POST /v1/nodes/x:drain", ""), 403);
+    assert_int_equal(gateway_test_ask(*state, KEY_MONITOR, "DELETE /v1/users/42/sessions", NULL),
+                     403);
+    gateway_test_close(&client);
+}
+
+#define KEY_BOTH "tg_both"
+
+static void add_key_of_both(struct settings *settings)
+{
+    gateway_test_add_key(settings, &settings->apps[0], KEY_BOTH,
+                         SETTINGS_SCOPE_PUSH | SETTINGS_SCOPE_MONITOR);
+}
+
+static int setup_both(void **state)
+{
+    return gateway_test_setup_tuned(state, add_key_of_both);
+}
+
+static void what_a_key_may_in_its_own_app_it_may_not_in_another(void **state)
+{
+    assert_int_equal(gateway_test_ask(*state, KEY_BOTH, "POST /v1/broadcast", "1"), 202);
+    assert_int_equal(gateway_test_ask(*state, KEY_BOTH, "POST /v1/broadcast?app=shop", "1"), 202);
+    assert_int_equal(gateway_test_ask(*state, KEY_BOTH, "POST /v1/broadcast?app=other", "1"), 403);
+    gateway_test_says_code(*state, "scope_missing");
+    assert_int_equal(gateway_test_ask(*state, KEY_READ, "GET /v1/users/42?app=other", NULL), 200);
+}
+
 static void small_body(struct settings *settings)
 {
     settings->limits.body_bytes = 1024;
@@ -275,6 +321,8 @@ int main(void)
         GATEWAY_TEST(a_compressed_body_is_refused),
         GATEWAY_TEST(the_description_is_open_to_everybody),
         GATEWAY_TEST(a_key_reaches_its_own_app_alone),
+        GATEWAY_TEST(who_monitors_sees_every_app_and_changes_none),
+        TUNED(what_a_key_may_in_its_own_app_it_may_not_in_another, setup_both),
         TUNED(a_body_over_the_limit_is_413_at_the_limit_it_is_read, setup_small_body),
         TUNED(without_keys_the_only_app_is_meant, setup_open_with_one_app),
         TUNED(without_keys_several_apps_are_told_apart_by_name, setup_open),

@@ -31,10 +31,11 @@
 
 enum { GATEWAY_TEST_WAIT_MS = 30000, GATEWAY_TEST_HEAD_MAX = 16384 };
 
-/* The API keys: the first four belong to the app "shop", the last to "other". */
+/* The API keys: all but the last belong to the app "shop", that to "other". */
 #define KEY_ALL "tg_all"
 #define KEY_PUSH "tg_push"
 #define KEY_READ "tg_read"
+#define KEY_MONITOR "tg_monitor"
 #define KEY_ADMIN "tg_admin"
 #define KEY_OTHER "tg_other"
 
@@ -99,6 +100,7 @@ static inline struct settings *gateway_test_settings(gateway_test_tune tune)
     gateway_test_add_key(settings, &settings->apps[0], KEY_ALL, all);
     gateway_test_add_key(settings, &settings->apps[0], KEY_PUSH, SETTINGS_SCOPE_PUSH);
     gateway_test_add_key(settings, &settings->apps[0], KEY_READ, SETTINGS_SCOPE_READ);
+    gateway_test_add_key(settings, &settings->apps[0], KEY_MONITOR, SETTINGS_SCOPE_MONITOR);
     gateway_test_add_key(settings, &settings->apps[0], KEY_ADMIN, SETTINGS_SCOPE_ADMIN);
     gateway_test_add_key(settings, &settings->apps[1], KEY_OTHER, all);
     if (tune) {

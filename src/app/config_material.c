@@ -62,7 +62,7 @@ void config_scopes_read(struct config_reader *reader, const struct config_key *k
                         const struct config_node *node, void *object)
 {
     struct settings_api_key *api_key = object;
-    config_bits_read(reader, node, settings_scope_parse, "push, read, kick, ticket, admin",
+    config_bits_read(reader, node, settings_scope_parse, "push, read, kick, ticket, monitor, admin",
                      &api_key->scopes);
 }
 

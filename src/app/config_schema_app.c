@@ -20,7 +20,7 @@ static const struct config_key api_key_keys[] = {
      .example = "sha256:…"},
     {"scopes", CONFIG_CUSTOM, FIELD(settings_api_key, scopes), .required = true,
      .read = config_scopes_read,
-     .help = "What it may do: a list of push, read, kick, ticket, admin.",
+     .help = "What it may do: a list of push, read, kick, ticket, monitor, admin.",
      .example = "[push, read]"},
 };
 static const struct config_map api_key_map = {.keys = api_key_keys,

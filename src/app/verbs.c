@@ -67,7 +67,7 @@ int app_key_main(int argc, char **argv)
         {.name = "name", .value = "N", .help = "its name in logs (default: key)", .text = &name},
         {.name = "scopes",
          .value = "LIST",
-         .help = "of push, read, kick, ticket, admin (default: push, read)",
+         .help = "of push, read, kick, ticket, monitor, admin (default: push, read)",
          .text = &scopes},
         {.name = "json", .help = "print one JSON object", .flag = &json},
     };
@@ -84,7 +84,7 @@ int app_key_main(int argc, char **argv)
         return exit_code;
     }
     if (!scopes_are_good(scopes)) {
-        args_complain("key", "--scopes takes some of push, read, kick, ticket, admin");
+        args_complain("key", "--scopes takes some of push, read, kick, ticket, monitor, admin");
         return EXIT_CODE_USAGE;
     }
     if (api_key_make(key, hash)) {

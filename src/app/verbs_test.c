@@ -79,7 +79,7 @@ static void a_scope_that_is_none_is_wrong_usage(void **state)
     char *const scopes[] = {"", "push,", "pull", "push read", "PUSH"};
     for (int i = 0; i < 5; i++) {
         assert_int_equal(VERB_RUN(app_key_main, "key", "--scopes", scopes[i]), EXIT_CODE_USAGE);
-        verb_test_must_say("--scopes takes some of push, read, kick, ticket, admin");
+        verb_test_must_say("--scopes takes some of push, read, kick, ticket, monitor, admin");
         assert_string_equal(verb_wrote, "");
     }
     assert_int_equal(VERB_RUN(app_key_main, "key", "more"), EXIT_CODE_USAGE);

@@ -176,9 +176,9 @@ uint32_t settings_scope_parse(struct str name)
         struct str name;
         uint32_t bit;
     } scopes[] = {
-        {STR("push"), SETTINGS_SCOPE_PUSH},   {STR("read"), SETTINGS_SCOPE_READ},
-        {STR("kick"), SETTINGS_SCOPE_KICK},   {STR("ticket"), SETTINGS_SCOPE_TICKET},
-        {STR("admin"), SETTINGS_SCOPE_ADMIN},
+        {STR("push"), SETTINGS_SCOPE_PUSH},       {STR("read"), SETTINGS_SCOPE_READ},
+        {STR("kick"), SETTINGS_SCOPE_KICK},       {STR("ticket"), SETTINGS_SCOPE_TICKET},
+        {STR("monitor"), SETTINGS_SCOPE_MONITOR}, {STR("admin"), SETTINGS_SCOPE_ADMIN},
     };
     for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); i++) {
         if (str_equal(scopes[i].name, name)) {

@@ -26,7 +26,8 @@ enum settings_scope {
     SETTINGS_SCOPE_READ = 2,
     SETTINGS_SCOPE_KICK = 4,
     SETTINGS_SCOPE_TICKET = 8,
-    SETTINGS_SCOPE_ADMIN = 16,
+    SETTINGS_SCOPE_ADMIN = 16,   /* operates the gateway: also all that monitor may */
+    SETTINGS_SCOPE_MONITOR = 32, /* sees everything of every app, and changes nothing */
 };
 
 struct settings_api_key {

@@ -113,6 +113,7 @@ static void scopes_have_names(void **state)
 {
     assert_int_equal(settings_scope_parse(STR("push")), SETTINGS_SCOPE_PUSH);
     assert_int_equal(settings_scope_parse(STR("admin")), SETTINGS_SCOPE_ADMIN);
+    assert_int_equal(settings_scope_parse(STR("monitor")), SETTINGS_SCOPE_MONITOR);
     assert_int_equal(settings_scope_parse(STR("Push")), 0);
     assert_int_equal(settings_scope_parse(STR("")), 0);
 }

@@ -38,6 +38,12 @@ const struct settings_api_key *api_key_find(const struct settings *settings, str
     return api_key_find_digest(settings, digest, out_app);
 }
 
+uint32_t api_key_scopes(const struct settings_api_key *key)
+{
+    bool operates = key->scopes & SETTINGS_SCOPE_ADMIN;
+    return operates ? key->scopes | SETTINGS_SCOPE_MONITOR : key->scopes;
+}
+
 int api_key_make(char out_key[API_KEY_LEN + 1], char out_hash[API_KEY_HASH_LEN + 1])
 {
     uint8_t random[32];

@@ -22,6 +22,9 @@ const struct settings_api_key *api_key_find_digest(const struct settings *settin
                                                    const uint8_t digest[DIGEST_SHA256_LEN],
                                                    const struct settings_app **out_app);
 
+/* What the key may do, with what its scopes imply. */
+uint32_t api_key_scopes(const struct settings_api_key *key);
+
 /* A new random key and the hash to configure, both NUL-terminated. 0, or ERR_UNAVAILABLE when the
  * system has no randomness. */
 int api_key_make(char out_key[API_KEY_LEN + 1], char out_hash[API_KEY_HASH_LEN + 1]);

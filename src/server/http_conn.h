@@ -20,6 +20,9 @@ struct http_service;
 struct tls_conn;
 struct tls_context;
 
+/* Takes the answer of an exchange that has no connection; all of it is borrowed. */
+typedef void (*http_answer_cb)(void *owner, const struct http_response *response);
+
 /* One request and its answer. The request's strings are good only inside on_head and on_request;
  * the exchange itself until it is answered. */
 struct http_exchange {
@@ -31,7 +34,12 @@ struct http_exchange {
     struct addr peer;  /* the other end, or whom its PROXY header names */
     struct buf answer; /* waits for earlier answers of the connection */
     uint64_t started_us;
-    void *user;        /* the handler's */
+    void *user; /* the handler's */
+    /* The handler's, and called once at most: the peer has closed or ended its side, so that nobody
+     * waits any more. An answer is still owed, and may be given inside. NULL: whatever. */
+    void (*on_gone)(struct http_exchange *exchange);
+    http_answer_cb on_answer; /* of one that never had a connection; NULL: the others */
+    void *answer_owner;
     const char *route; /* the handler's: a literal for metrics; NULL: "other" */
     uint16_t status;   /* of the answer; 0: not answered */
     bool keep_alive;
@@ -98,6 +106,17 @@ uint32_t http_service_connections(const struct http_service *service);
 
 /* Answers still owed. Any thread. */
 uint32_t http_service_open_exchanges(const struct http_service *service);
+
+/* An exchange for a request that came another way than by a connection of the service; handlers
+ * see no difference. The caller hands it to one, and takes request and body out of it when that
+ * has returned without an answer. on_answer runs once, on the service's loop, inside of what
+ * answers. NULL: memory is out. */
+struct http_exchange *http_exchange_detached(struct http_service *service,
+                                             const struct http_request *request, struct str body,
+                                             http_answer_cb on_answer, void *owner);
+
+/* Tells the handler that nobody waits any more, if it wants to know. */
+void http_exchange_tell_gone(struct http_exchange *exchange);
 
 /* Each answers once and ends the exchange: it may be freed inside. */
 void http_answer(struct http_exchange *exchange, const struct http_response *response);

@@ -53,10 +53,51 @@ void http_conn_abandon_exchanges(struct http_conn *conn)
         exchange->conn = NULL;
         if (exchange->status) {
             http_exchange_free(exchange);
+        } else {
+            http_exchange_tell_gone(exchange);
         }
         exchange = next;
     }
     conn->first = NULL;
+}
+
+struct http_exchange *http_exchange_detached(struct http_service *service,
+                                             const struct http_request *request, struct str body,
+                                             http_answer_cb on_answer, void *owner)
+{
+    struct http_exchange *exchange = http_exchange_alloc(service);
+    if (exchange) {
+        exchange->request = request;
+        exchange->body = body;
+        exchange->started_us = loop_now_us(service->options.loop);
+        exchange->head_only = request->method == HTTP_METHOD_HEAD;
+        exchange->on_answer = on_answer;
+        exchange->answer_owner = owner;
+    }
+    return exchange;
+}
+
+void http_exchange_tell_gone(struct http_exchange *exchange)
+{
+    void (*on_gone)(struct http_exchange * exchange) = exchange->on_gone;
+    exchange->on_gone = NULL;
+    if (on_gone) {
+        on_gone(exchange);
+    }
+}
+
+/* An answer inside may free others that wait for it, so each look begins anew. */
+void http_conn_tell_gone(struct http_conn *conn)
+{
+    struct http_exchange *exchange = conn->first;
+    while (exchange) {
+        if (exchange->on_gone && !exchange->status) {
+            http_exchange_tell_gone(exchange);
+            exchange = conn->first;
+        } else {
+            exchange = exchange->next;
+        }
+    }
 }
 
 /* The exchanges at the front that are answered go out; the first that is not stops those behind it.
@@ -105,6 +146,9 @@ void http_answer(struct http_exchange *exchange, const struct http_response *res
     struct http_conn *conn = exchange->conn;
     count_answer(exchange, response->status);
     if (!conn) {
+        if (exchange->on_answer) {
+            exchange->on_answer(exchange->answer_owner, response);
+        }
         http_exchange_free(exchange);
         return;
     }

@@ -165,6 +165,7 @@ void http_conn_read_requests(struct http_conn *conn, uint8_t *data, size_t len);
 struct http_exchange *http_exchange_alloc(struct http_service *service);
 void http_exchange_free(struct http_exchange *exchange);
 void http_conn_abandon_exchanges(struct http_conn *conn);
+void http_conn_tell_gone(struct http_conn *conn); /* the peer has ended its side */
 
 /* Answers a request that can't be read; the connection is closed behind it. */
 void http_conn_refuse(struct http_conn *conn, enum http_refusal refusal);

@@ -315,6 +315,7 @@ static void throw_away(struct http_conn *conn, size_t len)
 static void on_end_of_input(struct http_conn *conn)
 {
     conn->peer_done = true;
+    http_conn_tell_gone(conn);
     if (conn->phase == PHASE_LINGER || (!conn->first && http_conn_unsent(conn) == 0)) {
         conn->dead = true;
     }
