@@ -20,14 +20,16 @@ static const double bounds_s[] = {
 
 enum {
     BOUNDS = sizeof(bounds_us) / sizeof(bounds_us[0]),
-    BUCKETS = BOUNDS + 1, /* the last one is +Inf */
-    SUM = BUCKETS,        /* the sum's cell, behind the buckets */
-    HISTOGRAM_CELLS = BUCKETS + 1,
+    BUCKETS_MAX = METRIC_MAX_BOUNDS + 1, /* the last one is +Inf */
 };
 
+_Static_assert((int)BOUNDS <= (int)METRIC_MAX_BOUNDS, "a sample has room for any histogram");
+
 struct metric {
-    uint32_t first_cell;
-    enum metric_kind kind;
+    const struct metric_family *family; /* borrowed for good */
+    uint32_t first_cell;                /* a histogram's buckets, then its sum */
+    atomic_bool is_set;                 /* a real gauge was, and to: */
+    _Atomic double value;
     _Atomic(struct metric *) next; /* of the family, in order of making */
     double (*read)(void *arg);     /* it and its argument under the reader lock */
     void *read_arg;
@@ -37,6 +39,7 @@ struct metric {
 struct family {
     _Atomic(struct family *) next;  /* by name */
     const struct metric_family *is; /* borrowed for good */
+    atomic_bool is_hidden;
     _Atomic(struct metric *) first;
     struct metric *last; /* under the lock */
 };
@@ -55,7 +58,8 @@ const struct metric_family metrics_overflow = {
     .help = "Updates of series for which the registry had no room.",
     .more = "Should be 0.",
 };
-static struct metric overflow = {.kind = METRIC_COUNTER, .labels = ""}; /* its cell is cell 0 */
+static struct metric overflow = {.family = &metrics_overflow,
+                                 .labels = ""}; /* its cell is cell 0 */
 static struct family overflow_family = {
     .is = &metrics_overflow,
     .first = &overflow,
@@ -63,14 +67,17 @@ static struct family overflow_family = {
 };
 static uint32_t cells_used = 1; /* under the lock */
 
-/* The place in the list, sorted by name, where the family is or belongs. Under the lock. */
-static _Atomic(struct family *) *family_place(const char *name)
+/* The place in the list, sorted by name, where the family is or belongs: of one name the first.
+ * Under the lock. */
+static _Atomic(struct family *) *family_place(const struct metric_family *is)
 {
     _Atomic(struct family *) *place = &families;
     for (struct family *family; (family = atomic_load(place)); place = &family->next) {
-        if (strcmp(family->is->name, name) >= 0) {
+        int order = strcmp(family->is->name, is->name);
+        if (order > 0 || family->is == is) {
             break;
         }
+        ASSERT(order < 0 || (family->is->is_custom && is->is_custom));
     }
     return place;
 }
@@ -86,15 +93,15 @@ static struct family *find_or_make_family(const struct metric_family *is)
     if (!atomic_load(&families)) {
         insert_family(&families, &overflow_family);
     }
-    _Atomic(struct family *) *place = family_place(is->name);
+    _Atomic(struct family *) *place = family_place(is);
     struct family *family = atomic_load(place);
-    if (family && strcmp(family->is->name, is->name) == 0) {
-        ASSERT(family->is->kind == is->kind);
+    if (family && family->is == is) {
         return family;
     }
     family = mem_zalloc(sizeof(*family));
     if (family) {
         family->is = is;
+        atomic_init(&family->is_hidden, is->is_custom);
         insert_family(place, family);
     }
     return family;
@@ -109,9 +116,14 @@ static struct metric *find_series(struct family *family, const char *labels)
     return metric;
 }
 
+static uint32_t bound_count(const struct metric_family *family)
+{
+    return family->is_real ? (uint32_t)family->bound_count : BOUNDS;
+}
+
 static struct metric *make_series(struct family *family, const char *labels)
 {
-    uint32_t cells = family->is->kind == METRIC_HISTOGRAM ? HISTOGRAM_CELLS : 1;
+    uint32_t cells = family->is->kind == METRIC_HISTOGRAM ? bound_count(family->is) + 2 : 1;
     size_t labels_size = strlen(labels) + 1;
     if (cells > METRICS_MAX_CELLS - cells_used) {
         return NULL;
@@ -121,7 +133,7 @@ static struct metric *make_series(struct family *family, const char *labels)
         return NULL;
     }
     memcpy(metric->labels, labels, labels_size);
-    metric->kind = family->is->kind;
+    metric->family = family->is;
     metric->first_cell = cells_used;
     cells_used += cells;
     atomic_store(family->last ? &family->last->next : &family->first, metric);
@@ -142,6 +154,17 @@ static struct metric *find_or_make(const struct metric_family *is, const char *l
     }
     pthread_mutex_unlock(&lock);
     return metric ? metric : &overflow;
+}
+
+void metrics_show_family(const struct metric_family *is, bool is_shown)
+{
+    ASSERT(is->is_custom);
+    pthread_mutex_lock(&lock);
+    struct family *family = find_or_make_family(is);
+    if (family) {
+        atomic_store(&family->is_hidden, !is_shown);
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 struct metric *metric_series_with(const struct metric_family *family, const char *const *values,
@@ -175,33 +198,48 @@ const char *metric_kind_name(enum metric_kind kind)
 }
 
 /* The overflow series stands in for all kinds, and counts updates. */
-static inline bool is_overflow(const struct metric *metric, enum metric_kind kind)
+static inline bool is_overflow(const struct metric *metric, enum metric_kind kind, bool is_real)
 {
     if (metric == &overflow) {
         metrics_cells_add(0, 1);
         return true;
     }
-    ASSERT(metric->kind == kind);
+    ASSERT(metric->family->kind == kind && metric->family->is_real == is_real);
     return false;
 }
 
 void metric_add(struct metric *metric, uint64_t n)
 {
-    if (!is_overflow(metric, METRIC_COUNTER)) {
+    if (!is_overflow(metric, METRIC_COUNTER, false)) {
         metrics_cells_add(metric->first_cell, (int64_t)n);
+    }
+}
+
+void metric_add_real(struct metric *metric, double value)
+{
+    if (!is_overflow(metric, METRIC_COUNTER, true)) {
+        metrics_cells_add_real(metric->first_cell, value);
     }
 }
 
 void metric_gauge_add(struct metric *metric, int64_t delta)
 {
-    if (!is_overflow(metric, METRIC_GAUGE)) {
+    if (!is_overflow(metric, METRIC_GAUGE, false)) {
         metrics_cells_add(metric->first_cell, delta);
+    }
+}
+
+void metric_set(struct metric *metric, double value)
+{
+    if (!is_overflow(metric, METRIC_GAUGE, true)) {
+        atomic_store_explicit(&metric->value, value, memory_order_relaxed);
+        atomic_store_explicit(&metric->is_set, true, memory_order_release);
     }
 }
 
 void metric_observe_us(struct metric *metric, uint64_t us)
 {
-    if (is_overflow(metric, METRIC_HISTOGRAM)) {
+    if (is_overflow(metric, METRIC_HISTOGRAM, false)) {
         return;
     }
     uint32_t bucket = 0;
@@ -209,7 +247,21 @@ void metric_observe_us(struct metric *metric, uint64_t us)
         bucket++;
     }
     metrics_cells_add(metric->first_cell + bucket, 1);
-    metrics_cells_add(metric->first_cell + SUM, (int64_t)us);
+    metrics_cells_add(metric->first_cell + BOUNDS + 1, (int64_t)us);
+}
+
+void metric_observe(struct metric *metric, double value)
+{
+    if (is_overflow(metric, METRIC_HISTOGRAM, true)) {
+        return;
+    }
+    const struct metric_family *family = metric->family;
+    uint32_t bucket = 0;
+    while (bucket < family->bound_count && value > family->bounds[bucket]) {
+        bucket++;
+    }
+    metrics_cells_add(metric->first_cell + bucket, 1);
+    metrics_cells_add_real(metric->first_cell + bound_count(family) + 1, value);
 }
 
 void metric_set_reader(struct metric *metric, double (*read)(void *arg), void *arg)
@@ -217,7 +269,7 @@ void metric_set_reader(struct metric *metric, double (*read)(void *arg), void *a
     if (metric == &overflow) {
         return;
     }
-    ASSERT(metric->kind != METRIC_HISTOGRAM);
+    ASSERT(metric->family->kind != METRIC_HISTOGRAM && !metric->family->is_real);
     pthread_mutex_lock(&reader_lock);
     metric->read = read;
     metric->read_arg = arg;
@@ -226,11 +278,12 @@ void metric_set_reader(struct metric *metric, double (*read)(void *arg), void *a
 
 int64_t metric_value(const struct metric *metric)
 {
-    if (metric->kind != METRIC_HISTOGRAM) {
+    const struct metric_family *family = metric->family;
+    if (family->kind != METRIC_HISTOGRAM) {
         return metrics_cells_sum(metric->first_cell);
     }
     int64_t count = 0;
-    for (uint32_t i = 0; i < BUCKETS; i++) {
+    for (uint32_t i = 0; i <= bound_count(family); i++) {
         count += metrics_cells_sum(metric->first_cell + i);
     }
     return count;
@@ -274,40 +327,74 @@ static bool ask_reader(const struct metric *metric, double *out_value)
 }
 
 static void sample_histogram(const struct metric *metric, struct metric_sample *sample,
-                             uint64_t buckets[BUCKETS])
+                             uint64_t buckets[BUCKETS_MAX])
 {
+    const struct metric_family *family = metric->family;
+    uint32_t bounds = bound_count(family);
     uint64_t count = 0;
-    for (uint32_t i = 0; i < BUCKETS; i++) {
+    for (uint32_t i = 0; i <= bounds; i++) {
         buckets[i] = (uint64_t)metrics_cells_sum(metric->first_cell + i);
         count += buckets[i];
     }
+    uint32_t sum = metric->first_cell + bounds + 1;
     sample->value = (double)count;
-    sample->sum = (double)metrics_cells_sum(metric->first_cell + SUM) / 1e6;
-    sample->bounds = bounds_s;
+    sample->sum = family->is_real ? metrics_cells_sum_real(sum)
+                                  : (double)metrics_cells_sum(sum) / 1e6;
+    sample->bounds = family->is_real ? family->bounds : bounds_s;
     sample->buckets = buckets;
-    sample->bound_count = BOUNDS;
+    sample->bound_count = bounds;
 }
 
-static void visit_series(const struct family *family, const struct metric *metric,
+/* False: there is nothing to show yet. */
+static bool sample_real(const struct metric *metric, struct metric_sample *sample)
+{
+    if (metric->family->kind == METRIC_COUNTER) {
+        sample->value = metrics_cells_sum_real(metric->first_cell);
+        return true;
+    }
+    sample->value = atomic_load_explicit(&metric->value, memory_order_relaxed);
+    return atomic_load_explicit(&metric->is_set, memory_order_acquire);
+}
+
+static bool sample_single(const struct metric *metric, struct metric_sample *sample)
+{
+    if (metric->family->is_real) {
+        return sample_real(metric, sample);
+    }
+    if (!ask_reader(metric, &sample->value)) {
+        sample->value = (double)metrics_cells_sum(metric->first_cell);
+    }
+    return true;
+}
+
+static void visit_series(const struct metric *metric,
                          void (*visit)(void *arg, const struct metric_sample *sample), void *arg)
 {
-    struct metric_sample sample = {.family = family->is, .labels = metric->labels};
-    uint64_t buckets[BUCKETS];
-    if (metric->kind == METRIC_HISTOGRAM) {
+    struct metric_sample sample = {.family = metric->family, .labels = metric->labels};
+    uint64_t buckets[BUCKETS_MAX];
+    if (metric->family->kind == METRIC_HISTOGRAM) {
         sample_histogram(metric, &sample, buckets);
-    } else if (!ask_reader(metric, &sample.value)) {
-        sample.value = (double)metrics_cells_sum(metric->first_cell);
+    } else if (!sample_single(metric, &sample)) {
+        return;
     }
     visit(arg, &sample);
+}
+
+static void visit_family(const struct family *family,
+                         void (*visit)(void *arg, const struct metric_sample *sample), void *arg)
+{
+    for (struct metric *metric = atomic_load(&family->first); metric;
+         metric = atomic_load(&metric->next)) {
+        visit_series(metric, visit, arg);
+    }
 }
 
 void metrics_visit(void (*visit)(void *arg, const struct metric_sample *sample), void *arg)
 {
     for (struct family *family = atomic_load(&families); family;
          family = atomic_load(&family->next)) {
-        for (struct metric *metric = atomic_load(&family->first); metric;
-             metric = atomic_load(&metric->next)) {
-            visit_series(family, metric, visit, arg);
+        if (!atomic_load(&family->is_hidden)) {
+            visit_family(family, visit, arg);
         }
     }
 }

@@ -80,6 +80,21 @@ void metrics_cells_add_slowly(uint32_t at, int64_t delta)
     atomic_fetch_add_explicit(cells ? &cells[at] : &shared_cells[at], delta, memory_order_relaxed);
 }
 
+void metrics_cells_add_real_slowly(uint32_t at, double delta)
+{
+    if (enter()) {
+        metrics_cells_add_real(at, delta);
+        return;
+    }
+    metrics_cell *cell = &shared_cells[at];
+    int64_t bits = atomic_load_explicit(cell, memory_order_relaxed);
+    int64_t sum;
+    do {
+        sum = metrics_cells_of_real(metrics_cells_to_real(bits) + delta);
+    } while (!atomic_compare_exchange_weak_explicit(cell, &bits, sum, memory_order_relaxed,
+                                                    memory_order_relaxed));
+}
+
 int64_t metrics_cells_sum(uint32_t at)
 {
     int64_t sum = atomic_load_explicit(&shared_cells[at], memory_order_relaxed);
@@ -87,6 +102,18 @@ int64_t metrics_cells_sum(uint32_t at)
     for (unsigned i = 0; i < seen; i++) {
         metrics_cell *cells = atomic_load_explicit(&threads[i].cells, memory_order_relaxed);
         sum += atomic_load_explicit(&cells[at], memory_order_relaxed);
+    }
+    return sum;
+}
+
+double metrics_cells_sum_real(uint32_t at)
+{
+    double sum = metrics_cells_to_real(
+        atomic_load_explicit(&shared_cells[at], memory_order_relaxed));
+    unsigned seen = atomic_load(&threads_seen);
+    for (unsigned i = 0; i < seen; i++) {
+        metrics_cell *cells = atomic_load_explicit(&threads[i].cells, memory_order_relaxed);
+        sum += metrics_cells_to_real(atomic_load_explicit(&cells[at], memory_order_relaxed));
     }
     return sum;
 }

@@ -12,49 +12,33 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-static const struct metric_family test_pushes_total = {
-    METRIC_COUNTER, "test_pushes_total", {"app"}, "Pushes taken.", ""};
-static const struct metric_family test_seen_total = {
-    METRIC_COUNTER, "test_seen_total", {"a"}, "Seen.", ""};
-static const struct metric_family test_seen_seconds = {
-    METRIC_HISTOGRAM, "test_seen_seconds", {}, "Seen.", ""};
-static const struct metric_family test_bare_total = {
-    METRIC_COUNTER, "test_bare_total", {}, "Bare.", ""};
-static const struct metric_family test_same_total = {
-    METRIC_COUNTER, "test_same_total", {"a"}, "Same.", ""};
-static const struct metric_family test_open = {METRIC_GAUGE, "test_open", {}, "Open things.", ""};
-static const struct metric_family test_time_seconds = {
-    METRIC_HISTOGRAM, "test_time_seconds", {"route"}, "Time.", ""};
-static const struct metric_family test_lag_seconds = {
-    METRIC_HISTOGRAM, "test_lag_seconds", {}, "Lag.", ""};
-static const struct metric_family test_zz_total = {METRIC_COUNTER, "test_zz_total", {}, "Z.", ""};
-static const struct metric_family test_aa_total = {
-    METRIC_COUNTER, "test_aa_total", {"x"}, "A.", ""};
-static const struct metric_family test_mm_total = {METRIC_COUNTER, "test_mm_total", {}, "M.", ""};
-static const struct metric_family test_escaped_total = {METRIC_COUNTER,
-                                                        "test_escaped_total",
-                                                        {"app", "reason", "empty"},
-                                                        "One\\two\nthree \"four\".",
-                                                        ""};
-static const struct metric_family test_asked_bytes = {
-    METRIC_GAUGE, "test_asked_bytes", {"owner"}, "Asked.", ""};
-static const struct metric_family test_scrapes_total = {
-    METRIC_COUNTER, "test_scrapes_total", {}, "Scrapes.", ""};
-static const struct metric_family test_reentrant = {
-    METRIC_GAUGE, "test_reentrant", {}, "Reentrant.", ""};
-static const struct metric_family test_ended_total = {
-    METRIC_COUNTER, "test_ended_total", {}, "Ended.", ""};
-static const struct metric_family test_crowd_total = {
-    METRIC_COUNTER, "test_crowd_total", {}, "Crowd.", ""};
-static const struct metric_family test_no_memory_total = {
-    METRIC_COUNTER, "test_no_memory_total", {}, "No memory.", ""};
-static const struct metric_family test_race_seconds = {
-    METRIC_HISTOGRAM, "test_race_seconds", {}, "Race.", ""};
-static const struct metric_family test_unborn = {METRIC_GAUGE, "test_unborn", {}, "Unborn.", ""};
-static const struct metric_family test_race_total = {
-    METRIC_COUNTER, "test_race_total", {"n"}, "Race.", ""};
-static const struct metric_family test_full_seconds = {
-    METRIC_HISTOGRAM, "test_full_seconds", {"n"}, "Full.", ""};
+#define FAMILY(kind_, name_, help_, ...)        \
+    static const struct metric_family name_ = { \
+        .kind = METRIC_##kind_, .name = #name_, .help = (help_), .more = "", ##__VA_ARGS__}
+
+FAMILY(COUNTER, test_pushes_total, "Pushes taken.", .labels = {"app"});
+FAMILY(COUNTER, test_seen_total, "Seen.", .labels = {"a"});
+FAMILY(HISTOGRAM, test_seen_seconds, "Seen.");
+FAMILY(COUNTER, test_bare_total, "Bare.");
+FAMILY(COUNTER, test_same_total, "Same.", .labels = {"a"});
+FAMILY(GAUGE, test_open, "Open things.");
+FAMILY(HISTOGRAM, test_time_seconds, "Time.", .labels = {"route"});
+FAMILY(HISTOGRAM, test_lag_seconds, "Lag.");
+FAMILY(COUNTER, test_zz_total, "Z.");
+FAMILY(COUNTER, test_aa_total, "A.", .labels = {"x"});
+FAMILY(COUNTER, test_mm_total, "M.");
+FAMILY(COUNTER, test_escaped_total, "One\\two\nthree \"four\".",
+       .labels = {"app", "reason", "empty"});
+FAMILY(GAUGE, test_asked_bytes, "Asked.", .labels = {"owner"});
+FAMILY(COUNTER, test_scrapes_total, "Scrapes.");
+FAMILY(GAUGE, test_reentrant, "Reentrant.");
+FAMILY(COUNTER, test_ended_total, "Ended.");
+FAMILY(COUNTER, test_crowd_total, "Crowd.");
+FAMILY(COUNTER, test_no_memory_total, "No memory.");
+FAMILY(HISTOGRAM, test_race_seconds, "Race.");
+FAMILY(GAUGE, test_unborn, "Unborn.");
+FAMILY(COUNTER, test_race_total, "Race.", .labels = {"n"});
+FAMILY(HISTOGRAM, test_full_seconds, "Full.", .labels = {"n"});
 
 static char *render(void)
 {
@@ -72,6 +56,13 @@ static void assert_page_has(const char *part)
         print_error("missing: %s\nin: %s\n", part, page);
         fail();
     }
+    free(page);
+}
+
+static void assert_page_lacks(const char *part)
+{
+    char *page = render();
+    assert_null(strstr(page, part));
     free(page);
 }
 
@@ -179,6 +170,76 @@ static void a_histogram_without_labels_has_le_alone(void **state)
     assert_page_has("test_lag_seconds_bucket{le=\"+Inf\"} 1\n"
                     "test_lag_seconds_sum 0.000003\n"
                     "test_lag_seconds_count 1\n");
+}
+
+static const struct metric_family custom_amount = {.kind = METRIC_COUNTER,
+                                                   .name = "test_amount_total",
+                                                   .labels = {"app"},
+                                                   .help = "Amount.",
+                                                   .more = "",
+                                                   .is_real = true,
+                                                   .is_custom = true};
+
+static void a_custom_family_is_seen_while_it_is_shown(void **state)
+{
+    metric_add_real(metric_series(&custom_amount, "a"), 1.5);
+    assert_page_lacks("test_amount_total");
+    metrics_show_family(&custom_amount, true);
+    metric_add_real(metric_series(&custom_amount, "a"), 0.25);
+    assert_page_has("# TYPE test_amount_total counter\ntest_amount_total{app=\"a\"} 1.75\n");
+    metrics_show_family(&custom_amount, false);
+    assert_page_lacks("test_amount_total");
+    metrics_show_family(&custom_amount, true);
+    assert_page_has("\ntest_amount_total{app=\"a\"} 1.75\n");
+}
+
+static void custom_families_of_one_name_have_one_head(void **state)
+{
+    static const struct metric_family other = {.kind = METRIC_COUNTER,
+                                               .name = "test_amount_total",
+                                               .labels = {"app"},
+                                               .help = "Amount.",
+                                               .more = "",
+                                               .is_real = true,
+                                               .is_custom = true};
+    metrics_show_family(&custom_amount, true);
+    metrics_show_family(&other, true);
+    metric_add_real(metric_series(&custom_amount, "a"), 1);
+    metric_add_real(metric_series(&other, "b"), 2);
+    assert_page_has("# HELP test_amount_total Amount.\n"
+                    "# TYPE test_amount_total counter\n"
+                    "test_amount_total{app=\"a\"} 2.75\n"
+                    "test_amount_total{app=\"b\"} 2\n");
+}
+
+static void a_real_gauge_shows_what_was_set_last(void **state)
+{
+    FAMILY(GAUGE, test_level, "Level.", .is_real = true);
+    struct metric *series = metric_series(&test_level);
+    assert_page_lacks("test_level");
+    metric_set(series, 2.5);
+    metric_set(series, -0.125);
+    assert_page_has("# TYPE test_level gauge\ntest_level -0.125\n");
+}
+
+static void a_real_histogram_has_the_bounds_of_its_family(void **state)
+{
+    static const double bounds[] = {0.5, 1, 60};
+    FAMILY(HISTOGRAM, test_took_seconds, "Took.", .labels = {"how"}, .is_real = true,
+           .bounds = bounds, .bound_count = 3);
+    struct metric *series = metric_series(&test_took_seconds, "x");
+    const double observed[] = {-1, 0.5, 0.75, 60.5, 1e9};
+    for (size_t i = 0; i < 5; i++) {
+        metric_observe(series, observed[i]);
+    }
+    assert_int_equal(metric_value(series), 5);
+    assert_page_has("# TYPE test_took_seconds histogram\n"
+                    "test_took_seconds_bucket{how=\"x\",le=\"0.5\"} 2\n"
+                    "test_took_seconds_bucket{how=\"x\",le=\"1\"} 3\n"
+                    "test_took_seconds_bucket{how=\"x\",le=\"60\"} 3\n"
+                    "test_took_seconds_bucket{how=\"x\",le=\"+Inf\"} 5\n"
+                    "test_took_seconds_sum{how=\"x\"} 1000000060.75\n"
+                    "test_took_seconds_count{how=\"x\"} 5\n");
 }
 
 static void families_come_by_name_and_once(void **state)
@@ -301,11 +362,17 @@ static void threads_that_end_leave_their_sums(void **state)
 
 static pthread_barrier_t barrier;
 
+FAMILY(COUNTER, test_crowd_real_total, "Crowd.", .is_real = true);
+
 static void *add_1000_together(void *arg)
 {
+    struct metric *real = metric_series(&test_crowd_real_total);
     metric_add(arg, 1); /* takes a place, if there is one */
     pthread_barrier_wait(&barrier);
     add_1000(arg);
+    for (int i = 0; i < 100; i++) {
+        metric_add_real(real, 0.5);
+    }
     pthread_barrier_wait(&barrier);
     return NULL;
 }
@@ -324,6 +391,7 @@ static void threads_beyond_the_limit_are_counted_too(void **state)
     }
     pthread_barrier_destroy(&barrier);
     assert_int_equal(metric_value(counter), THREADS * 1001);
+    assert_page_has("\ntest_crowd_real_total 13000\n"); /* THREADS times 100 halves */
 }
 
 static void *add_without_memory(void *arg)
@@ -406,10 +474,7 @@ static void a_series_without_memory_is_the_overflow_series(void **state)
         metric_gauge_add(metric, -5);
     }
     assert_int_equal(metric_value(overflow), before + 2);
-    /* A family without series is not rendered. */
-    char *page = render();
-    assert_null(strstr(page, "test_unborn"));
-    free(page);
+    assert_page_lacks("test_unborn"); /* a family without series */
     assert_ptr_not_equal(metric_series(&test_unborn), overflow);
 }
 
@@ -449,6 +514,10 @@ int main(void)
         cmocka_unit_test(a_gauge_goes_up_and_down),
         cmocka_unit_test(a_histogram_has_ascending_buckets_a_sum_and_a_count),
         cmocka_unit_test(a_histogram_without_labels_has_le_alone),
+        cmocka_unit_test(a_custom_family_is_seen_while_it_is_shown),
+        cmocka_unit_test(custom_families_of_one_name_have_one_head),
+        cmocka_unit_test(a_real_gauge_shows_what_was_set_last),
+        cmocka_unit_test(a_real_histogram_has_the_bounds_of_its_family),
         cmocka_unit_test(families_come_by_name_and_once),
         cmocka_unit_test(a_reader_is_asked_at_each_scrape),
         cmocka_unit_test(a_reader_may_use_the_registry),

@@ -8,7 +8,7 @@
 
 struct page {
     struct buf *out;
-    const struct metric_family *family; /* the one whose head stands */
+    const struct metric_family *family; /* of the last sample; custom families may share a name */
 };
 
 static void write_head(struct buf *out, const struct metric_family *family)
@@ -57,9 +57,13 @@ static void write_single(struct buf *out, const struct metric_sample *sample)
     buf_append_char(out, '\n');
 }
 
-/* As people write it: without an exponent, to nine places. */
-static void write_bound(struct buf *out, double bound)
+/* Of the built-in bounds: as people write it, without an exponent, to nine places. */
+static void write_bound(struct buf *out, const struct metric_sample *sample, double bound)
 {
+    if (sample->family->is_real) {
+        write_double(out, bound);
+        return;
+    }
     char text[64];
     int len = snprintf(text, sizeof(text), "%.9f", bound);
     while (text[len - 1] == '0') {
@@ -76,14 +80,19 @@ static void write_histogram(struct buf *out, const struct metric_sample *sample)
         buf_printf(out, "%s_bucket{%s%sle=\"", sample->family->name, sample->labels,
                    sample->labels[0] ? "," : "");
         if (i < sample->bound_count) {
-            write_bound(out, sample->bounds[i]);
+            write_bound(out, sample, sample->bounds[i]);
         } else {
             buf_append_str(out, STR("+Inf"));
         }
         buf_printf(out, "\"} %llu\n", (unsigned long long)count);
     }
     write_name(out, sample, "_sum");
-    buf_printf(out, "%.6f\n", sample->sum);
+    if (sample->family->is_real) {
+        write_double(out, sample->sum);
+        buf_append_char(out, '\n');
+    } else {
+        buf_printf(out, "%.6f\n", sample->sum);
+    }
     write_name(out, sample, "_count");
     buf_printf(out, "%llu\n", (unsigned long long)count);
 }
@@ -91,10 +100,10 @@ static void write_histogram(struct buf *out, const struct metric_sample *sample)
 static void write_sample(void *arg, const struct metric_sample *sample)
 {
     struct page *page = arg;
-    if (page->family != sample->family) {
-        page->family = sample->family;
+    if (!page->family || strcmp(page->family->name, sample->family->name) != 0) {
         write_head(page->out, sample->family);
     }
+    page->family = sample->family;
     if (sample->family->kind == METRIC_HISTOGRAM) {
         write_histogram(page->out, sample);
     } else {
