@@ -10,7 +10,6 @@
 #include "server/stats.h"
 
 enum {
-    NOT_COUNTED = STATS_TARGETS,
     WATCH_MS = 2000,
     EVENT_TRACE_MAX = TRACE_PACKED_LEN + TRACE_STATE_MAX,
 };
@@ -103,8 +102,8 @@ static void answer(struct push_task *task, const struct push_outcome *outcome)
     if (task->is_answered) {
         return;
     }
-    if (outcome->verdict == PUBLISH_ACCEPTED && task->target != NOT_COUNTED) {
-        stats_push_accepted(&task->worker->tenants->items[task->app], task->target);
+    if (outcome->verdict == PUBLISH_ACCEPTED && task->counted) {
+        metric_add(task->counted, 1);
     }
     task->is_answered = true;
     task->on_done(task, outcome);
@@ -117,7 +116,7 @@ static struct push_outcome outcome_of(const struct push_task *task)
                                  .err = publish->err,
                                  .parts = publish->part_count,
                                  .accepted_parts = publish->accepted_parts,
-                                 .is_message = task->target != NOT_COUNTED};
+                                 .is_message = task->counted != NULL};
 }
 
 static void finish(struct push_task *task)
@@ -202,20 +201,20 @@ static void deliver_receipt(struct receipt *receipt)
 
 /* ---- the start ---- */
 
-static enum stats_target target_of(const struct push *push)
+static enum meter_target target_of(const struct push *push)
 {
     if (push->target_count > 1) {
-        return STATS_SEVERAL;
+        return METER_SEVERAL;
     }
     switch (push->targets[0].kind) {
-    case TARGET_USER: return STATS_USER;
-    case TARGET_GROUP: return STATS_GROUP;
-    case TARGET_SESSION: return STATS_SESSION;
-    case TARGET_TICKET: return STATS_TICKET;
+    case TARGET_USER: return METER_USER;
+    case TARGET_GROUP: return METER_GROUP;
+    case TARGET_SESSION: return METER_SESSION;
+    case TARGET_TICKET: return METER_TICKET;
     case TARGET_NODE:
     case TARGET_ALL: break;
     }
-    return STATS_ALL;
+    return METER_ALL;
 }
 
 static uint64_t mix(uint64_t hash, struct str text)
@@ -480,7 +479,7 @@ static int start(struct worker *worker, const struct tenant *tenant, const struc
     }
     account(task);
     task->app = tenant->id;
-    task->target = kind ? NOT_COUNTED : target_of(push);
+    task->counted = kind ? NULL : meter_accepted(tenant->meter, target_of(push), push->type);
     task->started_us = clock_monotonic_us();
     task->publish->owner = task;
     task->publish->keeps = kind ? kind->keeps : has_tickets(push);

@@ -35,10 +35,10 @@ struct push_task {
     struct receipt *receipt; /* a reference, or NULL */
     struct timer timer;
     struct worker_pending pending;
+    struct metric *counted; /* once the bus has it; NULL: it is no message */
     uint64_t started_us;
     size_t accounted; /* bytes, as MEM_BUS */
     uint16_t app;
-    uint8_t target; /* enum stats_target: for counting */
     bool is_published;
     bool is_timed_out;
     bool is_answered;   /* on_done was called: only the app's webhooks still wait for the receipt */

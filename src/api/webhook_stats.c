@@ -3,12 +3,11 @@
 #include "base/err.h"
 #include "net/fetch.h"
 #include "server/families.h"
-
-enum { MAX_APPS = 63 }; /* as in server/stats.c */
+#include "server/stats.h"
 
 static const char *label_of(struct webhook_app app)
 {
-    return app.id < MAX_APPS ? app.name : "other";
+    return stats_app_label(app.name, app.id);
 }
 
 void webhook_stats_event(struct webhook_app app, enum settings_event type)

@@ -232,6 +232,8 @@ static const struct config_key app_keys[] = {
      .max = 8, .map = &webhook_map, .help = "Where the app is told what happens, by HTTP."},
     {"quotas", CONFIG_MAP, FIELD(settings_app, quotas), .map = &quotas_map,
      .help = "What the app may use of each node, so that the others keep their part."},
+    {"metrics", CONFIG_MAP, FIELD(settings_app, metrics), .map = &config_schema_metrics,
+     .help = "What is counted of its pushes beside what is of all."},
 };
 const struct config_map config_schema_app = {.keys = app_keys,
                                              .key_count = LENGTH(app_keys),

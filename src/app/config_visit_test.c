@@ -33,8 +33,8 @@ static void the_reference_page_is_up_to_date(void **state)
     }
     read_document("docs/configuration.md", &committed);
     if (!str_equal(buf_str(&page), buf_str(&committed))) {
-        print_error("docs/configuration.md is not what the schema says; write it anew with\n"
-                    "  UPDATE_DOCS=1 build/release/src/app_config_visit_test\n");
+        print_error(
+            "docs/configuration.md is not what the schema says: write it with ./dev docs\n");
         fail();
     }
     buf_fini(&page);

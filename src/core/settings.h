@@ -142,6 +142,12 @@ struct settings_quotas {
     uint64_t sessions;
 };
 
+/* What is counted of an app's pushes beside what is of all. */
+struct settings_metrics {
+    struct str *types; /* of messages, that have series of their own */
+    size_t type_count;
+};
+
 /* One tenant. */
 struct settings_app {
     struct str name;
@@ -158,6 +164,7 @@ struct settings_app {
     struct settings_presence presence;
     struct settings_sessions sessions;
     struct settings_quotas quotas;
+    struct settings_metrics metrics;
 };
 
 struct settings_listen {

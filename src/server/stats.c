@@ -23,7 +23,6 @@ struct app_series {
     struct metric *acked;
     struct metric *given_up;
     struct metric *gaps;
-    struct metric *accepted[STATS_TARGETS];
     struct metric *over_quota[STATS_QUOTAS];
 };
 
@@ -37,8 +36,6 @@ static struct metric *resumed_series[3];
 static const char *const transports[STATS_TRANSPORTS] = {"raw", "v1", "sse_raw", "sse"};
 static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired", "collapsed",
                                                     "revoked"};
-static const char *const target_names[STATS_TARGETS] = {"user",   "group", "session",
-                                                        "ticket", "all",   "several"};
 static const char *const quota_names[STATS_QUOTAS] = {"pushes", "sessions"};
 static const char *const stage_names[STATS_STAGES] = {"api_to_bus", "bus_to_write"};
 
@@ -66,9 +63,6 @@ static struct metric *make_app_series(struct app_series *series, const char *app
     for (int i = 0; i < STATS_DROPS; i++) {
         series->dropped[i] = SERIES(messages_dropped_total, app, drop_names[i]);
     }
-    for (int i = 0; i < STATS_TARGETS; i++) {
-        series->accepted[i] = SERIES(messages_accepted_total, app, target_names[i]);
-    }
     for (int i = 0; i < STATS_QUOTAS; i++) {
         series->over_quota[i] = SERIES(quota_refused_total, app, quota_names[i]);
     }
@@ -76,6 +70,11 @@ static struct metric *make_app_series(struct app_series *series, const char *app
     series->given_up = SERIES(acks_given_up_total, app);
     series->gaps = SERIES(gaps_total, app);
     return SERIES(messages_written_total, app);
+}
+
+const char *stats_app_label(const char *name, uint16_t id)
+{
+    return id < MAX_APPS - 1 ? name : "other";
 }
 
 static struct app_series *series_of(uint16_t app)
@@ -94,8 +93,7 @@ static struct app_series *series_of_tenant(const struct tenant *tenant)
     }
     pthread_mutex_lock(&making);
     if (!__atomic_load_n(&series->written, __ATOMIC_RELAXED)) {
-        struct metric *written = make_app_series(series, tenant->id < MAX_APPS - 1 ? tenant->name
-                                                                                   : "other");
+        struct metric *written = make_app_series(series, stats_app_label(tenant->name, tenant->id));
         __atomic_store_n(&series->written, written, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&making);
@@ -336,11 +334,6 @@ void stats_request(const char *listener, const struct http_exchange *exchange, u
                                              status_class(exchange->status));
     metric_add(series->requests, 1);
     metric_observe_us(series->seconds, now_us - exchange->started_us);
-}
-
-void stats_push_accepted(const struct tenant *tenant, enum stats_target target)
-{
-    metric_add(series_of_tenant(tenant)->accepted[target], 1);
 }
 
 void stats_push_refused(const struct tenant *tenant, const char *reason)

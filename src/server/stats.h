@@ -16,6 +16,9 @@ enum stats_drop {
     STATS_DROPS
 };
 
+/* An app as its series name it: those beyond the table are "other". */
+const char *stats_app_label(const char *name, uint16_t id);
+
 /* Registers the series; once, before any thread. */
 void stats_init(void);
 
@@ -90,17 +93,6 @@ void stats_tls_certificates(const struct listen_tls *tls);
 /* A request was answered. */
 void stats_request(const char *listener, const struct http_exchange *exchange, uint64_t now_us);
 
-enum stats_target {
-    STATS_USER,
-    STATS_GROUP,
-    STATS_SESSION,
-    STATS_TICKET,
-    STATS_ALL,
-    STATS_SEVERAL,
-    STATS_TARGETS
-};
-
-void stats_push_accepted(const struct tenant *tenant, enum stats_target target);
 void stats_push_refused(const struct tenant *tenant, const char *reason);
 
 /* The engine's name in the series of the bus; before any thread of the gateway. */

@@ -80,19 +80,6 @@ static void each_close_code_has_a_reason_of_its_own(void **state)
     }
 }
 
-static void apps_beyond_the_table_share_a_place(void **state)
-{
-    for (uint16_t id = 60; id < 70; id++) {
-        char name[16];
-        snprintf(name, sizeof(name), "app%u", id);
-        struct tenant tenant = {.name = name, .id = id};
-        stats_push_accepted(&tenant, STATS_USER);
-    }
-    assert_true(value_of("tidegate_messages_accepted_total{app=\"app60\",target=\"user\"}") == 1);
-    assert_true(value_of("tidegate_messages_accepted_total{app=\"other\",target=\"user\"}") == 7);
-    assert_true(value_of("tidegate_messages_accepted_total{app=\"app69\",target=\"user\"}") < 0);
-}
-
 static void a_request_is_counted_by_its_route_and_class(void **state)
 {
     struct http_exchange exchange = {.route = "/v1/test", .status = 204, .started_us = 100};
@@ -143,7 +130,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_session_is_counted_while_it_is_there),
         TEST(each_close_code_has_a_reason_of_its_own),
-        TEST(apps_beyond_the_table_share_a_place),
         TEST(a_request_is_counted_by_its_route_and_class),
         TEST(a_records_way_to_the_bus_is_observed),
         TEST(readers_are_there_as_long_as_the_gateway),

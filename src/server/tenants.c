@@ -51,6 +51,7 @@ static int fill_in(struct tenants *tenants, const struct tenants_options *option
                                           .app = &settings->apps[i]};
         tenant->settings = &settings->apps[i];
         err = keyring_create(&tenant->keyring, &keyring);
+        err = err ? err : meter_create(&tenant->meter, tenant->settings, tenant->name, tenant->id);
     }
     return err;
 }
@@ -89,6 +90,7 @@ void tenants_destroy(struct tenants *tenants)
     for (uint32_t i = 0; i < tenants->count; i++) {
         keyring_destroy(tenants->items[i].keyring);
         quota_unref(tenants->items[i].quota);
+        meter_destroy(tenants->items[i].meter);
         mem_free(tenants->items[i].name);
     }
     settings_unref(tenants->settings);

@@ -7,12 +7,14 @@
 
 #include "core/settings.h"
 #include "server/keyring.h"
+#include "server/meter.h"
 #include "server/quota.h"
 
 struct tenant {
     const struct settings_app *settings; /* NULL: was taken out of the configuration */
     struct keyring *keyring;             /* owned; NULL when settings is */
     struct quota *quota;                 /* a reference: what it uses, kept over reloads */
+    struct meter *meter;                 /* owned; NULL when settings is */
     char *name;                          /* owned */
     uint16_t id;                         /* index */
 };
