@@ -219,6 +219,12 @@ static void on_send(struct frame_reading *reading)
     }
 }
 
+/* A page doesn't see the pings of a WebSocket. */
+static void on_ping(struct frame_reading *reading)
+{
+    ws_protocol_send_ok(reading->worker, reading->session, reading->tag);
+}
+
 static const struct {
     struct str name;
     void (*handle)(struct frame_reading *reading);
@@ -230,6 +236,7 @@ static const struct {
     {{"leave", 5}, on_leave, false},
     {{"refresh", 7}, on_refresh, false},
     {{"send", 4}, on_send, false},
+    {{"ping", 4}, on_ping, false},
 };
 
 /* It has said hello, and nobody knows yet whether it may stay. */

@@ -231,6 +231,16 @@ static void a_join_is_answered_and_its_messages_come(void **state)
     test_client_destroy(client);
 }
 
+static void a_ping_is_answered(void **state)
+{
+    struct test_client *client = connect_v1();
+    test_client_send(client, WS_TEXT, "{\"t\":\"ping\",\"re\":9}");
+    test_client_expect(client, "{\"t\":\"ok\",\"re\":9}");
+    test_client_send(client, WS_TEXT, "{\"t\":\"ping\"}"); /* wants no answer */
+    assert_int_equal(test_client_next(client), -1);
+    test_client_destroy(client);
+}
+
 static void a_join_that_may_not_be_says_why(void **state)
 {
     static const struct {
@@ -561,6 +571,7 @@ int main(void)
         TEST(before_hello_all_frames_count_but_the_hello),
         TEST(a_token_of_a_join_is_verified_only_where_it_matters),
         TEST(a_join_is_answered_and_its_messages_come),
+        TEST(a_ping_is_answered),
         TEST(a_join_that_may_not_be_says_why),
         TEST(one_group_over_the_limit_is_refused),
         TEST(a_token_brings_groups_and_a_refresh_without_them_takes_them),
