@@ -61,7 +61,8 @@ int cluster_create(struct cluster **out_cluster, struct hub *hub,
         cluster->beacons[q].required = 1;
     }
     fill_self(cluster, options);
-    if (presence_create(cluster)) {
+    if (presence_create(cluster) || users_create(cluster)) {
+        presence_destroy(cluster->presence);
         door_unref(door);
         pthread_mutex_destroy(&cluster->lock);
         mem_free(cluster);
@@ -82,6 +83,7 @@ void cluster_destroy(struct cluster *cluster)
     reports_drop_all(cluster);
     counts_drop_all(cluster);
     presence_destroy(cluster->presence);
+    users_destroy(cluster);
     door_unref(cluster->door);
     pthread_mutex_destroy(&cluster->lock);
     mem_free(cluster);
@@ -108,6 +110,7 @@ void cluster_tick(struct cluster *cluster, uint64_t now_ms)
     cluster->now_ms = now_ms;
     beacons_advance(cluster);
     members_describe_self(cluster);
+    users_tick(cluster);
     if (!cluster->is_shared) {
         presence_tick(cluster);
         return;

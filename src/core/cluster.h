@@ -30,6 +30,7 @@ struct presence_change;
 struct publish;
 struct publish_part;
 struct receipt;
+struct user_tally;
 
 enum {
     CLUSTER_MAX_NODES = 128,
@@ -204,6 +205,11 @@ void cluster_ask_destroy(struct cluster_ask *ask);
 /* Any thread: what an answer's text may have. */
 size_t cluster_reply_bytes(const struct cluster *cluster);
 
+/* ---- users ---- */
+
+/* Takes what one of this node's workers counted, in place of what it said before. */
+void cluster_take_tally(struct cluster *cluster, struct user_tally *tally);
+
 /* ---- what must not be forgotten ---- */
 
 /* Whether this node is the one that publishes again what outlives the window (core/kept.h): of all
@@ -229,6 +235,10 @@ uint32_t cluster_nodes(struct cluster *cluster, struct cluster_node out[CLUSTER_
                        bool *out_is_known);
 /* How many are in each state; returns whether that is all. */
 bool cluster_count_states(struct cluster *cluster, uint32_t out_counts[CLUSTER_GONE]);
+/* Distinct users with a session on some node, of an app (target_app_hash; 0: of those beyond
+ * USER_TALLY_APPS - 1) and of all. Some 2 s behind; see core/hll.h for how exact. */
+uint64_t cluster_users(struct cluster *cluster, uint32_t app);
+uint64_t cluster_all_users(struct cluster *cluster);
 /* Whether a node of that boot is there, or may be. */
 bool cluster_may_have(struct cluster *cluster, uint32_t boot);
 /* Why the node can't serve. False: it can. */

@@ -136,7 +136,8 @@ void cluster_on_hole(struct cluster *cluster, uint32_t queue)
 
 /* ---- out ---- */
 
-static int write_beacon(struct cluster *cluster, struct buf *body, enum cluster_state state)
+static int write_beacon(struct cluster *cluster, struct buf *body, enum cluster_state state,
+                        struct str users)
 {
     const struct cluster_node *self = &cluster->members[0].node;
     struct cluster_beacon beacon = {.state = state,
@@ -148,6 +149,9 @@ static int write_beacon(struct cluster *cluster, struct buf *body, enum cluster_
                                     .window_age_ms = self->window_age_ms,
                                     .history = hub_history(cluster->hub),
                                     .keeps_users = cluster->presence->keeps,
+                                    .tells_users = true,
+                                    .key_tag = hub_get_options(cluster->hub)->space.tag,
+                                    .user_counts = users,
                                     .sessions = self->sessions,
                                     .users = self->users,
                                     .lag_us = self->lag_us,
@@ -179,22 +183,57 @@ static void send_beacon(struct cluster *cluster, uint32_t queue, struct str body
     }
 }
 
+/* One after the other, of those that take a beacon; none: the count of queues. */
+static uint32_t pick_queue_of_users(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->queues; i++) {
+        uint32_t queue = (cluster->users_queue + i) % cluster->queues;
+        if (cluster->beacons[queue].is_up && !cluster->beacons[queue].is_out) {
+            cluster->users_queue = queue + 1;
+            return queue;
+        }
+    }
+    return cluster->queues;
+}
+
+/* With the users, which all queues need not carry. */
+static void send_to_one(struct cluster *cluster, uint32_t queue)
+{
+    struct buf users = {0};
+    struct buf body = {0};
+    if (queue < cluster->queues && !users_tell(cluster, &users) &&
+        !write_beacon(cluster, &body, cluster->members[0].node.state, buf_str(&users))) {
+        send_beacon(cluster, queue, buf_str(&body));
+    }
+    buf_fini(&body);
+    buf_fini(&users);
+}
+
+static void send_to_others(struct cluster *cluster, uint32_t but)
+{
+    struct buf body = {0};
+    if (!write_beacon(cluster, &body, cluster->members[0].node.state, STR(""))) {
+        for (uint32_t q = 0; q < cluster->queues; q++) {
+            if (q != but) {
+                send_beacon(cluster, q, buf_str(&body));
+            }
+        }
+    }
+    buf_fini(&body);
+}
+
 void beacons_send(struct cluster *cluster)
 {
     bool is_due = cluster->is_due || cluster->now_ms - cluster->beacon_sent_ms >= CLUSTER_BEACON_MS;
     if (cluster->is_leaving || !is_due || !hub_bus_was_up(cluster->hub)) {
         return;
     }
-    struct buf body = {0};
     cluster->is_due = false;
     cluster->beacon_sent_ms = cluster->now_ms;
     cluster->seq++;
-    if (!write_beacon(cluster, &body, cluster->members[0].node.state)) {
-        for (uint32_t q = 0; q < cluster->queues; q++) {
-            send_beacon(cluster, q, buf_str(&body));
-        }
-    }
-    buf_fini(&body);
+    uint32_t queue_of_users = pick_queue_of_users(cluster);
+    send_to_one(cluster, queue_of_users);
+    send_to_others(cluster, queue_of_users);
 }
 
 /* ---- the last ones ---- */
@@ -236,7 +275,7 @@ void cluster_leave(struct cluster *cluster, uint64_t now_ms)
     cluster->is_leaving = true;
     cluster->farewells = 1;
     cluster->seq++;
-    if (cluster->is_shared && !write_beacon(cluster, &body, CLUSTER_GONE)) {
+    if (cluster->is_shared && !write_beacon(cluster, &body, CLUSTER_GONE, STR(""))) {
         send_farewells(cluster, buf_str(&body));
     }
     close_farewell(cluster);

@@ -115,6 +115,7 @@ static void forget_duties(struct cluster *cluster, uint32_t slot)
     reports_on_gone(cluster, slot);
     asks_on_gone(cluster, slot);
     presence_on_gone(cluster, slot);
+    users_on_gone(cluster, slot);
     update_conflict(cluster);
 }
 
@@ -184,6 +185,7 @@ static void add_member(struct cluster *cluster, uint32_t boot, const struct clus
     struct member *member = &cluster->members[slot];
     member->is_told = false;
     take_beacon(cluster, member, boot, beacon);
+    users_on_beacon(cluster, slot, beacon);
     tell(cluster, &member->node, CLUSTER_CAME);
     tell_conflict(cluster, member);
     update_conflict(cluster);
@@ -203,11 +205,16 @@ static void take_farewell(struct cluster *cluster, uint32_t slot,
     forget_duties(cluster, slot);
 }
 
-/* A beacon that is older than one of another queue says nothing new. */
+/* A beacon that is older than one of another queue says nothing new, but of the users, who are in
+ * one of them alone. */
 static void refresh_member(struct cluster *cluster, struct member *member,
                            const struct cluster_beacon *beacon)
 {
-    if (!members_is_there(member) || (int32_t)(beacon->seq - member->seq) < 0) {
+    if (!members_is_there(member)) {
+        return;
+    }
+    users_on_beacon(cluster, (uint32_t)(member - cluster->members), beacon);
+    if ((int32_t)(beacon->seq - member->seq) < 0) {
         return;
     }
     bool is_changed = beacon->layout != member->node.layout ||

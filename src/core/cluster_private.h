@@ -4,7 +4,8 @@
  *   cluster_members.c  who is there
  *   cluster_report.c   receipts over nodes: what others report
  *   cluster_count.c    and what is reported to them
- *   cluster_ask.c      questions and answers */
+ *   cluster_ask.c      questions and answers
+ *   cluster_users.c    distinct users over all nodes */
 #ifndef TIDEGATE_CORE_CLUSTER_PRIVATE_H
 #define TIDEGATE_CORE_CLUSTER_PRIVATE_H
 
@@ -16,6 +17,7 @@
 #include "core/hub.h"
 #include "core/publish.h"
 #include "core/receipt.h"
+#include "core/user_tally.h"
 
 enum {
     NODE_WORDS = CLUSTER_MAX_NODES / 64,
@@ -155,6 +157,7 @@ struct cluster {
     uint64_t beacon_sent_ms;
     uint32_t seq;
     uint32_t next_queue;
+    uint32_t users_queue; /* whose beacon tells the users next */
     atomic_uint lag_us;
     bool is_due; /* a beacon, at the next tick */
     bool is_leaving;
@@ -179,6 +182,7 @@ struct cluster {
     uint32_t open_count;
 
     struct presence *presence;
+    struct cluster_users *users;
 
     struct cluster_question *questions;
     uint32_t question_count;
@@ -246,6 +250,14 @@ void counts_send(struct cluster *cluster);
 void counts_tell_acks(struct cluster *cluster);
 void counts_note_online(struct receipt *receipt, size_t index); /* of cluster_count */
 void counts_drop_all(struct cluster *cluster);
+
+/* cluster_users.c */
+int users_create(struct cluster *cluster);
+void users_destroy(struct cluster *cluster);
+int users_tell(struct cluster *cluster, struct buf *out); /* appends what a beacon says of them */
+void users_on_beacon(struct cluster *cluster, uint32_t slot, const struct cluster_beacon *beacon);
+void users_on_gone(struct cluster *cluster, uint32_t slot);
+void users_tick(struct cluster *cluster);
 
 /* cluster_ask.c */
 void asks_on_ask(struct cluster *cluster, uint32_t queue, uint32_t boot, struct str body);

@@ -77,6 +77,11 @@ int cluster_write_beacon(struct buf *out, const struct cluster_beacon *beacon)
     put_text(out, beacon->node, CLUSTER_NAME_MAX);
     put_text(out, beacon->version, CLUSTER_VERSION_MAX);
     put(out, beacon->keeps_users, 1);
+    if (beacon->tells_users) {
+        put(out, beacon->key_tag, 1);
+        put(out, beacon->user_counts.len, 4);
+        buf_append_str(out, beacon->user_counts);
+    }
     return buf_err(out);
 }
 
@@ -100,10 +105,36 @@ bool cluster_read_beacon(struct cluster_beacon *out_beacon, struct str body)
     beacon.node = take_text(&reader, CLUSTER_NAME_MAX);
     beacon.version = take_text(&reader, CLUSTER_VERSION_MAX);
     beacon.keeps_users = reader.rest.len > 0 && take(&reader, 1) != 0;
+    beacon.tells_users = reader.rest.len > 0;
+    if (beacon.tells_users) {
+        beacon.key_tag = (uint8_t)take(&reader, 1);
+        beacon.user_counts = take_bytes(&reader, take(&reader, 4));
+    }
     if (reader.short_of) {
         return false;
     }
     *out_beacon = beacon;
+    return true;
+}
+
+int cluster_write_users(struct buf *out, const struct cluster_users_item *item)
+{
+    put(out, item->app, 4);
+    put(out, item->count.len, 2);
+    buf_append_str(out, item->count);
+    return buf_err(out);
+}
+
+bool cluster_next_users(struct str *rest, struct cluster_users_item *out_item)
+{
+    struct reader reader = {*rest, false};
+    struct cluster_users_item item = {.app = (uint32_t)take(&reader, 4)};
+    item.count = take_bytes(&reader, take(&reader, 2));
+    if (reader.short_of) {
+        return false;
+    }
+    *rest = reader.rest;
+    *out_item = item;
     return true;
 }
 

@@ -39,12 +39,25 @@ struct cluster_beacon {
     bool keeps_users; /* knows of all users who is online: see presence.h */
     struct str node;
     struct str version;
+    bool tells_users;       /* a node of an earlier version does not: what follows is then empty */
+    uint8_t key_tag;        /* of target_space: whose keys the users' are */
+    struct str user_counts; /* for cluster_next_users: some of its apps, others in other beacons */
 };
 
 int cluster_write_beacon(struct buf *out, const struct cluster_beacon *beacon);
 /* False when it is no beacon. A state of a later version reads as CLUSTER_STARTING; names that are
  * too long or have bytes that are not printable are refused. */
 bool cluster_read_beacon(struct cluster_beacon *out_beacon, struct str body);
+
+/* Which users of an app have sessions on the node. */
+struct cluster_users_item {
+    uint32_t app;     /* target_app_hash; 0: of several */
+    struct str count; /* for hll_merge_wire */
+};
+
+int cluster_write_users(struct buf *out, const struct cluster_users_item *item);
+/* Start with rest = the beacon's user_counts; false at the end or where it is not sound. */
+bool cluster_next_users(struct str *rest, struct cluster_users_item *out_item);
 
 struct cluster_ask_body {
     uint64_t id;        /* of the asker's questions */

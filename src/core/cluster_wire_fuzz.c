@@ -4,8 +4,26 @@
 
 #include "base/err.h"
 #include "core/cluster_wire.h"
+#include "core/hll.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A count that is read is written and read again as the same. */
+static void try_users(struct str users)
+{
+    struct cluster_users_item item;
+    while (cluster_next_users(&users, &item)) {
+        struct hll count = {0};
+        struct hll again = {0};
+        struct buf out = {0};
+        if (hll_merge_wire(&count, item.count)) {
+            ASSERT(hll_write(&out, &count) == 0 && hll_merge_wire(&again, buf_str(&out)));
+            ASSERT(memcmp(&count, &again, sizeof(count)) == 0);
+            ASSERT(hll_count(&count) < UINT64_MAX / 2);
+        }
+        buf_fini(&out);
+    }
+}
 
 static void try_beacon(struct str body)
 {
@@ -17,6 +35,9 @@ static void try_beacon(struct str body)
         ASSERT(cluster_read_beacon(&again, buf_str(&out)));
         ASSERT(again.seq == beacon.seq && str_equal(again.node, beacon.node));
         ASSERT(beacon.node.len <= CLUSTER_NAME_MAX && beacon.version.len <= CLUSTER_VERSION_MAX);
+        ASSERT(again.tells_users == beacon.tells_users &&
+               str_equal(again.user_counts, beacon.user_counts));
+        try_users(beacon.user_counts);
     }
     buf_fini(&out);
 }

@@ -20,6 +20,9 @@ static struct cluster_beacon full_beacon(void)
                                    .users = 70000,
                                    .lag_us = 812,
                                    .keeps_users = true,
+                                   .tells_users = true,
+                                   .key_tag = 5,
+                                   .user_counts = STR("\1\0\0\0\3\0abc"),
                                    .node = STR("gw-1"),
                                    .version = STR("0.1.0")};
 }
@@ -43,7 +46,9 @@ static void a_beacon_is_read_as_it_was_written(void **state)
     assert_int_equal(got.lag_us, sent.lag_us);
     assert_true(str_equal(got.node, sent.node));
     assert_true(str_equal(got.version, sent.version));
-    assert_true(got.keeps_users);
+    assert_true(got.keeps_users && got.tells_users);
+    assert_int_equal(got.key_tag, sent.key_tag);
+    assert_true(str_equal(got.user_counts, sent.user_counts));
     buf_fini(&wire);
 }
 
@@ -69,11 +74,15 @@ static void a_beacon_that_is_cut_is_none(void **state)
     struct buf wire = {0};
     struct cluster_beacon beacon = full_beacon();
     cluster_write_beacon(&wire, &beacon);
-    for (size_t len = 0; len < wire.len - 1; len++) {
-        assert_false(cluster_read_beacon(&beacon, str_make(wire.data, len)));
+    size_t users_at = wire.len - 5 - beacon.user_counts.len; /* what earlier versions did not say */
+    for (size_t len = 0; len < wire.len; len++) {
+        bool is_whole = len == users_at || len == users_at - 1;
+        assert_int_equal(cluster_read_beacon(&beacon, str_make(wire.data, len)), is_whole);
     }
-    assert_true(cluster_read_beacon(&beacon, str_make(wire.data, wire.len - 1)));
-    assert_false(beacon.keeps_users); /* of a version that did not say so */
+    assert_true(cluster_read_beacon(&beacon, str_make(wire.data, users_at)));
+    assert_true(beacon.keeps_users && !beacon.tells_users && beacon.user_counts.len == 0);
+    assert_true(cluster_read_beacon(&beacon, str_make(wire.data, users_at - 1)));
+    assert_false(beacon.keeps_users);
     buf_fini(&wire);
 }
 

@@ -45,6 +45,7 @@ void shard_destroy(struct shard *shard)
     }
     lanes_destroy(shard);
     interest_batch_destroy(shard->batch);
+    user_tally_destroy(shard->tally);
     served_destroy_all(shard);
     u64map_fini(&shard->voids);
     revocations_fini(&shard->revocations);
@@ -227,6 +228,7 @@ static void remove_from_user(struct shard *shard, struct session *session)
     *link = session->user_next;
     if (--user->name.count == 0) {
         tell_user(shard, user, false);
+        shard->users_changed = true;
     }
     remove_user_if_unused(shard, session->user);
     session->user = 0;
@@ -348,6 +350,7 @@ int shard_session_set_user(struct shard *shard, struct session *session, struct 
     session->user_next = user->first_session;
     user->first_session = slot_of(shard, session);
     user->name.count++;
+    shard->users_changed = true;
     tell_user(shard, user, true);
     return 0;
 }

@@ -14,11 +14,12 @@
 #include "core/session.h"
 #include "core/session_policy.h"
 #include "core/sid.h"
+#include "core/user_tally.h"
 
 struct shard; /* shard_private.h */
 
 enum { SHARD_TRANSPORTS = 4, SHARD_SLICE = 512, SHARD_LANE_ITEMS = 4096, SHARD_VOIDS = 65536 };
-enum { SHARD_REVOCATIONS = 1024 * 1024 };
+enum { SHARD_REVOCATIONS = 1024 * 1024, SHARD_TALLY_SLOTS = 4096 };
 
 /* A grant of group membership lives no longer, so a part need not be remembered longer. */
 #define SHARD_GRANT_LIFE_MS (24u * 3600u * 1000u)
@@ -209,6 +210,16 @@ uint32_t shard_visit_group(struct shard *shard, uint16_t app, struct str group,
 /* Names of the groups a session is in; visit may not change membership. */
 void shard_visit_session_groups(struct shard *shard, const struct session *session,
                                 void (*visit)(void *arg, struct str group), void *arg);
+
+enum shard_tally {
+    SHARD_TALLY_IDLE, /* nobody has come or gone since the last count */
+    SHARD_TALLY_MORE, /* call it again */
+    SHARD_TALLY_DONE,
+};
+
+/* Goes on counting which users are here, SHARD_TALLY_SLOTS of the table a call. DONE: *out_tally is
+ * the caller's. Where memory is out it is IDLE, and begins anew with the next call. */
+enum shard_tally shard_tally_users(struct shard *shard, struct user_tally **out_tally);
 
 /* Whether a grant for this user and group, issued at that time (wall, ms), was made void by a part.
  */

@@ -8,6 +8,7 @@
  *   shard_revoke.c       tokens that are good no longer
  *   shard_cast.c         one message to whom it concerns, in slices
  *   shard_served.c       who got a message that has several targets
+ *   shard_tally.c        which users are here, by app
  *   shard_replay.c       a returning session on its way to the present
  *   shard_replay_hold.c  one that has seen more than this node
  *   shard_replay_list.c  what it missed in one queue */
@@ -176,6 +177,9 @@ struct shard {
     uint32_t replay_places;             /* taken */
     struct replay_list held_replays;    /* wait until this node has come as far */
     uint64_t held_until_ms;             /* when they look again */
+    struct user_tally *tally;           /* a count of users under way; NULL: none is */
+    uint32_t tally_cursor;              /* the next slot to count */
+    bool users_changed;                 /* since the last count began */
     struct shard_stats stats;
 };
 

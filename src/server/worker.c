@@ -191,6 +191,9 @@ int worker_init(struct worker *worker, struct gateway *gateway, uint32_t index,
     err = err ? err : ws_inflater_create(&worker->inflater);
     err = err ? err : loop_add_turn_end(worker->loop, worker_end_turn, worker);
     err = err ? err : create_services(worker);
+    if (!err) {
+        worker_count_users(worker);
+    }
     return err;
 }
 

@@ -71,6 +71,7 @@ struct worker {
     atomic_bool drain_posted;
     uint64_t drain_started_ms;
     struct drain_plan drain;
+    struct timer users_timer;   /* for counting its users anew */
     struct timer leaving_timer; /* after a resume: who was told to go is gone */
     uint32_t drain_cursor;      /* next slot to be told to go; 0: nobody */
 };
