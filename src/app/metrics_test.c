@@ -6,7 +6,7 @@ static void each_metric_is_a_line(void **state)
 {
     assert_int_equal(VERB_RUN(app_metrics_main, "metrics"), EXIT_CODE_OK);
     assert_non_null(strstr(verb_wrote, "gauge     tidegate_connections{app,transport}\n"));
-    assert_non_null(strstr(verb_wrote, "gauge     tidegate_users\n"));
+    assert_non_null(strstr(verb_wrote, "gauge     tidegate_users{app}\n"));
     assert_non_null(strstr(verb_wrote, "histogram tidegate_delivery_seconds{stage}\n"));
     assert_non_null(strstr(verb_wrote, "counter   tidegate_metrics_overflow_total\n"));
 }

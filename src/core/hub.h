@@ -75,6 +75,7 @@ enum interest_op {
 struct interest_item {
     uint64_t key;
     enum interest_op op; /* JOINED and NOT_JOINED: one for each join event that was handed over */
+    uint32_t app;        /* target_app_hash, for what is counted by app */
 };
 
 /* Who waits for the fence: the worker's own words, the hub does not look at them. */
@@ -235,6 +236,8 @@ struct window *hub_window(struct hub *hub);
 struct hub_link *hub_link(struct hub *hub, uint32_t worker);
 const struct hub_options *hub_get_options(const struct hub *hub);
 struct hub_stats *hub_get_stats(struct hub *hub);
+/* How many users, or groups, of an app (target_app_hash) have a session here. */
+uint64_t hub_app_keys(struct hub *hub, uint32_t app, enum target_kind kind);
 struct kept_stats *hub_get_kept_stats(struct hub *hub); /* core/kept.h */
 bool hub_bus_is_up(struct hub *hub);
 bool hub_bus_was_up(struct hub *hub); /* at least once: the window has been read back */

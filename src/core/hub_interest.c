@@ -23,6 +23,72 @@ struct interest_batch *hub_batches_take(struct hub_batches *batches)
     return batch;
 }
 
+/* ---- how many, by app ---- */
+
+static struct hub_app *find_app(struct hub *hub, uint32_t hash)
+{
+    uint32_t count = atomic_load_explicit(&hub->app_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++) {
+        if (atomic_load_explicit(&hub->apps[i].hash, memory_order_relaxed) == hash) {
+            return &hub->apps[i];
+        }
+    }
+    return NULL;
+}
+
+static struct hub_app *find_or_add_app(struct hub *hub, uint32_t hash)
+{
+    struct hub_app *app = find_app(hub, hash);
+    uint32_t count = atomic_load_explicit(&hub->app_count, memory_order_relaxed);
+    if (!app && count < HUB_APPS) {
+        app = &hub->apps[count];
+        atomic_store_explicit(&app->hash, hash, memory_order_relaxed);
+        atomic_store_explicit(&hub->app_count, count + 1, memory_order_release);
+    }
+    return app;
+}
+
+static atomic_uint *place_of(struct hub_app *app, enum target_kind kind)
+{
+    switch (kind) {
+    case TARGET_USER: return &app->users;
+    case TARGET_GROUP: return &app->groups;
+    default: return NULL;
+    }
+}
+
+static void count_key(struct hub *hub, uint32_t hash, uint64_t key, unsigned change)
+{
+    struct hub_app *app = change ? find_or_add_app(hub, hash) : NULL;
+    atomic_uint *place = app ? place_of(app, target_key_kind(key)) : NULL;
+    if (place) {
+        atomic_fetch_add_explicit(place, change, memory_order_relaxed);
+    }
+}
+
+uint64_t hub_app_keys(struct hub *hub, uint32_t hash, enum target_kind kind)
+{
+    struct hub_app *app = find_app(hub, hash);
+    return app ? atomic_load_explicit(place_of(app, kind), memory_order_relaxed) : 0;
+}
+
+static int add_key(struct hub *hub, uint32_t app, uint64_t key, uint64_t workers)
+{
+    uint32_t before = hub->interest.count;
+    int err = interest_table_add(&hub->interest, key, workers);
+    count_key(hub, app, key, hub->interest.count - before);
+    return err;
+}
+
+static void clear_key(struct hub *hub, uint32_t app, uint64_t key, uint64_t workers)
+{
+    uint32_t before = hub->interest.count;
+    interest_table_clear(&hub->interest, key, workers);
+    count_key(hub, app, key, hub->interest.count - before);
+}
+
+/* ---- who has which ---- */
+
 static uint64_t pin_key(uint64_t key, uint32_t worker)
 {
     return key ^ (uint64_t)(worker + 1) * 0x9e3779b97f4a7c15u;
@@ -47,7 +113,7 @@ static bool unpin(struct hub *hub, uint64_t key, uint32_t worker)
 /* A join event is on its way to these workers: they get the group's messages from here on, behind
  * it in the same ring. The pin outlives a removal that crosses the event; the worker's answer ends
  * it. */
-int hub_pin_group(struct hub *hub, uint64_t key, uint64_t mask)
+int hub_pin_group(struct hub *hub, uint32_t app, uint64_t key, uint64_t mask)
 {
     if (mask == 0) {
         return 0;
@@ -61,7 +127,7 @@ int hub_pin_group(struct hub *hub, uint64_t key, uint64_t mask)
             goto fail;
         }
     }
-    if (interest_table_add(&hub->interest, key, mask)) {
+    if (add_key(hub, app, key, mask)) {
         goto fail;
     }
     return 0;
@@ -79,16 +145,16 @@ static int apply_item(struct hub *hub, const struct interest_item *item, uint32_
 {
     uint64_t bit = 1ull << worker;
     switch (item->op) {
-    case INTEREST_ADD: return interest_table_add(&hub->interest, item->key, bit);
+    case INTEREST_ADD: return add_key(hub, item->app, item->key, bit);
     case INTEREST_REMOVE:
         if (!u64map_find(&hub->pins, pin_key(item->key, worker))) {
-            interest_table_clear(&hub->interest, item->key, bit);
+            clear_key(hub, item->app, item->key, bit);
         }
         break;
     case INTEREST_JOINED: unpin(hub, item->key, worker); break;
     case INTEREST_NOT_JOINED:
         if (unpin(hub, item->key, worker)) {
-            interest_table_clear(&hub->interest, item->key, bit);
+            clear_key(hub, item->app, item->key, bit);
         }
         break;
     }

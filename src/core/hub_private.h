@@ -72,6 +72,14 @@ struct hub_worker {
     bool wake;
 };
 
+enum { HUB_APPS = 256 };
+
+/* Keys of one app that workers have. Any thread reads them. */
+struct hub_app {
+    atomic_uint hash;
+    atomic_uint users, groups;
+};
+
 struct hub {
     struct hub_options options;
     const struct hub_callbacks *callbacks;
@@ -82,6 +90,8 @@ struct hub {
     struct hub_heads heads;
     uint64_t renewed; /* bit q: the bus has another epoch, and queue q has not started in it */
     struct interest_table interest;
+    struct hub_app apps[HUB_APPS]; /* as they came; those beyond are not counted */
+    atomic_uint app_count;
     struct u64map pins; /* (group key, worker) → join events that the worker has not answered */
     struct u64map ids;  /* id hash → struct hub_id */
     pthread_mutex_t ids_lock; /* of ids and what they hold, which others look up */
@@ -145,7 +155,7 @@ void hub_batches_add(struct hub_batches *batches, struct interest_batch *batch);
 struct interest_batch *hub_batches_take(struct hub_batches *batches);
 void hub_retry_interest(struct hub *hub);
 uint64_t hub_workers_of_key(const struct hub *hub, uint64_t key);
-int hub_pin_group(struct hub *hub, uint64_t key, uint64_t mask);
+int hub_pin_group(struct hub *hub, uint32_t app, uint64_t key, uint64_t mask);
 
 /* hub_send.c */
 void hub_part_acknowledge(struct hub *hub, struct publish_part *part, struct bus_pos pos);

@@ -128,7 +128,8 @@ static int accept_event(struct hub *hub, struct message *message, uint64_t wall_
 {
     stamp_times(hub, message, wall_ms);
     uint64_t mask = workers_concerned(hub, message);
-    if (message->event.kind == EVENT_JOIN && hub_pin_group(hub, message->event.header.key, mask)) {
+    if (message->event.kind == EVENT_JOIN &&
+        hub_pin_group(hub, message->event.header.app, message->event.header.key, mask)) {
         return ERR_NO_MEMORY;
     }
     hub->bytes_since_heads += message->size;

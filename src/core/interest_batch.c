@@ -40,7 +40,7 @@ int interest_batch_add(struct interest_batch *batch, uint64_t key, enum interest
     if (grow((void **)&batch->items, &batch->item_cap, batch->item_count, sizeof(*batch->items))) {
         return ERR_NO_MEMORY;
     }
-    batch->items[batch->item_count++] = (struct interest_item){key, op};
+    batch->items[batch->item_count++] = (struct interest_item){.key = key, .op = op};
     return 0;
 }
 

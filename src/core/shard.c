@@ -197,7 +197,7 @@ static void remove_user_if_unused(struct shard *shard, uint32_t index)
     if (user->name.count > 0 || user->casts > 0) {
         return;
     }
-    interest_add(shard, user->name.key, INTEREST_REMOVE);
+    interest_add(shard, shard->apps[user->name.app].hash, user->name.key, INTEREST_REMOVE);
     name_table_remove(&shard->users, index);
     shard_count(&shard->stats.users, -1);
 }
@@ -239,7 +239,7 @@ static void count_out_of_app(struct shard *shard, const struct session *session)
 {
     struct shard_app *app = &shard->apps[session->app];
     if (--app->sessions == 0) {
-        interest_add(shard, app->all_key, INTEREST_REMOVE);
+        interest_add(shard, app->hash, app->all_key, INTEREST_REMOVE);
     }
 }
 
@@ -326,14 +326,14 @@ static uint32_t find_or_add_user(struct shard *shard, uint16_t app, struct str n
     if (index) {
         return index;
     }
-    if (interest_add(shard, key, INTEREST_ADD)) {
+    if (interest_add(shard, shard->apps[app].hash, key, INTEREST_ADD)) {
         return 0;
     }
     index = name_table_add(&shard->users, key, app, name);
     if (index) {
         shard_count(&shard->stats.users, 1);
     } else {
-        interest_add(shard, key, INTEREST_REMOVE);
+        interest_add(shard, shard->apps[app].hash, key, INTEREST_REMOVE);
     }
     return index;
 }
@@ -392,12 +392,12 @@ int session_wait_for_fence(struct shard *shard, struct session *session)
 static int ask_for_fence(struct shard *shard, struct session *session)
 {
     struct shard_app *app = &shard->apps[session->app];
-    if (app->sessions == 0 && interest_add(shard, app->all_key, INTEREST_ADD)) {
+    if (app->sessions == 0 && interest_add(shard, app->hash, app->all_key, INTEREST_ADD)) {
         return ERR_NO_MEMORY;
     }
     if (session_wait_for_fence(shard, session)) {
         if (app->sessions == 0) {
-            interest_add(shard, app->all_key, INTEREST_REMOVE);
+            interest_add(shard, app->hash, app->all_key, INTEREST_REMOVE);
         }
         return ERR_NO_MEMORY;
     }

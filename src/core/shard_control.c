@@ -122,7 +122,8 @@ uint32_t control_join(struct shard *shard, struct message *message, uint64_t ord
         matched = join_user(shard, name_table_at(&shard->users, user), message, ordinal);
     }
     bool has_group = name_table_find(&shard->groups, key) != 0;
-    interest_add(shard, key, has_group ? INTEREST_JOINED : INTEREST_NOT_JOINED);
+    interest_add(shard, message->event.header.app, key,
+                 has_group ? INTEREST_JOINED : INTEREST_NOT_JOINED);
     return matched;
 }
 

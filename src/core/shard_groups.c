@@ -13,10 +13,15 @@ static struct interest_batch *current_batch(struct shard *shard)
     return shard->batch;
 }
 
-int interest_add(struct shard *shard, uint64_t key, enum interest_op op)
+/* app: target_app_hash. */
+int interest_add(struct shard *shard, uint32_t app, uint64_t key, enum interest_op op)
 {
     struct interest_batch *batch = current_batch(shard);
-    return batch ? interest_batch_add(batch, key, op) : ERR_NO_MEMORY;
+    int err = batch ? interest_batch_add(batch, key, op) : ERR_NO_MEMORY;
+    if (!err) {
+        batch->items[batch->item_count - 1].app = app;
+    }
+    return err;
 }
 
 int interest_wait(struct shard *shard, struct interest_waiter waiter)
@@ -61,7 +66,7 @@ static void remove_if_unused(struct shard *shard, uint32_t index)
     if (group->name.count > 0 || group->casts > 0) {
         return;
     }
-    interest_add(shard, group->name.key, INTEREST_REMOVE);
+    interest_add(shard, shard->apps[group->name.app].hash, group->name.key, INTEREST_REMOVE);
     account_members(group, -1);
     mem_free(group->members);
     name_table_remove(&shard->groups, index);
@@ -82,14 +87,14 @@ uint32_t group_find_or_add(struct shard *shard, uint16_t app, struct str name)
     if (index) {
         return index;
     }
-    if (interest_add(shard, key, INTEREST_ADD)) {
+    if (interest_add(shard, shard->apps[app].hash, key, INTEREST_ADD)) {
         return 0;
     }
     index = name_table_add(&shard->groups, key, app, name);
     if (index) {
         shard_count(&shard->stats.groups, 1);
     } else {
-        interest_add(shard, key, INTEREST_REMOVE);
+        interest_add(shard, shard->apps[app].hash, key, INTEREST_REMOVE);
     }
     return index;
 }

@@ -283,7 +283,7 @@ void user_hold(struct shard *shard, uint32_t index);
 void user_release(struct shard *shard, uint32_t index);
 
 /* shard_groups.c */
-int interest_add(struct shard *shard, uint64_t key, enum interest_op op);
+int interest_add(struct shard *shard, uint32_t app, uint64_t key, enum interest_op op);
 int interest_wait(struct shard *shard, struct interest_waiter waiter);
 void groups_on_fence(struct shard *shard, struct session *session,
                      const struct interest_waiter *waiter, const struct hub_heads *heads);

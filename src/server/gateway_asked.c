@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "server/gateway_private.h"
+#include "server/stats.h"
 #include "server/worker.h"
 
 static void run_reloaded(struct mail *mail)
@@ -50,6 +51,7 @@ int gateway_reload(struct gateway *gateway, struct settings *settings,
     for (uint32_t i = 0; i < gateway->worker_count; i++) {
         worker_post(&gateway->workers[i], &reloads[i]->mail);
     }
+    stats_set_apps(gateway, tenants);
     return 0;
 }
 

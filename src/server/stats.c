@@ -12,7 +12,7 @@
 #include "server/stats_private.h"
 #include "server/ws_session.h"
 
-enum { MAX_APPS = 64, MAX_ROUTES = 64, STATS_TRANSPORTS = 4 };
+enum { MAX_ROUTES = 64, STATS_TRANSPORTS = 4 };
 
 /* The series of one app; apps beyond the table share the last place. */
 struct app_series {
@@ -26,7 +26,7 @@ struct app_series {
     struct metric *over_quota[STATS_QUOTAS];
 };
 
-static struct app_series apps[MAX_APPS];
+static struct app_series apps[STATS_APPS];
 static struct metric *sent_bytes;
 static struct metric *received_bytes;
 static struct metric *latency[STATS_STAGES];
@@ -74,12 +74,12 @@ static struct metric *make_app_series(struct app_series *series, const char *app
 
 const char *stats_app_label(const char *name, uint16_t id)
 {
-    return id < MAX_APPS - 1 ? name : "other";
+    return id < STATS_APPS - 1 ? name : "other";
 }
 
 static struct app_series *series_of(uint16_t app)
 {
-    return &apps[app < MAX_APPS ? app : MAX_APPS - 1];
+    return &apps[app < STATS_APPS ? app : STATS_APPS - 1];
 }
 
 /* Workers may meet an app at the same time: one makes its series, and `written` shows that all are
@@ -98,6 +98,11 @@ static struct app_series *series_of_tenant(const struct tenant *tenant)
     }
     pthread_mutex_unlock(&making);
     return series;
+}
+
+void stats_make_app(const struct tenant *tenant)
+{
+    series_of_tenant(tenant);
 }
 
 static int transport_of(const struct session *session)

@@ -22,6 +22,9 @@ const char *stats_app_label(const char *name, uint16_t id);
 /* Registers the series; once, before any thread. */
 void stats_init(void);
 
+/* Apps that came with a reload get their series. Main thread. */
+void stats_set_apps(struct gateway *gateway, const struct tenants *tenants);
+
 /* Series with readers, which need the gateway. */
 void stats_attach(struct gateway *gateway);
 void stats_detach(void);

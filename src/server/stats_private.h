@@ -8,6 +8,9 @@
 #include "server/families.h"
 
 struct gateway;
+struct tenant;
+
+enum { STATS_APPS = 64 }; /* the last one stands for all that are beyond */
 
 /* A series without labels that is read when it is asked for. */
 struct stats_reader {
@@ -18,6 +21,12 @@ struct stats_reader {
 
 /* stats_readers.c: makes the series; they are read from now on, or (attach false) no longer. */
 void stats_set_table(const struct stats_reader *table, size_t count, bool attach);
+
+/* stats.c: makes what is counted of the app, so that it is there as 0. */
+void stats_make_app(const struct tenant *tenant);
+
+/* stats_apps.c */
+void stats_drop_apps(void);
 
 /* stats_bus.c */
 void stats_set_bus_readers(struct gateway *gateway, bool attach);

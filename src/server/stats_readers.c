@@ -91,8 +91,6 @@ static double read_shortages(void *arg)
 }
 
 static const struct stats_reader readers[] = {
-    {FAMILY(users), read_hub, offsetof(struct hub_stats, users)},
-    {FAMILY(groups), read_hub, offsetof(struct hub_stats, groups)},
     {FAMILY(group_members), read_shard, offsetof(struct shard_stats, members)},
     {FAMILY(messages_matched_total), read_shard, offsetof(struct shard_stats, matched)},
     {FAMILY(messages_replayed_total), read_shard, offsetof(struct shard_stats, replayed)},
@@ -146,6 +144,11 @@ static void set_readers(struct gateway *gateway, bool attach)
     for (int owner = 0; owner < MEM_OWNERS; owner++) {
         struct metric *bytes = SERIES(memory_bytes, mem_owner_name((enum mem_owner)owner));
         metric_set_reader(bytes, attach ? read_memory : NULL, (void *)(size_t)owner);
+    }
+    if (attach) {
+        stats_set_apps(gateway, gateway->workers[0].tenants);
+    } else {
+        stats_drop_apps();
     }
     stats_set_cluster_readers(gateway, attach);
     stats_set_kept_readers(gateway, attach);

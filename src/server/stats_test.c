@@ -105,13 +105,13 @@ static void readers_are_there_as_long_as_the_gateway(void **state)
     assert_true(value_of("tidegate_bus_bytes_total{bus=\"memory\",direction=\"out\"}") == 0);
     assert_true(value_of("tidegate_memory_bytes{owner=\"sessions\"}") >= 0);
     struct test_client *client = test_connect(&t, "/v1/ws?group=room:1", "");
-    assert_true(value_of("tidegate_groups") == 1);
+    assert_true(value_of("tidegate_groups{app=\"demo\"}") == 1);
     assert_true(value_of("tidegate_bus_up{bus=\"memory\"}") == 1);
     assert_true(value_of("tidegate_group_members") == 1);
     test_client_destroy(client);
-    assert_true(value_of("tidegate_groups") == 0);
+    assert_true(value_of("tidegate_groups{app=\"demo\"}") == 0);
     stats_detach();
-    assert_true(value_of("tidegate_groups") <= 0);
+    assert_true(value_of("tidegate_groups{app=\"demo\"}") <= 0);
 }
 
 static void a_records_way_to_the_bus_is_observed(void **state)
