@@ -2,6 +2,7 @@
 
 #include "api/assets.h"
 #include "api/loopback.h"
+#include "api/messages.h"
 #include "api/nodes.h"
 #include "api/push.h"
 #include "api/query.h"
@@ -45,6 +46,9 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_POST, "/v1/groups/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_group},
     {HTTP_METHOD_POST, "/v1/sessions/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_session},
     {HTTP_METHOD_POST, "/v1/tickets/{}/messages", SETTINGS_SCOPE_PUSH, push_handle_ticket},
+    {HTTP_METHOD_GET, "/v1/users/{}/messages", SETTINGS_SCOPE_READ, messages_handle_user},
+    {HTTP_METHOD_GET, "/v1/groups/{}/messages", SETTINGS_SCOPE_READ, messages_handle_group},
+    {HTTP_METHOD_GET, "/v1/tickets/{}/messages", SETTINGS_SCOPE_READ, messages_handle_ticket},
     {HTTP_METHOD_POST, "/v1/tickets", SETTINGS_SCOPE_TICKET, tickets_handle_create},
     {HTTP_METHOD_GET, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET | SETTINGS_SCOPE_MONITOR,
      tickets_handle_get},

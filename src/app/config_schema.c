@@ -121,7 +121,7 @@ static const struct config_key limits_keys[] = {
     {"targets", CONFIG_COUNT, FIELD(settings_limits, targets), .min = 1, .max = 4095,
      .help = "Users, groups, sessions and tickets that one message names. Over it: status 422."},
     {"wait", CONFIG_TIME, FIELD(settings_limits, wait_ms), .min = 1, .max = 5 * MINUTE,
-     .help = "The longest wait_ms that a push may ask for."},
+     .help = "The longest wait_ms that a call may ask for."},
     {"ticket_ttl", CONFIG_TIME, FIELD(settings_limits, ticket_ttl_ms), .min = 1000,
      .max = 24 * HOUR, .help = "The longest ttl_ms of a ticket. Over it: status 422."},
     {"ticket_results", CONFIG_BYTES, FIELD(settings_limits, ticket_results_bytes), .min = 64 * KIB,
@@ -141,6 +141,10 @@ static const struct config_key limits_keys[] = {
          "groups. Over it: status 429."},
     {"api_connections", CONFIG_COUNT, FIELD(settings_limits, api_connections), .max = 1 * MILLION,
      .zero = "no limit", .help = "Connections to the API listener. Over it: status 503."},
+    {"message_waits", CONFIG_COUNT, FIELD(settings_limits, message_waits), .min = 1,
+     .max = 1 * MILLION,
+     .help = "Calls of an app that wait for messages (GET …/messages with wait_ms) at a time. Over "
+             "it: status 429."},
     {"presence_users", CONFIG_COUNT, FIELD(settings_limits, presence_users), .min = 1,
      .max = 100 * MILLION,
      .help =

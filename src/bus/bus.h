@@ -49,6 +49,16 @@ static inline int bus_pos_compare(struct bus_pos a, struct bus_pos b)
     return a.lo < b.lo ? -1 : a.lo > b.lo;
 }
 
+static inline struct bus_pos bus_pos_max(struct bus_pos a, struct bus_pos b)
+{
+    return bus_pos_compare(a, b) > 0 ? a : b;
+}
+
+static inline struct bus_pos bus_pos_min(struct bus_pos a, struct bus_pos b)
+{
+    return bus_pos_compare(a, b) < 0 ? a : b;
+}
+
 /* Behind all that has this hi; 0: nothing was ever before. */
 static inline struct bus_pos bus_pos_behind(uint64_t hi)
 {

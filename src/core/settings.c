@@ -53,6 +53,7 @@ static const struct settings defaults = {
             .batch = 1000,
             .targets = 1000,
             .wait_ms = 10 * SECOND,
+            .message_waits = 256,
             .webhook_queue_bytes = 8 * MIB,
             .presence_users = 1000000,
             .ticket_ttl_ms = 60 * MINUTE,

@@ -257,13 +257,14 @@ struct settings_limits {
     uint64_t pipeline_bytes;       /* unsent answers after which no request is parsed */
     uint64_t batch;                /* messages of a batch */
     uint64_t targets;              /* targets of a message */
-    uint64_t wait_ms;              /* the longest wait_ms of a push */
+    uint64_t wait_ms;              /* the longest wait_ms of a call */
     uint64_t ticket_ttl_ms;        /* the longest life of a ticket */
     uint64_t ticket_results_bytes; /* of an app, that wait for tickets */
     uint64_t ticket_messages;      /* that wait for one of them */
     uint64_t ticket_claims_bytes;  /* of an app: who has which ticket, and that it is over */
     uint64_t kept_bytes;           /* of an app, what else outlives the window */
     uint64_t api_connections;      /* 0: no limit */
+    uint64_t message_waits;        /* calls of an app that wait for messages */
 
     uint64_t presence_users;      /* of the cluster that a node follows, where apps ask */
     uint64_t webhook_queue_bytes; /* events of an app that wait for its webhooks */

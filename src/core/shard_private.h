@@ -260,16 +260,6 @@ static inline uint64_t with_bit(uint64_t bits, uint32_t index, bool on)
     return on ? bits | 1ull << index : bits & ~(1ull << index);
 }
 
-static inline struct bus_pos bus_pos_max(struct bus_pos a, struct bus_pos b)
-{
-    return bus_pos_compare(a, b) > 0 ? a : b;
-}
-
-static inline struct bus_pos bus_pos_min(struct bus_pos a, struct bus_pos b)
-{
-    return bus_pos_compare(a, b) < 0 ? a : b;
-}
-
 static inline void shard_count(atomic_uint_fast64_t *counter, int64_t n)
 {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);

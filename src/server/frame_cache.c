@@ -61,8 +61,9 @@ static void append_base64(struct buf *out, struct str data)
     }
 }
 
-static void encode_data(struct buf *out, const struct event *event)
+void frame_encode_v1_data(struct buf *out, const struct message *message)
 {
+    const struct event *event = &message->event;
     switch (event->data_kind) {
     case EVENT_DATA_NONE: break;
     case EVENT_DATA_JSON: json_write_raw_field(out, STR("data"), event->data); break;
@@ -105,10 +106,9 @@ static void encode_revoke(struct buf *out, const struct message *message)
     if (!message_is_apart(message)) {
         encode_place(out, message);
     }
-    buf_append_char(out, '}');
 }
 
-void frame_encode_v1(struct buf *out, const struct message *message)
+void frame_encode_v1_head(struct buf *out, const struct message *message)
 {
     const struct event *event = &message->event;
     if (event->kind == EVENT_REVOKE) {
@@ -136,7 +136,14 @@ void frame_encode_v1(struct buf *out, const struct message *message)
         json_write_bool_field(out, STR("final"), true);
     }
     encode_trace(out, event);
-    encode_data(out, event);
+}
+
+void frame_encode_v1(struct buf *out, const struct message *message)
+{
+    frame_encode_v1_head(out, message);
+    if (message->event.kind != EVENT_REVOKE) {
+        frame_encode_v1_data(out, message);
+    }
     buf_append_char(out, '}');
 }
 

@@ -60,6 +60,10 @@ struct frame *frame_cache_compress(struct frame_cache *cache, enum ws_opcode opc
 /* Appends {"t":"msg",…} of the client protocol; of a revoke, {"t":"revoke",…}. */
 void frame_encode_v1(struct buf *out, const struct message *message);
 
+/* Its two parts, for who has more to say: without the brace at the end. A revoke has no data. */
+void frame_encode_v1_head(struct buf *out, const struct message *message);
+void frame_encode_v1_data(struct buf *out, const struct message *message);
+
 /* Forgets all messages. */
 void frame_cache_clear(struct frame_cache *cache);
 

@@ -51,3 +51,17 @@ void quota_give_session(struct quota *quota)
 {
     atomic_fetch_sub_explicit(&quota->sessions, 1, memory_order_relaxed);
 }
+
+bool quota_take_wait(struct quota *quota, uint64_t max)
+{
+    bool has_room = atomic_fetch_add_explicit(&quota->waits, 1, memory_order_relaxed) < max;
+    if (!has_room) {
+        quota_give_wait(quota);
+    }
+    return has_room;
+}
+
+void quota_give_wait(struct quota *quota)
+{
+    atomic_fetch_sub_explicit(&quota->waits, 1, memory_order_relaxed);
+}

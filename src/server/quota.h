@@ -1,5 +1,5 @@
-/* What one app may use of this node, so that it can't use up what the others need: pushes a second
- * and sessions. The counts outlive a reload, which may change the limits. Any thread. */
+/* What one app may use of this node, so that it can't use up what the others need: pushes a second,
+ * sessions, and calls that wait for messages. The counts outlive a reload, which may change the limits. Any thread. */
 #ifndef TIDEGATE_SERVER_QUOTA_H
 #define TIDEGATE_SERVER_QUOTA_H
 
@@ -10,6 +10,7 @@ struct quota {
     atomic_uint refs;
     struct rate pushes;
     atomic_uint_fast64_t sessions; /* counted without a limit too: a reload may bring one */
+    atomic_uint_fast64_t waits;
 };
 
 /* With one reference; NULL when memory is out. */
@@ -24,5 +25,9 @@ unsigned quota_take_push(struct quota *quota, const struct settings_quotas *limi
 /* False, and nothing is counted: the app has as many as it may. */
 bool quota_take_session(struct quota *quota, const struct settings_quotas *limits);
 void quota_give_session(struct quota *quota);
+
+/* The same of calls that wait for messages; max is limits.message_waits. */
+bool quota_take_wait(struct quota *quota, uint64_t max);
+void quota_give_wait(struct quota *quota);
 
 #endif

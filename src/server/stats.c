@@ -12,7 +12,7 @@
 #include "server/stats_private.h"
 #include "server/ws_session.h"
 
-enum { MAX_ROUTES = 64, STATS_TRANSPORTS = 4 };
+enum { MAX_ROUTES = 256, STATS_TRANSPORTS = 4 };
 
 /* The series of one app; apps beyond the table share the last place. */
 struct app_series {
@@ -36,7 +36,7 @@ static struct metric *resumed_series[3];
 static const char *const transports[STATS_TRANSPORTS] = {"raw", "v1", "sse_raw", "sse"};
 static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired", "collapsed",
                                                     "revoked"};
-static const char *const quota_names[STATS_QUOTAS] = {"pushes", "sessions"};
+static const char *const quota_names[STATS_QUOTAS] = {"pushes", "sessions", "waits"};
 static const char *const stage_names[STATS_STAGES] = {"api_to_bus", "bus_to_write"};
 
 void stats_init(void)

@@ -106,7 +106,7 @@ void stats_bus_published(uint64_t us);
 
 enum stats_stage { STATS_API_TO_BUS, STATS_BUS_TO_WRITE, STATS_STAGES };
 
-enum stats_quota { STATS_QUOTA_PUSHES, STATS_QUOTA_SESSIONS, STATS_QUOTAS };
+enum stats_quota { STATS_QUOTA_PUSHES, STATS_QUOTA_SESSIONS, STATS_QUOTA_WAITS, STATS_QUOTAS };
 
 /* An app met its quota; logs it. */
 void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota);
