@@ -12,7 +12,7 @@
 static void add_many(struct name_page *page, int count)
 {
     for (int i = 0; i < count; i++) {
-        char name[8];
+        char name[16];
         int number = (int)((i + 1) * 7919LL % count);
         snprintf(name, sizeof(name), "%04d", number);
         name_page_add(page, str_of(name), (uint64_t)number);
@@ -23,7 +23,7 @@ static void says(const struct name_page *page, int first, int step, uint32_t cou
 {
     assert_int_equal(page->count, count);
     for (uint32_t i = 0; i < count; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "%04d", first + (int)i * step);
         assert_true(str_equal(page->items[i].name, str_of(name)));
         assert_int_equal(page->items[i].value, first + (int)i * step);

@@ -1,5 +1,6 @@
 /* What one app may use of this node, so that it can't use up what the others need: pushes a second,
- * sessions, and calls that wait for messages. The counts outlive a reload, which may change the limits. Any thread. */
+ * sessions, and calls that wait for messages. The counts outlive a reload, which may change the
+ * limits. Any thread. */
 #ifndef TIDEGATE_SERVER_QUOTA_H
 #define TIDEGATE_SERVER_QUOTA_H
 
