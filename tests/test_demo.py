@@ -55,7 +55,7 @@ def test_a_file_comes_with_what_keeps_others_out(demo, path, kind):
     assert answer.status == 200
     assert answer.header("Content-Type").startswith(kind)
     assert answer.header("X-Content-Type-Options") == "nosniff"
-    assert answer.header("Cache-Control") == "no-store"
+    assert answer.header("Cache-Control") == "no-cache"
     policy = answer.header("Content-Security-Policy")
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

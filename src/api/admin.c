@@ -1,5 +1,6 @@
 #include "api/admin.h"
 
+#include "api/console.h"
 #include "api/loopback.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -16,6 +17,8 @@ struct admin {
     struct gateway *gateway;
     struct listener *listener;
     struct http_service *http;
+    struct console *console;
+    struct loop *loop;
     uint8_t receive_buffer[RECEIVE_BYTES];
 };
 
@@ -89,7 +92,7 @@ static bool refuse_foreign(struct admin *admin, struct http_exchange *exchange)
         return true;
     }
     bool changes = request->method != HTTP_METHOD_GET && request->method != HTTP_METHOD_HEAD;
-    if (changes && !loopback_origin_is_own(request, exchange->is_secure)) {
+    if (changes && !loopback_origin_is_own(request, console_is_https(exchange))) {
         http_answer_problem(exchange, 403, "foreign_origin",
                             "Pages of another origin may not ask for this.");
         return true;
@@ -134,7 +137,9 @@ static void on_request(void *owner, struct http_exchange *exchange)
         }
         return;
     }
-    if (!refuse_foreign(admin, exchange)) {
+    if (!refuse_foreign(admin, exchange) &&
+        !console_on_request(admin->console, http_service_settings(admin->http), exchange,
+                            loop_now_ms(admin->loop))) {
         answer_closed(admin, exchange);
     }
 }
@@ -162,6 +167,7 @@ int admin_create(struct admin **out_admin, struct loop *loop, const struct addr 
         return ERR_NO_MEMORY;
     }
     admin->gateway = gateway;
+    admin->loop = loop;
     struct http_service_options options = {.loop = loop,
                                            .name = "admin",
                                            .listener = HTTP_LISTENER_ADMIN,
@@ -174,7 +180,8 @@ int admin_create(struct admin **out_admin, struct loop *loop, const struct addr 
                                            .on_answered = on_answered,
                                            .on_handshake = on_handshake,
                                            .on_refused = on_refused};
-    int err = http_service_create(&admin->http, &options);
+    int err = console_create(&admin->console, gateway);
+    err = err ? err : http_service_create(&admin->http, &options);
     struct addr bound = *addr;
     err = err ? err : http_listen(&admin->listener, admin->http, &bound);
     if (err) {
@@ -190,6 +197,7 @@ void admin_destroy(struct admin *admin)
     if (admin) {
         listener_destroy(admin->listener);
         http_service_destroy(admin->http);
+        console_destroy(admin->console);
         mem_free(admin);
     }
 }

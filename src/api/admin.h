@@ -1,5 +1,6 @@
 /* The admin listener, on the main thread: /livez, /readyz and /metrics, open to who can reach it;
- * all else there needs a key with the scope admin. */
+ * the console (api/console.h), for who signs in; all else there needs a key with the scope admin.
+ */
 #ifndef TIDEGATE_API_ADMIN_H
 #define TIDEGATE_API_ADMIN_H
 

@@ -1,37 +1,6 @@
 #include "api/admin.h"
 
-#include "api/gateway_test_help.h"
-
-/* The gateway of the fixture, its questions going to an admin listener on the main loop. */
-struct admin_test {
-    struct gateway_test base;
-    struct admin *admin;
-};
-
-static int begin(void **state)
-{
-    struct admin_test *test = malloc(sizeof(*test));
-    struct addr addr;
-    assert_non_null(test);
-    gateway_test_begin(&test->base, NULL);
-    assert_int_equal(addr_parse(&addr, STR("127.0.0.1:0")), 0);
-    assert_int_equal(admin_create(&test->admin, test->base.loop, &addr, test->base.gateway,
-                                  test->base.settings, NULL),
-                     0);
-    admin_addr(test->admin, &addr);
-    test->base.port = addr.port;
-    *state = test;
-    return 0;
-}
-
-static int end(void **state)
-{
-    struct admin_test *test = *state;
-    admin_destroy(test->admin);
-    gateway_test_end(&test->base);
-    free(test);
-    return 0;
-}
+#include "api/admin_test_help.h"
 
 static int ask(struct admin_test *test, const char *key, const char *line)
 {
@@ -181,7 +150,8 @@ static void every_failed_allocation_of_making_one_is_told(void **state)
     admin_destroy(other);
 }
 
-#define ADMIN_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define ADMIN_TEST(name) \
+    cmocka_unit_test_setup_teardown(name, admin_test_setup, admin_test_teardown)
 
 int main(void)
 {

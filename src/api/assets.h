@@ -11,6 +11,8 @@ struct asset {
     const char *path;         /* of the URL: "/demo/", "/demo/push", "/v1/openapi.json" */
     const char *content_type; /* ready for the header */
     struct str body;          /* never empty */
+    struct str gzip;          /* the body compressed; empty where that saves nothing */
+    const char *etag;         /* of the body, with its quotes: strong (RFC 9110 8.8.3) */
 };
 
 /* The asset of exactly this path, without a query; NULL when there is none. */

@@ -1,7 +1,7 @@
 #include "api/demo.h"
 
-#include "api/assets.h"
 #include "api/loopback.h"
+#include "api/page.h"
 #include "api/push.h"
 #include "base/clock.h"
 #include "proto/json.h"
@@ -12,69 +12,9 @@
 
 enum { TOKEN_SECONDS = 3600, USER_BYTES_MAX = 256, JSON_DEPTH = 4 };
 
-static const struct http_pair PAGE_HEADERS[] = {
-    {STR("Content-Security-Policy"),
-     STR("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")},
-    {STR("X-Content-Type-Options"), STR("nosniff")},
-    {STR("Referrer-Policy"), STR("no-referrer")},
-    {STR("Cross-Origin-Resource-Policy"), STR("same-origin")},
-    {STR("Cache-Control"), STR("no-store")},
-};
-
 static bool is_on(const struct worker *worker)
 {
     return worker->settings->debug.demo && addr_is_loopback(&worker->gateway->client_addr);
-}
-
-static void refuse_method(struct http_exchange *exchange, struct str allow)
-{
-    struct buf body = {0};
-    struct http_problem problem = {.status = 405, .code = STR("method_not_allowed")};
-    http_problem_write_body(&body, &problem);
-    struct http_pair header = {STR("Allow"), allow};
-    http_answer(exchange, &(struct http_response){.status = 405,
-                                                  .content_type = STR("application/problem+json"),
-                                                  .body = buf_str(&body),
-                                                  .headers = &header,
-                                                  .header_count = 1});
-    buf_fini(&body);
-}
-
-static void redirect_to_page(struct http_exchange *exchange)
-{
-    struct http_pair header = {STR("Location"), STR("/demo/")};
-    http_answer(exchange,
-                &(struct http_response){.status = 308, .headers = &header, .header_count = 1});
-}
-
-static void answer_guarded(struct http_exchange *exchange, const char *content_type,
-                           struct str body)
-{
-    struct http_response response = {.status = 200,
-                                     .content_type = str_of(content_type),
-                                     .body = body,
-                                     .headers = PAGE_HEADERS,
-                                     .header_count = sizeof(PAGE_HEADERS) /
-                                                     sizeof(PAGE_HEADERS[0])};
-    http_answer(exchange, &response);
-}
-
-/* Only paths that were embedded exist, byte for byte: there is nothing to traverse. */
-static void serve_file(struct http_exchange *exchange, struct str path)
-{
-    enum http_method method = exchange->request->method;
-    const struct asset *asset = asset_find(path);
-    bool is_bare = str_equal(path, STR("/demo"));
-    if (!asset && !is_bare) {
-        http_answer_problem(exchange, 404, "not_found", NULL);
-    } else if (method != HTTP_METHOD_GET && method != HTTP_METHOD_HEAD) {
-        refuse_method(exchange, STR("GET, HEAD"));
-    } else if (is_bare) {
-        redirect_to_page(exchange);
-    } else {
-        answer_guarded(exchange, asset->content_type, asset->body);
-    }
 }
 
 /* The app that the page belongs to: the one named "demo", else the only one. */
@@ -126,7 +66,7 @@ static void answer_token(struct http_exchange *exchange, const struct settings_a
     if (buf_err(&body)) {
         http_answer_retry(exchange, 503, "overloaded", NULL, 1);
     } else {
-        answer_guarded(exchange, "application/json", buf_str(&body));
+        page_answer(exchange, 200, "application/json", buf_str(&body), NULL, 0);
     }
     buf_fini(&body);
 }
@@ -161,7 +101,7 @@ static void accept_post(struct worker *worker, struct http_exchange *exchange, b
 {
     const struct tenant *tenant = find_tenant(worker);
     if (exchange->request->method != HTTP_METHOD_POST) {
-        refuse_method(exchange, STR("POST"));
+        page_refuse_method(exchange, "POST");
     } else if (!loopback_origin_is_own(exchange->request, exchange->is_secure)) {
         http_answer_problem(exchange, 403, "foreign_origin",
                             "only the demo page itself may ask for this");
@@ -191,7 +131,7 @@ bool demo_on_request(struct worker *worker, struct http_exchange *exchange)
     } else if (str_equal(path, STR("/demo/push"))) {
         accept_post(worker, exchange, true);
     } else {
-        serve_file(exchange, path);
+        page_serve(exchange, "/demo");
     }
     return true;
 }

@@ -4,7 +4,7 @@
 
 #include "server/origin.h"
 
-enum { LONGEST_LOCAL_HOST = 32 };
+enum { LONGEST_LOCAL_HOST = 32, LONGEST_HOST = 262 /* a name (RFC 1035) and a port */ };
 
 static struct str without_port(struct str host)
 {
@@ -47,10 +47,10 @@ bool loopback_origin_is_own(const struct http_request *request, bool is_secure)
     if (count == 0) {
         return true;
     }
-    if (count > 1 || request->host.len > LONGEST_LOCAL_HOST) {
+    if (count > 1 || request->host.len > LONGEST_HOST) {
         return false;
     }
-    char own[sizeof("https://") + LONGEST_LOCAL_HOST];
+    char own[sizeof("https://") + LONGEST_HOST];
     int len = snprintf(own, sizeof(own), "%s://%.*s", is_secure ? "https" : "http",
                        STR_ARG(request->host));
     struct str allowed = str_make(own, (size_t)len);

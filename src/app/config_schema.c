@@ -224,6 +224,15 @@ static const struct config_key log_keys[] = {
      .help = "Lines of lower levels are not written."},
 };
 
+static const struct config_key console_keys[] = {
+    {"enabled", CONFIG_BOOL, FIELD(settings_console, enabled),
+     .help = "The console, /console/ on the admin listener; see [The console](how-to/console.md)."},
+    {"session_idle", CONFIG_TIME, FIELD(settings_console, session_idle_ms), .min = 1 * MINUTE,
+     .max = 24 * HOUR, .help = "Signed out when nothing was asked for so long."},
+    {"session_max", CONFIG_TIME, FIELD(settings_console, session_max_ms), .min = 1 * MINUTE,
+     .max = 7 * 24 * HOUR, .help = "Signed out so long after signing in, whatever is asked."},
+};
+
 static const struct config_map listen_map = MAP_OF(settings_listen, listen_keys);
 const struct config_map config_schema_bus = {.keys = bus_keys,
                                              .key_count = LENGTH(bus_keys),
@@ -236,6 +245,7 @@ static const struct config_map debug_map = MAP_OF(settings_debug, debug_keys);
 static const struct config_map cluster_map = MAP_OF(settings_cluster, cluster_keys);
 static const struct config_map heartbeat_map = MAP_OF(settings_heartbeat, heartbeat_keys);
 static const struct config_map drain_map = MAP_OF(settings_drain, drain_keys);
+static const struct config_map console_map = MAP_OF(settings_console, console_keys);
 static const struct config_map log_map = MAP_OF(settings_log, log_keys);
 
 #define SECTION(title, text)                                                            \
@@ -267,6 +277,9 @@ static const struct config_key root_keys[] = {
     SECTION(heartbeat, "How a dead client is found."),
     SECTION(drain, "How the gateway stops."),
     SECTION(log, "Log lines: JSON on stderr."),
+    SECTION(
+        console,
+        "The operator's page: who may sign in is who has an API key of scope monitor or admin."),
     {"apps", CONFIG_MAPS, FIELD(settings, apps),
      .count_offset = offsetof(struct settings, app_count), .max = 256, .map = &config_schema_app,
      .help = "The tenants. Users, groups and tickets of one app are unknown to the others."},

@@ -67,6 +67,7 @@ static const struct settings defaults = {
     .cluster = {.name = STR("tidegate")},
     .heartbeat = {.interval_ms = 25 * SECOND, .missed = 2},
     .drain = {.window_ms = 20 * SECOND, .rate = 2000, .max_window_ms = 60 * SECOND},
+    .console = {.enabled = true, .session_idle_ms = 30 * MINUTE, .session_max_ms = 720 * MINUTE},
     .log = {LOG_LEVEL_INFO},
 };
 

@@ -306,6 +306,13 @@ struct settings_log {
     enum log_level level;
 };
 
+/* The console on the admin listener. */
+struct settings_console {
+    bool enabled;
+    uint64_t session_idle_ms; /* nobody asked anything for so long: signed out */
+    uint64_t session_max_ms;  /* from signing in, whatever is asked */
+};
+
 struct settings_chunk;
 
 struct settings {
@@ -323,6 +330,7 @@ struct settings {
     struct settings_heartbeat heartbeat;
     struct settings_drain drain;
     struct settings_log log;
+    struct settings_console console;
     struct settings_app *apps;
     size_t app_count;
 

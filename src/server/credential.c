@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "proto/utf8.h"
 #include "server/bearer.h"
+#include "server/cookie.h"
 
 /* Where a credential was looked for: found one, none, or one that must not count. */
 enum found { FOUND_NONE, FOUND_ONE, FOUND_BAD };
@@ -82,44 +83,6 @@ static enum credential_refusal from_authorization(struct credential *credential,
 }
 
 /* RFC 6265 4.2.1: name=value pairs between semicolons, a value perhaps in quotes. */
-static size_t find_in_cookies(struct str cookies, struct str name, struct str *out_value)
-{
-    struct str rest = cookies;
-    struct str pair;
-    size_t count = 0;
-    while (str_split(&rest, ';', &pair)) {
-        struct str value = str_trim(pair);
-        struct str key;
-        if (!str_split(&value, '=', &key) || !value.ptr || !str_equal(key, name)) {
-            continue;
-        }
-        if (value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"') {
-            value = str_make(value.ptr + 1, value.len - 2);
-        }
-        *out_value = value;
-        count++;
-    }
-    return count;
-}
-
-static enum found find_cookie(const struct http_request *request, struct str name,
-                              struct str *out_value)
-{
-    size_t count = 0;
-    for (uint32_t i = 0; i < request->fields.count; i++) {
-        const struct http_header *header = &request->fields.headers[i];
-        if (header->field == HTTP_FIELD_COOKIE) {
-            count += find_in_cookies(header->value, name, out_value);
-        }
-    }
-    /* A neighbouring subdomain can plant a second cookie of the name, and its order says nothing.
-     */
-    if (count > 1) {
-        return FOUND_BAD;
-    }
-    return count == 1 && out_value->len > 0 ? FOUND_ONE : FOUND_NONE;
-}
-
 /* Any page can make a browser send the cookie, so a page must be known. A browser names the origin
  * of each but the gateway's own, which asks for an event stream by a plain GET; that one it tells
  * by a header that no page can set (W3C Fetch Metadata). */
@@ -137,7 +100,8 @@ static enum credential_refusal from_cookie(struct credential *credential,
 {
     struct str name = context->app->auth.cookie;
     struct str text;
-    enum found found = name.len > 0 ? find_cookie(request, name, &text) : FOUND_NONE;
+    int count = name.len > 0 ? cookie_find(request, name, &text) : 0;
+    enum found found = count > 1 ? FOUND_BAD : count == 1 && text.len > 0 ? FOUND_ONE : FOUND_NONE;
     if (found != FOUND_ONE) {
         return found == FOUND_BAD ? CREDENTIAL_REFUSED_AMBIGUOUS : CREDENTIAL_REFUSED_NONE;
     }

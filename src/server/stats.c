@@ -360,6 +360,11 @@ void stats_accepts_paced(void)
               "connects come at twice limits.accept_rate; they wait in the backlog");
 }
 
+void stats_console_sign_in(const char *result)
+{
+    metric_add(SERIES(console_sign_ins_total, result), 1);
+}
+
 void stats_latency(enum stats_stage stage, uint64_t us)
 {
     metric_observe_us(latency[stage], us);

@@ -114,6 +114,9 @@ void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota);
 /* A client listener rests, since connects come too fast; their refusals are in the log. */
 void stats_accepts_paced(void);
 
+/* Somebody signed in to the console: "ok", or the code that refused it. Main thread. */
+void stats_console_sign_in(const char *result);
+
 void stats_latency(enum stats_stage stage, uint64_t us);
 
 #endif
