@@ -111,6 +111,7 @@ export class Engine {
   onWelcome(line, frame) {
     Object.assign(this.retry, frame.retry);
     this.pingMs = frame.ping_ms || this.pingMs;
+    this.endsAt = this.options.ticket && frame.exp * 1000;
     if (line === this.line) return; // polling: each response is a session of its own
     if (this.line) this.leaveLine();
     this.line = line;
@@ -144,6 +145,7 @@ export class Engine {
   }
 
   comeBack(line, code) {
+    if (this.endsAt <= Date.now()) return this.stop(4006, "the ticket has expired");
     if (this.failures >= BLOCKED_TRIES) {
       this.failures = 0;
       this.transport = (this.transport + 1) % this.options.transports.length;

@@ -4,6 +4,9 @@
 const SUBPROTOCOL = "tidegate.v1.json";
 export const LOST = 1006; // what a WebSocket calls an end without a close frame
 
+/* A status that refuses a stream, as the close code that a WebSocket, which shows no status, would end with. */
+const REFUSED = { 401: 4300, 403: 4003, 410: 4006 };
+
 const base64url = (text) =>
   btoa(String.fromCharCode(...new TextEncoder().encode(text)))
     .replace(/\+/g, "-")
@@ -105,7 +108,7 @@ export class StreamLine extends Line {
           cache: "no-store",
           signal: this.abort.signal,
         });
-        if (!response.ok) return this.over(response.status === 401 ? 4300 : response.status === 403 ? 4003 : LOST);
+        if (!response.ok) return this.over(REFUSED[response.status] ?? LOST);
         await this.read(response.body.getReader());
       } catch {
         this.over(LOST);

@@ -202,8 +202,9 @@ class Remote {
   }
 }
 
-/* What crosses to a worker: no functions. */
-const plain = ({ token, share, ...options }) => ({ ...options, url: String(options.url), hasToken: !!token });
+/* What crosses to a worker: no functions; and no tag of a page, since what the gateway leaves out for one tab the others
+ * would miss. */
+const plain = ({ token, share, origin, ...options }) => ({ ...options, url: String(options.url), hasToken: !!token });
 
 class WorkerRemote extends Remote {
   constructor(name, script, ...rest) {

@@ -65,7 +65,8 @@ export interface Options {
   device?: string;
   /** Up to 1 KiB of JSON about the device. */
   attrs?: Record<string, unknown>;
-  /** A tag of this page, for `except.origin` of a push; drawn by default, see `origin`. */
+  /** A tag of this page, for `except.origin` of a push; drawn by default, see `origin`. Of no effect with `share`: the
+   * other tabs are to get the message. */
   origin?: string;
   /** One session for all tabs of the same name, app and gateway. The name must say whose it is (the user's id): tabs of
    * two users must not share. */

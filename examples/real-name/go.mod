@@ -1,0 +1,3 @@
+module tidegate.example/real-name
+
+go 1.19
