@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include "api/assets.h"
+#include "api/frames.h"
 #include "api/loopback.h"
 #include "api/messages.h"
 #include "api/nodes.h"
@@ -60,6 +61,8 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_DELETE, "/v1/users/{}/sessions", SETTINGS_SCOPE_KICK, query_handle_kick_user},
     {HTTP_METHOD_GET, "/v1/sessions/{}", READ, query_handle_session},
     {HTTP_METHOD_DELETE, "/v1/sessions/{}", SETTINGS_SCOPE_KICK, query_handle_kick_session},
+    {HTTP_METHOD_GET, "/v1/sessions/{}/frames", SETTINGS_SCOPE_READ | SETTINGS_SCOPE_ADMIN,
+     frames_handle_get},
     {HTTP_METHOD_GET, "/v1/groups/{}", READ, query_handle_group},
     {HTTP_METHOD_PUT, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_join},
     {HTTP_METHOD_DELETE, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_part},

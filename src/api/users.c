@@ -189,8 +189,9 @@ static void merge(struct gather *gather, struct name_page *page)
 static void fold(struct gather *gather, struct gather_part *out)
 {
     struct name_page page;
+    const struct cluster *cluster = gather->asker->gateway->cluster; /* NULL: the gateway ends */
     merge(gather, &page);
-    write_page(&out->text, &page, cluster_reply_bytes(gather->asker->gateway->cluster));
+    write_page(&out->text, &page, cluster ? cluster_reply_bytes(cluster) : 0);
     out->counts[PART_HAS_MORE] = page.has_more;
     out->text.err = out->text.err ? out->text.err : page.err;
     name_page_fini(&page);

@@ -340,6 +340,7 @@ void worker_remove_pending(struct worker_pending *pending)
 
 void worker_fini(struct worker *worker)
 {
+    watches_fini(worker);
     if (worker->has_mailbox) {
         mailbox_fini(&worker->mailbox);
     }

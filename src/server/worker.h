@@ -12,6 +12,7 @@
 #include "server/gateway.h"
 #include "server/http_conn.h"
 #include "server/out_queue.h"
+#include "server/watch.h"
 
 /* Searches: how many frames of slow sessions one turn looks at for those that are superseded or
  * cancelled, lest a push or a cancel costs a walk through all that waits. Over it they stay where
@@ -59,6 +60,7 @@ struct worker {
     struct mail *spare_notes; /* of presence: one for each user that the hub was told of */
     struct mail_chain done;   /* publishes that came back while this worker ran the hub */
     struct worker_pending *pending;
+    struct watches watches; /* of sessions whose frames somebody looks at */
     struct mail ring_mail; /* posted by the bus thread: there is something in the ring */
     atomic_bool ring_posted;
     bool ring_ready;          /* shard_run has work */

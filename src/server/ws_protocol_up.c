@@ -143,6 +143,9 @@ enum ws_up ws_protocol_take_up(struct worker *worker, const struct sid *sid, uin
     bool identifies = verdict == WS_UP_TAKEN && speaker->has_credential &&
                       awaits_identity(worker, session);
     if (verdict == WS_UP_TAKEN && (!identifies || identify(worker, session, speaker))) {
+        if (ws_is_watched(worker, session)) {
+            watch_note(worker, session, false, WS_TEXT, text);
+        }
         ws_protocol_on_message(worker, session, WS_TEXT, text);
     }
     return verdict;

@@ -122,6 +122,9 @@ void ws_session_doom(struct worker *worker, struct session *session, uint16_t cl
 void ws_session_destroy(struct worker *worker, struct session *session)
 {
     struct session_cold *cold = ws_cold_of(worker, session);
+    if (ws_is_watched(worker, session)) {
+        watch_note_gone(worker, session);
+    }
     loop_timer_stop(worker->loop, &cold->timer);
     loop_unwatch_tag(worker->loop, session->fd);
     destroy_extra(worker, cold->extra);
@@ -191,6 +194,9 @@ static void end_hold(struct worker *worker, struct session *session)
 
 void ws_session_begin_close(struct worker *worker, struct session *session, uint16_t code)
 {
+    if (ws_is_watched(worker, session)) {
+        watch_note_close(worker, session, true, code);
+    }
     end_hold(worker, session);
     trim_queue(worker, session, why_dropped(code));
     drop_acks(worker, session, why_dropped(code));

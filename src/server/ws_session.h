@@ -195,6 +195,12 @@ static inline struct tls_conn *ws_tls_of(const struct worker *worker, const stru
     return session->transport & WS_OVER_TLS ? ws_session_peek_extra(worker, session)->tls : NULL;
 }
 
+/* Whether its frames may be watched (server/watch.h): nearly always not. */
+static inline bool ws_is_watched(const struct worker *worker, const struct session *session)
+{
+    return __builtin_expect(worker->watches.bits >> (session->cold & 63) & 1, 0);
+}
+
 static inline struct worker *ws_worker_of(const struct shard *shard)
 {
     return shard_owner(shard);

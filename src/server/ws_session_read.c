@@ -36,6 +36,13 @@ static bool is_over_ping_rate(struct reading *reading)
     return ++extra->pings > limit * (PING_WINDOW_MS / 1000);
 }
 
+static void note_in(const struct reading *reading, enum ws_opcode opcode, struct str payload)
+{
+    if (ws_is_watched(reading->worker, reading->session)) {
+        watch_note(reading->worker, reading->session, false, opcode, payload);
+    }
+}
+
 static int on_ping(void *owner, struct str payload)
 {
     struct reading *reading = owner;
@@ -43,6 +50,7 @@ static int on_ping(void *owner, struct str payload)
     if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
         return 0;
     }
+    note_in(reading, WS_PING, payload);
     if (!(session->flags & WS_IS_ECHO) && is_over_ping_rate(reading)) {
         ws_session_doom(reading->worker, session, WS_CLOSE_RATE_LIMITED);
         return 0;
@@ -60,6 +68,7 @@ static int on_ping(void *owner, struct str payload)
 
 static int on_pong(void *owner, struct str payload)
 {
+    note_in(owner, WS_PONG, payload);
     return 0; /* any byte counts as life */
 }
 
@@ -70,6 +79,9 @@ static int on_close(void *owner, uint16_t code, struct str reason)
     if (session->flags & WS_IS_CLOSING) {
         ws_session_doom(reading->worker, session, WS_CLOSE_ABORT);
         return 1;
+    }
+    if (ws_is_watched(reading->worker, session)) {
+        watch_note_close(reading->worker, session, false, code);
     }
     ws_session_note_left(reading->worker, session);
     session->flags |= WS_IS_DOOMED; /* nobody else ends it */
@@ -139,6 +151,7 @@ static int on_message(void *owner, enum ws_opcode opcode, struct str payload)
     if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
         return 0; /* read on, for the peer's close frame */
     }
+    note_in(reading, opcode, payload);
     if (session->flags & WS_IS_ECHO) {
         ws_protocol_echo(worker, session, opcode, payload);
         return 0;

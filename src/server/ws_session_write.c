@@ -267,6 +267,9 @@ void ws_session_send(struct worker *worker, struct session *session, enum ws_opc
     if (opcode == WS_TEXT) {
         note_said(worker, session);
     }
+    if (ws_is_watched(worker, session)) {
+        watch_note(worker, session, true, opcode, payload);
+    }
     struct frame *frame = make_frame(worker, session, opcode, payload);
     ws_session_send_frame(worker, session, frame);
     frame_unref(frame);
@@ -284,6 +287,9 @@ void ws_session_send_at(struct worker *worker, struct session *session, struct s
     }
     if (!heads) { /* a welcome and positions alone are no news */
         note_said(worker, session);
+    }
+    if (text.len && ws_is_watched(worker, session)) {
+        watch_note(worker, session, true, WS_TEXT, text);
     }
     struct frame *frame = sse_frame_of_text(worker, name, text, heads);
     ws_session_send_frame(worker, session, frame);
@@ -360,10 +366,9 @@ static enum session_delivery send_own_frame(struct worker *worker, struct sessio
     return result;
 }
 
-static enum session_delivery deliver(struct shard *shard, struct session *session,
-                                     struct message *message)
+static enum session_delivery send_message(struct worker *worker, struct session *session,
+                                          struct message *message)
 {
-    struct worker *worker = ws_worker_of(shard);
     if (session->flags & (WS_IS_CLOSING | WS_IS_DOOMED)) {
         stats_dropped(worker, session, STATS_DROP_CLOSED, 1);
         return SESSION_DROPPED;
@@ -394,6 +399,17 @@ static enum session_delivery deliver(struct shard *shard, struct session *sessio
     }
     enum session_delivery result = send_frame(worker, session, frame);
     return note_sent(worker, session, message, frame, result);
+}
+
+static enum session_delivery deliver(struct shard *shard, struct session *session,
+                                     struct message *message)
+{
+    struct worker *worker = ws_worker_of(shard);
+    enum session_delivery result = send_message(worker, session, message);
+    if (ws_is_watched(worker, session)) {
+        watch_note_message(worker, session, message, result);
+    }
+    return result;
 }
 
 /* The soft mark: over half of the limit only progress counts, and a replay waits. */
