@@ -69,6 +69,7 @@ RIGHT = {
     "queryUsers": ("/v1/users:query", b'{"users":["42","nobody"]}'),
     "kickUser": ("/v1/users/somebody/sessions", b""),
     "getSession": ("/v1/sessions/SID", b""),
+    "watchSession": ("/v1/sessions/SID/frames", b""),
     "kickSession": ("/v1/sessions/SID", b""),
     "getGroup": ("/v1/groups/room:1", b""),
     "joinUser": ("/v1/groups/room:1/users/42", b""),
@@ -207,7 +208,7 @@ PROVOKED = {
 
 # 409 is about two nodes of one name, and one that stops: tests/test_drain.py.
 # Their 503 needs a node that is silent: tests/test_cluster.py.
-NEEDS_NODES = {"getSession", "getMessage", "drainNode", "resumeNode"}
+NEEDS_NODES = {"getSession", "watchSession", "getMessage", "drainNode", "resumeNode"}
 
 # Of who looks into the window: a node that has just started, and many waits, in api.messages.
 LOOKS = {"listUserMessages", "listGroupMessages", "listTicketMessages"}
@@ -331,8 +332,8 @@ def test_every_documented_response_is_given(api, name, status):
         assert api.api("POST", fill_in(b"/v1/nodes/NODE:resume", client, api).decode())[0] == 200
 
 
-# What has no room at all: tests/test_revocations.py, tests/test_tickets.py.
-OF_BUDGETS = {"createRevocation", "endTicket"} | LOOKS
+# What has no room at all: tests/test_revocations.py, tests/test_tickets.py, src/api/frames_test.c.
+OF_BUDGETS = {"createRevocation", "endTicket", "watchSession"} | LOOKS
 
 
 @pytest.mark.parametrize("name", sorted({name for name, status in DOCUMENTED if status == 429} - OF_BUDGETS))

@@ -287,6 +287,13 @@ struct looking {
     uint64_t ends_ms; /* monotonic */
 };
 
+/* Nobody waits any more. */
+static void on_gone(struct http_exchange *exchange)
+{
+    struct looking *looking = exchange->user;
+    looking->ends_ms = 0;
+}
+
 static bool ask_again(struct looking *looking)
 {
     uint64_t now_ms = worker_now_ms(looking->worker);
@@ -439,6 +446,7 @@ void frames_handle_get(struct api_call *call)
         mem_free(looking);
     } else {
         call->exchange->user = looking;
+        call->exchange->on_gone = on_gone;
         if (!ask_again(looking)) {
             mem_free(looking);
             refuse_memory(call->exchange);
