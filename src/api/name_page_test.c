@@ -46,7 +46,7 @@ static void the_smallest_are_kept_whatever_their_order(void **state)
 
 static void pages_follow_each_other_without_a_gap_or_a_repeat(void **state)
 {
-    char after[8] = "";
+    char after[16] = "";
     for (int first = 0; first < 1000; first += 300) {
         struct name_page page;
         name_page_init(&page, 300, STR(""), str_of(after));
