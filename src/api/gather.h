@@ -78,8 +78,9 @@ static inline struct gather_part *gather_part_at(struct gather *gather, uint32_t
                                         : &gather->node_parts[index - gather->worker_parts];
 }
 
-/* Inside ask: the worker fills the part later, and then says gather_part_done, once, also when it
- * ends before (worker_add_pending). Another node's gather may be over by then, unanswered. */
+/* Inside ask: the worker fills the part once that has returned, and then says gather_part_done,
+ * once, also when it ends before (worker_add_pending). Another node's gather may be over by then,
+ * unanswered. */
 void gather_part_hold(struct gather_part *part);
 void gather_part_done(struct gather_part *part);
 

@@ -108,7 +108,7 @@ static void ask(struct gather_part *part)
     gather_part_hold(part);
     part->holder = walk;
     part->mail.run = run_slice;
-    run_slice(&part->mail);
+    worker_post(part->worker, &part->mail);
 }
 
 /* ---- putting parts together ---- */

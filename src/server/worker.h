@@ -61,7 +61,7 @@ struct worker {
     struct mail_chain done;   /* publishes that came back while this worker ran the hub */
     struct worker_pending *pending;
     struct watches watches; /* of sessions whose frames somebody looks at */
-    struct mail ring_mail; /* posted by the bus thread: there is something in the ring */
+    struct mail ring_mail;  /* posted by the bus thread: there is something in the ring */
     atomic_bool ring_posted;
     bool ring_ready;          /* shard_run has work */
     struct timer shard_timer; /* the shard wants to run again then */
