@@ -13,9 +13,23 @@ import subprocess
 
 import pytest
 import yaml
+from harness import tokens
 from harness.gateway import ROOT, Gateway, wait_for
+from harness.site import serving_site
 
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(
+        ROOT / name
+        for name in (
+            "README.md",
+            "README.zh-CN.md",
+            "ARCHITECTURE.md",
+            "sdk/js/README.md",
+            "examples/README.md",
+        )
+    ),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 BLOCK = re.compile(
     r"^(?:<!-- docs-test: (?P<reason>.*?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```\n"
     r"(?:\n```json\n(?P<answer>.*?)^```)?",
@@ -126,6 +140,49 @@ def test_the_scripts_for_pages_receive_a_push(place, page, script):
         wait_for(reaches_it, SECONDS, "a session", interval=0.05)
         assert process.stdout.readline() == "hello page\n"
         process.kill()
+
+
+# What a page of the application is in the examples for browsers: names that they use and don't define.
+STUBS = """
+window.show = (...values) => document.body.append(JSON.stringify(values));
+window.reload = window.connectAgain = () => {};
+"""
+IN_PAGES = [
+    (page, block["kind"], block["text"])
+    for page in PAGES
+    for kind in ("html", "javascript")
+    for block in blocks(page, kind)
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "kind", "text"), IN_PAGES, ids=lambda value: name_of(value) if value in PAGES else ""
+)
+def test_the_examples_for_browsers_show_a_push(make_gateway, browser, tmp_path, page, kind, text):
+    own = tmp_path / "page.html"
+    with serving_site({"/page.html": own, "/sdk/": ROOT / "sdk/js"}, {"/push-token": token_for_ann}) as site:
+        gateway = make_gateway(app={"origins": [site], "groups": {"join": ["room:*", "article:*"]}})
+        made = gateway.api("POST", "/v1/tickets", {"scene": "docs"})[2]
+        if kind == "javascript":
+            script = f"{STUBS}window.ticket = '{made['ticket']}';"
+            text = f"<body><script>{script}</script><script type=module>{text}</script>"
+        for usual in ("http://127.0.0.1:8080", "https://push.example.com", "wss://push.example.com"):
+            ours = gateway.ws_url("") if usual.startswith("wss") else gateway.http_url("").rstrip("/")
+            text = text.replace(usual, ours)
+        own.write_text(text)
+        browser.get(f"{site}/page.html")
+
+        def shows():
+            gateway.push({"all": True}, {"text": "hello page"}, type="comment.created")
+            return "hello page" in browser.find_element("css selector", "body").text
+
+        gateway.push({"tickets": [made["id"]]}, {"text": "hello page"}, final=True)
+        wait_for(shows, SECONDS, lambda: browser.page_source, interval=0.1)
+        browser.get("about:blank")
+
+
+def token_for_ann(_):
+    return tokens.mint(tokens.claims("ann"))
 
 
 def test_every_block_of_commands_is_found():
