@@ -75,6 +75,7 @@ RIGHT = {
     "joinUser": ("/v1/groups/room:1/users/42", b""),
     "partUser": ("/v1/groups/room:1/users/42", b""),
     "createRevocation": ("/v1/revocations", b'{"user":"nobody"}'),
+    "getOverview": ("/v1/overview?history=30", b""),
     "listNodes": ("/v1/nodes", b""),
     "drainNode": ("/v1/nodes/NODE:drain", b"{}"),
     "resumeNode": ("/v1/nodes/NODE:resume", b""),
@@ -124,7 +125,7 @@ def unprocessable(name, gateway):
     }
     if name in bodies:
         return request_bytes(name, gateway, body=bodies[name])
-    options = {"listUsers": "/v1/users?limit=0"}
+    options = {"listUsers": "/v1/users?limit=0", "getOverview": "/v1/overview?history=901"}
     return request_bytes(
         name, gateway, path=options.get(name) or spoilt_path(name) or "/v1/broadcast?ttl_ms=0"
     )
@@ -274,7 +275,7 @@ def test_every_reference_and_component_is_used():
 
 
 # Not of the API listener: other pages describe these.
-ELSEWHERE = {"admin", "demo", "up"}
+ELSEWHERE = {"admin", "console", "demo", "up"}
 
 
 def codes_of(path):

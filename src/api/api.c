@@ -5,6 +5,7 @@
 #include "api/loopback.h"
 #include "api/messages.h"
 #include "api/nodes.h"
+#include "api/overview.h"
 #include "api/push.h"
 #include "api/query.h"
 #include "api/revocations.h"
@@ -67,6 +68,7 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_PUT, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_join},
     {HTTP_METHOD_DELETE, "/v1/groups/{}/users/{}", SETTINGS_SCOPE_PUSH, query_handle_part},
     {HTTP_METHOD_POST, "/v1/revocations", SETTINGS_SCOPE_KICK, revocations_handle_create},
+    {HTTP_METHOD_GET, "/v1/overview", SETTINGS_SCOPE_MONITOR, overview_handle},
     {HTTP_METHOD_GET, "/v1/nodes", SETTINGS_SCOPE_MONITOR, nodes_handle_list},
     {HTTP_METHOD_POST, "/v1/nodes/{}:drain", SETTINGS_SCOPE_ADMIN, nodes_handle_drain},
     {HTTP_METHOD_POST, "/v1/nodes/{}:resume", SETTINGS_SCOPE_ADMIN, nodes_handle_resume},
@@ -207,11 +209,15 @@ static bool refuse_foreign(struct api_call *call)
 /* The app that ?app= names, else the caller's own. */
 static bool choose_app(struct api_call *call, const struct tenant *own)
 {
+    const struct tenants *tenants = call->worker->tenants;
+    if (!own && call->is_of_gateway && tenants->count > 0) {
+        own = &tenants->items[0];
+    }
     char name[API_NAME_BYTES];
     ssize_t len = uri_query_get(call->request->query, STR("app"), name, sizeof(name));
     call->tenant = len == ERR_NOT_FOUND ? own
                    : len < 0            ? NULL
-                             : tenants_find(call->worker->tenants, str_make(name, (size_t)len));
+                                        : tenants_find(tenants, str_make(name, (size_t)len));
     if (!call->tenant) {
         api_refuse(call, 400, "app_required", "Name an app that lives here by ?app=.");
     }
@@ -298,6 +304,7 @@ static bool may_call(struct api_call *call, const struct endpoint *endpoint)
     if (endpoint->scopes == 0) {
         return true;
     }
+    call->is_of_gateway = !(endpoint->scopes & ~(SETTINGS_SCOPE_MONITOR | SETTINGS_SCOPE_ADMIN));
     if (!identify(call) || !check_app(call)) {
         return false;
     }

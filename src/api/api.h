@@ -23,6 +23,7 @@ struct api_call {
     const struct tenant *tenant;     /* whose key it is, or whom ?app= names */
     struct str caller_name;          /* of the key; borrowed; "" where none is needed */
     uint32_t scopes;
+    bool is_of_gateway;              /* about the nodes, not of an app: tenant may be any */
     struct str names[API_NAMES_MAX]; /* the {…} of the path, decoded, in buffer */
     char buffer[API_NAMES_MAX][API_NAME_BYTES];
 };

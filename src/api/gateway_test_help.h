@@ -19,6 +19,7 @@
 
 #include "api/api.h"
 #include "api/push.h"
+#include "api/sampler.h"
 #include "api/up.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -44,6 +45,7 @@ struct gateway_test {
     struct mailbox mailbox;
     struct settings *settings;
     struct tenants *tenants;
+    struct sampler *sampler;
     struct gateway *gateway;
     uint16_t port; /* where gateway_test_ask goes: the API listener's */
 
@@ -132,6 +134,7 @@ static inline void gateway_test_begin(struct gateway_test *test, gateway_test_tu
     assert_int_equal(loop_create(&test->loop), 0);
     assert_int_equal(mailbox_init(&test->mailbox, test->loop), 0);
     gateway_test_make_tenants(test, &test->tenants);
+    assert_int_equal(sampler_create(&test->sampler, test->loop), 0);
     struct gateway_options options = {.settings = test->settings,
                                       .engine = bus_engine_find(STR("memory")),
                                       .hooks = {.on_api_head = api_on_head,
@@ -139,6 +142,7 @@ static inline void gateway_test_begin(struct gateway_test *test, gateway_test_tu
                                                 .on_client_request = gateway_test_on_client,
                                                 .on_worker_end = push_free_scratch},
                                       .main_mailbox = &test->mailbox,
+                                      .sampler = test->sampler,
                                       .has_client = true,
                                       .has_api = true};
     assert_int_equal(addr_parse(&options.client, STR("127.0.0.1:0")), 0);
@@ -151,6 +155,7 @@ static inline void gateway_test_begin(struct gateway_test *test, gateway_test_tu
 static inline void gateway_test_end(struct gateway_test *test)
 {
     gateway_destroy(test->gateway);
+    sampler_destroy(test->sampler);
     tenants_destroy(test->tenants);
     mailbox_fini(&test->mailbox);
     loop_destroy(test->loop);

@@ -16,12 +16,10 @@ static const char *state_name(enum cluster_state state)
     return "starting";
 }
 
-static void write_node(struct buf *out, const struct cluster_node *node)
+void nodes_write_fields(struct buf *out, const struct cluster_node *node)
 {
     char boot[9];
     snprintf(boot, sizeof(boot), "%08x", node->boot);
-    json_write_comma(out);
-    buf_append_char(out, '{');
     json_write_string_field(out, STR("node"), str_of(node->name));
     json_write_string_field(out, STR("boot"), str_of(boot));
     json_write_string_field(out, STR("state"), str_of(state_name(node->state)));
@@ -32,7 +30,6 @@ static void write_node(struct buf *out, const struct cluster_node *node)
     buf_printf(out, ",\"bus_lag_ms\":%u.%03u", node->lag_us / 1000, node->lag_us % 1000);
     json_write_u64_field(out, STR("window_age_ms"), node->window_age_ms);
     json_write_bool_field(out, STR("self"), node->is_self);
-    buf_append_char(out, '}');
 }
 
 static void write_nodes(struct buf *out, struct cluster *cluster, struct cluster_node *nodes)
@@ -41,7 +38,10 @@ static void write_nodes(struct buf *out, struct cluster *cluster, struct cluster
     uint32_t count = cluster_nodes(cluster, nodes, &is_known);
     buf_append_str(out, STR("{\"nodes\":["));
     for (uint32_t i = 0; i < count; i++) {
-        write_node(out, &nodes[i]);
+        json_write_comma(out);
+        buf_append_char(out, '{');
+        nodes_write_fields(out, &nodes[i]);
+        buf_append_char(out, '}');
     }
     buf_append_char(out, ']');
     json_write_u64_field(out, STR("as_of"), clock_wall_ms());

@@ -9,6 +9,9 @@ struct gather_kind;
 
 void nodes_handle_list(struct api_call *call);
 
+/* What the list says of one, without the braces. */
+void nodes_write_fields(struct buf *out, const struct cluster_node *node);
+
 /* The node is named by its name or its boot, and answers itself; any node may be asked. */
 void nodes_handle_drain(struct api_call *call);
 void nodes_handle_resume(struct api_call *call);

@@ -13,6 +13,7 @@
 #include "api/demo.h"
 #include "api/push.h"
 #include "api/query.h"
+#include "api/sampler.h"
 #include "api/up.h"
 #include "api/webhook.h"
 #include "api/webhook_emit.h"
@@ -45,6 +46,7 @@ struct server {
     struct tenants *tenants;
     struct listen_tls tls;
     struct webhooks *webhooks;
+    struct sampler *sampler;
     struct gateway *gateway;
     struct admin *admin;
     struct loop_watch signals;
@@ -314,6 +316,7 @@ static int create_gateway(struct server *server, const char **out_problem)
         .tls = server->tls,
         .main_mailbox = &server->mailbox,
         .webhooks = server->webhooks,
+        .sampler = server->sampler,
     };
     options.has_client = parse_listen(&options.client, settings->listen.client);
     options.has_api = parse_listen(&options.api, settings->listen.api);
@@ -384,6 +387,7 @@ static int start(struct server *server, const char **out_problem)
         *out_problem = "webhooks can't be made";
         err = webhooks_create(&server->webhooks, server->tenants);
     }
+    err = err ? err : sampler_create(&server->sampler, server->loop);
     err = err ? err : create_tls(server, out_problem);
     err = err ? err : create_gateway(server, out_problem);
     err = err ? err : create_admin(server, out_problem);
@@ -399,6 +403,7 @@ static void stop(struct server *server)
     admin_destroy(server->admin);
     gateway_destroy(server->gateway);
     webhooks_destroy(server->webhooks);
+    sampler_destroy(server->sampler);
     tenants_destroy(server->tenants);
     tenants_destroy(server->next_tenants);
     fetcher_destroy(server->fetcher);

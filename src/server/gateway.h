@@ -26,6 +26,7 @@ struct bus_engine;
 struct gateway;
 struct http_exchange;
 struct presence_change;
+struct sampler;
 struct session;
 struct webhooks;
 struct worker;
@@ -62,6 +63,7 @@ struct gateway_options {
     struct listen_tls tls;        /* references are taken; admin is not used */
     struct mailbox *main_mailbox; /* borrowed; NULL: nothing is reloaded */
     struct webhooks *webhooks;    /* borrowed, for the hooks; NULL: there are none */
+    struct sampler *sampler;      /* borrowed, for the API; NULL: nothing is sampled */
     bool has_client;
     bool has_api;
 };

@@ -4,7 +4,7 @@ import { announce, h, icon, notice, show } from "./dom.js";
 import { session } from "./api.js";
 import { views } from "./views/index.js";
 
-const FIRST = "nodes";
+const FIRST = "overview";
 const ICONS = {
   light: "M10 3v1.5M10 15.5v1.5M3 10h1.5M15.5 10h1.5M5 5l1 1M14 14l1 1M15 5l-1 1M6 14l-1 1M10 6.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7",
   dark: "M16 11.5A6.5 6.5 0 1 1 8.5 4a5.2 5.2 0 0 0 7.5 7.5",

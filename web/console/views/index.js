@@ -14,6 +14,7 @@
 //   ok()             what failed works again
 // When the app, or the address's parameters, change, the view is mounted anew.
 
+import * as overview from "./overview.js";
 import * as nodes from "./nodes.js";
 
-export const views = { nodes };
+export const views = { overview, nodes };

@@ -1,0 +1,28 @@
+/* Whatever another node sends: what is read can be written, and reads the same. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/overview_wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct overview_part part, back;
+    struct str text = str_make((const char *)data, size);
+    memset(&part, 0, sizeof(part));
+    memset(&back, 0, sizeof(back));
+    if (!overview_part_read(&part, &text)) {
+        return 0;
+    }
+    struct buf out = {0};
+    if (overview_part_write(&out, &part) == 0) {
+        struct str again = buf_str(&out);
+        if (!overview_part_read(&back, &again) || again.len != 0 ||
+            memcmp(&part, &back, sizeof(part)) != 0) {
+            abort();
+        }
+    }
+    buf_fini(&out);
+    return 0;
+}

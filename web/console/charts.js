@@ -1,0 +1,117 @@
+// Lines over time, drawn by Chart.js (a global of chart.js, which came as a script before this module).
+// Each has a legend in text, a summary for who can't see it, and its numbers as a table.
+
+import { h, show } from "./dom.js";
+import { time } from "./format.js";
+
+const Chart = globalThis.Chart;
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function axis(format, text, grid) {
+  return {
+    y: {
+      beginAtZero: true,
+      grace: "5%",
+      border: { display: false },
+      grid: { color: grid, drawBorder: false },
+      ticks: { color: text, maxTicksLimit: 5, callback: (value) => format(value) },
+    },
+    x: {
+      grid: { display: false, drawBorder: false },
+      ticks: { color: text, maxTicksLimit: 6, maxRotation: 0, autoSkipPadding: 24 },
+    },
+  };
+}
+
+/**
+ * chart({title, series: [{key, label}], format, signal}): an element, and update({times, KEY: [numbers]})
+ * with as many numbers a series as there are times (ms since 1970); null is a hole.
+ */
+export function chart({ title, series, format, signal }) {
+  const canvas = h("canvas", { role: "img" });
+  const values = series.map(() => h("strong"));
+  const legend = h("ul", { class: "legend" }, series.map((one, index) =>
+    h("li", {}, h("span", { class: `swatch series-${index + 1}`, "aria-hidden": "true" }), one.label, values[index])));
+  const rows = h("tbody");
+  const data = h("details", { class: "data" }, h("summary", {}, "Show as a table"),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}, as a table` },
+      h("table", {},
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), series.map((one) => h("th", { scope: "col", class: "number" }, one.label)))),
+        rows)));
+  const element = h("section", { class: "panel", "aria-label": title },
+    h("div", { class: "row" }, h("h2", {}, title), h("div", { class: "row end" }, legend)),
+    h("div", { class: "plot" }, canvas), data);
+  let plot = null;
+  let latest = null;
+
+  function make() {
+    plot = new Chart(canvas, {
+      type: "line",
+      data: { labels: [], datasets: series.map((one) => ({ label: one.label, data: [] })) },
+      options: {
+        animation: false,
+        responsive: true,
+        maintainAspectRatio: false,
+        interaction: { mode: "index", intersect: false },
+        elements: { point: { radius: 0, hoverRadius: 4 }, line: { borderWidth: 2, tension: 0.25 } },
+        plugins: {
+          legend: { display: false },
+          tooltip: { callbacks: { label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}` } },
+        },
+      },
+    });
+    paint();
+  }
+
+  function paint() {
+    plot.options.scales = axis(format, colour("--soft"), colour("--grid"));
+    plot.data.datasets.forEach((set, index) => {
+      set.borderColor = colour(`--series-${index + 1}`);
+      set.backgroundColor = set.borderColor;
+      set.pointBackgroundColor = set.borderColor;
+    });
+    plot.update("none");
+  }
+
+  function summarise() {
+    const parts = series.map((one, index) => {
+      const known = latest[one.key].filter((value) => value !== null);
+      const last = known.at(-1);
+      values[index].textContent = last === undefined ? "–" : format(last);
+      return known.length === 0
+        ? `${one.label}: nothing yet`
+        : `${one.label}: now ${format(last)}, highest ${format(Math.max(...known))}, lowest ${format(Math.min(...known))}`;
+    });
+    canvas.setAttribute("aria-label", `${title}, the last ${Math.round(latest.times.length / 12)} minutes. ${parts.join(". ")}.`);
+  }
+
+  function fillTable() {
+    if (data.open && latest) {
+      const order = latest.times.map((at, index) => [at, index]).reverse();
+      show(rows, order.map(([at, index]) => h("tr", {}, h("th", { scope: "row" }, time(at)),
+        series.map((one) => h("td", { class: "number" }, latest[one.key][index] === null ? "–" : format(latest[one.key][index]))))));
+    }
+  }
+
+  data.addEventListener("toggle", fillTable);
+  document.addEventListener("theme-changed", () => plot && paint(), { signal });
+  signal.addEventListener("abort", () => plot?.destroy(), { once: true });
+
+  return {
+    element,
+    update(next) {
+      latest = next;
+      if (!plot) {
+        make();
+      }
+      plot.data.labels = next.times.map(time);
+      plot.data.datasets.forEach((set, index) => { set.data = next[series[index].key]; });
+      plot.update("none");
+      summarise();
+      fillTable();
+    },
+  };
+}

@@ -1,0 +1,155 @@
+// What the cluster is doing now, and did in the last quarter of an hour.
+
+import { get, poll } from "../api.js";
+import { chart } from "../charts.js";
+import { badge, h, show, table } from "../dom.js";
+import { bytes, count, duration, latency, rate } from "../format.js";
+
+export const title = "Overview";
+export const icon = "M3 16h14M5.5 13V9M10 13V5M14.5 13V8";
+
+const EVERY_MS = 5000;
+const HISTORY_S = 900;
+const KEYS = ["connections", "users", "accepted", "written", "dropped", "p50_ms", "p90_ms", "p99_ms"];
+const STAGES = {
+  api_to_bus: "API to bus",
+  bus: "On the bus",
+  bus_to_write: "Bus to socket",
+  write_to_ack: "Socket to confirmation",
+  total: "Altogether",
+};
+
+function figure(label) {
+  const value = h("span", { class: "value" }, "–");
+  const note = h("span", { class: "note" });
+  const element = h("div", { class: "panel figure" }, h("dt", {}, label), h("dd", {}, h("div", {}, value), note));
+  return { element, set: (text, more = "") => { value.textContent = text; note.textContent = more; } };
+}
+
+/** What there was before, and what came since: at most a quarter of an hour. */
+export function join(before, history) {
+  const length = history.connections.length;
+  const times = Array.from({ length }, (_, index) => history.from + index * history.step_ms);
+  const old = before ? before.times.filter((at) => at < history.from) : [];
+  const joined = { times: [...old, ...times].slice(-HISTORY_S * 1000 / history.step_ms) };
+  for (const key of KEYS) {
+    joined[key] = [...(before ? before[key].slice(0, old.length) : []), ...history[key]].slice(-joined.times.length);
+  }
+  return joined;
+}
+
+export function mount(root, context) {
+  const { signal, app } = context;
+  const node = context.params.get("node") ?? "";
+  const figures = {
+    users: figure("Users online"),
+    connections: figure("Connections"),
+    accepted: figure("Pushes a second"),
+    written: figure("Deliveries a second"),
+    latency: figure("Delivery, p99"),
+    alerts: figure("Alerts firing"),
+  };
+  const charts = [
+    chart({ title: "Connections and users", format: count, signal,
+      series: [{ key: "connections", label: "Connections" }, { key: "users", label: "Users" }] }),
+    chart({ title: "Messages a second", format: rate, signal,
+      series: [{ key: "accepted", label: "Pushed" }, { key: "written", label: "Delivered" }, { key: "dropped", label: "Dropped" }] }),
+    chart({ title: "Time to the socket", format: latency, signal,
+      series: [{ key: "p50_ms", label: "p50" }, { key: "p90_ms", label: "p90" }, { key: "p99_ms", label: "p99" }] }),
+  ];
+  const choice = h("select", { id: "node-choice", onchange: () => context.go("overview", { node: choice.value }) },
+    h("option", { value: "" }, "All nodes"));
+  const apps = table({
+    caption: "Apps",
+    key: (row) => row.app,
+    columns: [
+      { title: "App", cell: (row) => row.app },
+      { title: "Users", number: true, cell: (row) => count(row.users) },
+      { title: "Connections", number: true, cell: (row) => count(row.connections.total) },
+      { title: "WebSocket", number: true, hide: "narrow", cell: (row) => count(row.connections.v1 + row.connections.raw) },
+      { title: "Event stream", number: true, hide: "narrow", cell: (row) => count(row.connections.sse + row.connections.sse_raw) },
+      { title: "Groups", number: true, hide: "narrow", cell: (row) => count(row.groups) },
+      { title: "Pushes/s", number: true, cell: (row) => rate(row.rates.accepted) },
+      { title: "Deliveries/s", number: true, cell: (row) => rate(row.rates.written) },
+      { title: "Dropped/s", number: true, cell: (row) => rate(row.rates.dropped) },
+    ],
+    empty: "No app is configured.",
+  });
+  const stages = table({
+    caption: "How long delivery takes, over the last minute",
+    key: (row) => row.stage,
+    columns: [
+      { title: "Stage", cell: (row) => STAGES[row.stage] ?? row.stage },
+      { title: "p50", number: true, cell: (row) => latency(row.p50_ms) },
+      { title: "p90", number: true, cell: (row) => latency(row.p90_ms) },
+      { title: "p99", number: true, cell: (row) => latency(row.p99_ms) },
+      { title: "Messages", number: true, hide: "narrow", cell: (row) => count(row.count) },
+    ],
+    empty: "Nothing was delivered yet.",
+  });
+  const nodes = table({
+    caption: "Nodes",
+    key: (row) => row.boot,
+    columns: [
+      { title: "Node", cell: (row) => h("a", { href: "#/nodes" }, row.node) },
+      { title: "State", cell: (row) => badge(row.state, row.state === "ready" ? "good" : "warn") },
+      { title: "Bus", cell: (row) => (row.answered ? badge(row.bus_up ? "up" : "down", row.bus_up ? "good" : "bad") : badge("no answer", "bad")) },
+      { title: "Connections", number: true, cell: (row) => count(row.now?.connections.total) },
+      { title: "Memory", number: true, hide: "narrow", cell: (row) => bytes(row.memory_bytes) },
+      { title: "Bus lag", number: true, hide: "narrow", cell: (row) => latency(row.bus_lag_ms) },
+      { title: "Up for", number: true, hide: "narrow", cell: (row) => duration(Date.now() - row.started_at) },
+    ],
+    empty: "No node has this name.",
+  });
+  let past = null;
+  let isFilled = false;
+
+  function fillChoice(list) {
+    if (node || isFilled) {
+      return; // the answer names the chosen one alone
+    }
+    isFilled = true;
+    choice.append(...list.map((one) => h("option", { value: one.boot }, one.node)));
+  }
+
+  function showFigures(answer) {
+    const { total } = answer;
+    const ready = answer.nodes.filter((one) => one.state === "ready").length;
+    const whole = answer.latency.find((one) => one.stage === "total") ?? answer.latency.at(-1);
+    const firing = answer.nodes.reduce((sum, one) => sum + (one.alerts_firing ?? 0), 0);
+    const sockets = total.connections.v1 + total.connections.raw;
+    figures.users.set(count(total.users), `${count(total.groups)} groups`);
+    figures.connections.set(count(total.connections.total), `${count(sockets)} WebSocket, ${count(total.connections.total - sockets)} event stream`);
+    figures.accepted.set(rate(total.rates.accepted), "accepted by the bus");
+    figures.written.set(rate(total.rates.written), `${rate(total.rates.dropped)} dropped`);
+    figures.latency.set(latency(whole?.p99_ms), whole ? `p50 ${latency(whole.p50_ms)}, the last minute` : "");
+    figures.alerts.set(count(firing), `${ready} of ${answer.nodes.length} nodes ready`);
+  }
+
+  function update(answer) {
+    past = join(past, answer.history);
+    fillChoice(answer.nodes);
+    showFigures(answer);
+    charts.forEach((one) => one.update(past));
+    apps.update(answer.apps);
+    nodes.update(answer.nodes);
+    stages.update(answer.latency.filter((one) => one.count > 0));
+    root.dataset.loaded = "true";
+  }
+
+  const load = () => get("/v1/overview", { signal, query: { app, node, history: past ? 30 : HISTORY_S } });
+
+  show(root,
+    h("div", { class: "row" }, h("label", { for: "node-choice" }, "Node"), choice,
+      node && h("span", { class: "soft" }, "Latency and nodes are those of this node alone.")),
+    h("dl", { class: "figures" }, Object.values(figures).map((one) => one.element)),
+    h("div", { class: "charts" }, charts.map((one) => one.element),
+      h("section", { class: "panel", "aria-label": "How long delivery takes" },
+        h("div", { class: "row" }, h("h2", {}, "Delivery by stage"), h("span", { class: "help" }, "the last minute")), stages.element)),
+    h("h2", {}, "Apps"), apps.element,
+    h("h2", {}, "Nodes"), nodes.element);
+  if (node) {
+    choice.append(h("option", { value: node, selected: true }, node));
+  }
+  poll({ load, every: EVERY_MS, signal, onError: context.fail, onData: (answer) => { context.ok(); update(answer); } });
+}
