@@ -308,6 +308,18 @@ static void it_takes_the_right_to_read(void **state)
     assert_int_equal(gateway_test_ask(*state, NULL, "GET /v1/groups/g/messages", NULL), 401);
 }
 
+static void who_monitors_sees_all_but_the_data(void **state)
+{
+    struct gateway_test *test = *state;
+    push(test, "{\"to\":{\"users\":[\"42\"]},\"id\":\"m1\",\"data\":\"private\"}");
+    assert_int_equal(gateway_test_ask(test, KEY_MONITOR, "GET /v1/users/42/messages", NULL), 200);
+    gateway_test_says(test, "\"to\":{\"users\":[\"42\"]},\"size\":9}]");
+    says_no(test, "private");
+    assert_int_equal(
+        gateway_test_ask(test, KEY_MONITOR, "GET /v1/users/42/messages?app=other", NULL), 200);
+    gateway_test_says(test, "{\"messages\":[],");
+}
+
 static void another_app_sees_nothing_of_it(void **state)
 {
     struct gateway_test *test = *state;
@@ -351,6 +363,7 @@ int main(void)
         TEST(who_waits_at_the_end_is_let_go),
         TEST(a_bad_query_is_refused),
         TEST(it_takes_the_right_to_read),
+        TEST(who_monitors_sees_all_but_the_data),
         TEST(another_app_sees_nothing_of_it),
         cmocka_unit_test_setup_teardown(memory_that_is_out_is_no_answer_or_503, setup_one_worker,
                                         gateway_test_teardown),

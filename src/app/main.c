@@ -23,7 +23,10 @@ static const struct {
     {"key", app_key_main, "make an API key"},
     {"token", app_token_main, "mint a token for tests"},
     {"push", cli_push, "push a message"},
-    {"tail", cli_tail, "connect and print messages"},
+    {"tail", cli_tail, "print messages: as a client, or those sent to somebody"},
+    {"nodes", cli_nodes, "list the nodes of the cluster"},
+    {"users", cli_users, "list who is online"},
+    {"drain", cli_drain, "send a node's sessions to the others"},
 };
 
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };

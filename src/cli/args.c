@@ -124,7 +124,7 @@ int args_parse(const struct args_verb *verb, int argc, char **argv, char error[A
             return err;
         }
     }
-    if (verb->operand && !*verb->operand) {
+    if (verb->operand && !*verb->operand && !verb->operand_is_optional) {
         snprintf(error, ARGS_ERROR_MAX, "an argument is missing");
         return ERR_SYNTAX;
     }

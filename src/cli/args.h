@@ -39,6 +39,7 @@ struct args_verb {
     const struct args_option *options;
     size_t option_count;
     const char **operand; /* takes exactly one when set, else none */
+    bool operand_is_optional;
 };
 
 /* argv[0] is the verb. 0; ARGS_HELP when --help or -h stands among the arguments; ERR_SYNTAX with

@@ -5,5 +5,8 @@
 
 int cli_push(int argc, char **argv);
 int cli_tail(int argc, char **argv);
+int cli_nodes(int argc, char **argv);
+int cli_users(int argc, char **argv);
+int cli_drain(int argc, char **argv);
 
 #endif

@@ -10,7 +10,7 @@
 #include "proto/http_chunked.h"
 #include "proto/ws_client.h"
 
-enum { HTTP_REPLY_BODY_MAX = 4 * 1024 * 1024 };
+enum { HTTP_REPLY_BODY_MAX = 32 * 1024 * 1024 };
 
 struct http_reply {
     struct buf head; /* what answer borrows from; does not grow once has_head */

@@ -113,8 +113,8 @@ static void what_is_no_http_or_too_much_is_refused(void **state)
         {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", ERR_PROTOCOL},
         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nab", ERR_PROTOCOL},
         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", ERR_PROTOCOL},
-        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n", ERR_TOO_LARGE},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 4194305\r\n\r\n", ERR_TOO_LARGE},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", ERR_TOO_LARGE},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 33554433\r\n\r\n", ERR_TOO_LARGE},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct http_reply reply = {0};

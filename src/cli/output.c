@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "cli/args.h"
+#include "cli/exit_code.h"
 
 void output_append_line(struct buf *out, struct str text)
 {
@@ -26,4 +28,15 @@ int output_flush(struct buf *out)
     }
     buf_clear(out);
     return err;
+}
+
+int output_end(struct buf *out, const char *verb)
+{
+    int err = output_flush(out);
+    buf_fini(out);
+    if (err) {
+        args_complain(verb, "can't write to standard output: %s", err_str(err));
+        return EXIT_CODE_INTERNAL;
+    }
+    return EXIT_CODE_OK;
 }

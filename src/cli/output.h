@@ -12,4 +12,7 @@ void output_append_line(struct buf *out, struct str text);
 /* Writes what has gathered to stdout and forgets it. 0, the buffer's failure, or -errno. */
 int output_flush(struct buf *out);
 
+/* The same at the end of a verb: frees it, and complains. Returns an enum exit_code. */
+int output_end(struct buf *out, const char *verb);
+
 #endif

@@ -4,9 +4,8 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "cli/conn.h"
 #include "cli/exit_code.h"
-#include "cli/http_reply.h"
+#include "cli/http_call.h"
 #include "cli/output.h"
 #include "cli/push_answer.h"
 #include "cli/push_options.h"
@@ -49,42 +48,6 @@ static int explain_no_answer(int err)
     }
 }
 
-static int receive(struct conn *conn, struct http_reply *reply, uint64_t deadline_ms)
-{
-    while (!reply->is_complete) {
-        char data[16 * 1024];
-        ssize_t got = conn_read(conn, data, sizeof(data), deadline_ms);
-        if (got < 0) {
-            return (int)got;
-        }
-        int err = got > 0 ? http_reply_feed(reply, data, (size_t)got) : http_reply_end(reply);
-        if (err) {
-            return err;
-        }
-    }
-    return 0;
-}
-
-/* A server that refuses early (413) may close while we still write: its answer counts. */
-static int exchange(struct conn *conn, const struct push_options *options, const char *key,
-                    struct http_reply *reply, uint64_t deadline_ms)
-{
-    struct buf request = {0};
-    int err = push_request_write(&request, options, key);
-    if (err) {
-        buf_fini(&request);
-        return err;
-    }
-    int write_err = conn_write(conn, request.data, request.len, deadline_ms);
-    explicit_bzero(request.data, request.cap);
-    buf_fini(&request);
-    if (write_err == ERR_TIMEOUT) {
-        return write_err;
-    }
-    err = receive(conn, reply, deadline_ms);
-    return err && write_err ? write_err : err;
-}
-
 static int report(const struct push_options *options, const struct http_reply *reply)
 {
     const struct push_answer answer = {
@@ -113,16 +76,19 @@ static int report(const struct push_options *options, const struct http_reply *r
 static int push(const struct push_options *options, const char *key)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + options->timeout_ms;
-    struct conn *conn;
-    int err = conn_open(&conn, &options->url, options->ca_file, deadline_ms);
-    if (err) {
-        return explain_connect(options, err);
-    }
+    struct buf request = {0};
     struct http_reply reply = {0};
-    err = exchange(conn, options, key, &reply, deadline_ms);
-    int code = err ? explain_no_answer(err) : report(options, &reply);
+    bool connected = true;
+    int err = push_request_write(&request, options, key);
+    if (err) {
+        buf_fini(&request);
+        return explain_no_answer(err);
+    }
+    err = http_call(&reply, &options->url, options->ca_file, &request, deadline_ms, &connected);
+    int code = !connected ? explain_connect(options, err)
+               : err      ? explain_no_answer(err)
+                          : report(options, &reply);
     http_reply_fini(&reply);
-    conn_close(conn);
     return code;
 }
 

@@ -1,6 +1,6 @@
 #include "cli/push_request.h"
 
-#include "proto/http_response.h"
+#include "cli/api_request.h"
 #include "proto/json.h"
 
 static void write_names(struct buf *out, struct str key, const struct args_list *names)
@@ -56,35 +56,13 @@ int push_request_write_body(struct buf *out, const struct push_options *options)
     return buf_append_char(out, '}');
 }
 
-static void write_head(struct buf *out, const struct push_options *options, const char *key,
-                       size_t body_len)
-{
-    struct str base = options->url.target;
-    while (str_ends_with(base, STR("/"))) {
-        base.len--;
-    }
-    buf_append_str(out, STR("POST "));
-    buf_append_str(out, base);
-    buf_append_str(out, STR("/v1/messages HTTP/1.1\r\n"));
-    http_append_header(out, STR("Host"), str_of(options->url.authority));
-    if (*key) {
-        buf_append_str(out, STR("Authorization: Bearer "));
-        buf_append_str(out, str_of(key));
-        buf_append_str(out, STR("\r\n"));
-    }
-    http_append_header(out, STR("User-Agent"), STR("tidegate/" TIDEGATE_VERSION));
-    http_append_header(out, STR("Content-Type"), STR("application/json"));
-    http_append_header(out, STR("Connection"), STR("close"));
-    buf_printf(out, "Content-Length: %zu\r\n\r\n", body_len);
-}
-
 int push_request_write(struct buf *out, const struct push_options *options, const char *key)
 {
     struct buf body = {0};
     int err = push_request_write_body(&body, options);
     if (!err) {
-        write_head(out, options, key, body.len);
-        err = buf_append_str(out, buf_str(&body));
+        err = api_request_write(out, &options->url, key, "POST", STR("/v1/messages"),
+                                buf_str(&body));
     }
     buf_fini(&body);
     return err;

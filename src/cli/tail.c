@@ -9,6 +9,7 @@
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
 #include "cli/tail_session.h"
+#include "cli/tail_target.h"
 
 static int load_token(struct tail *tail)
 {
@@ -76,7 +77,7 @@ static int prepare(struct tail *tail)
         args_complain("tail", "can't start: %s", err_str(-errno));
         return EXIT_CODE_INTERNAL;
     }
-    return load_token(tail);
+    return tail->options.by_key ? 0 : load_token(tail);
 }
 
 int cli_tail(int argc, char **argv)
@@ -85,7 +86,9 @@ int cli_tail(int argc, char **argv)
     struct tail *tail = mem_zalloc(sizeof(*tail));
     if (tail && tail_options_read(&tail->options, argc, argv, &code)) {
         code = prepare(tail);
-        code = code ? code : run(tail);
+        code = code                   ? code
+               : tail->options.by_key ? tail_target_run(&tail->options, &tail->state)
+                                      : run(tail);
     }
     if (tail) {
         secret_wipe(&tail->token);

@@ -1,24 +1,38 @@
 #include "cli/tail_options.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/err.h"
+#include "cli/api_request.h"
 #include "cli/exit_code.h"
-#include "proto/uri.h"
 #include "proto/utf8.h"
 
 struct tail_texts {
-    const char *url, *app, *count, *timeout;
+    const char *count, *timeout, *last;
 };
 
 static bool parse_args(struct tail_options *options, struct tail_texts *texts, int argc,
                        char **argv, int *out_exit)
 {
     const struct args_option table[] = {
-        {"url", "URL", "the client listener (default ws://127.0.0.1:8080/v1/ws)",
-         .text = &texts->url},
-        {"ca", "FILE", "trust these authorities for wss (PEM) instead of the system's",
+        {"url", "URL",
+         "as a client: the client listener (default ws://127.0.0.1:8080/v1/ws); with a key: the "
+         "API listener (default http://127.0.0.1:8081)",
+         .text = &options->url_text},
+        {"ca", "FILE", "trust these authorities (PEM) instead of the system's",
          .text = &options->ca_file},
-        {"app", "A", "the app to connect to", .text = &texts->app},
-        {"group", "G", "join this group", .list = &options->groups},
+        {"app", "A", "the app", .text = &options->app},
+        {"group", "G", "join this group; with a key: what is sent to it", .list = &options->groups},
+        {"user", "U", "with a key: what is sent to this user", .text = &options->user},
+        {"ticket", "T", "with a key: what is sent to this ticket (its id)",
+         .text = &options->ticket},
+        {"with-groups", NULL, "of --user: also to its sessions and their groups",
+         .flag = &options->with_groups},
+        {"last", "N", "with a key: show so many of before first (default 10)",
+         .text = &texts->last},
+        {"key-file", "FILE", "the API key's file (else TIDEGATE_API_KEY)",
+         .text = &options->key_file},
         {"raw", NULL, "no subprotocol: the payloads alone, no resume", .flag = &options->raw},
         {"count", "N", "end after N messages", .text = &texts->count},
         {"json", NULL, "print each frame as it came, one a line", .flag = &options->json},
@@ -29,8 +43,9 @@ static bool parse_args(struct tail_options *options, struct tail_texts *texts, i
     };
     const struct args_verb verb = {
         .name = "tail",
-        .synopsis = "[options]",
-        .summary = "Connects to a running gateway as a client and prints what is pushed to it.\n"
+        .synopsis = "[--user U | --group G | --ticket T] [options]",
+        .summary = "Connects to a running gateway as a client and prints what is pushed to it; or, "
+                   "with an API key, what\nis sent to a user, a group or a ticket.\n"
                    "A line is: id, type, group, data, with tabs between; '-' where there is none.",
         .options = table,
         .option_count = sizeof(table) / sizeof(table[0]),
@@ -38,15 +53,61 @@ static bool parse_args(struct tail_options *options, struct tail_texts *texts, i
     return args_read(&verb, argc, argv, out_exit);
 }
 
+/* A user and a ticket can be looked at only by a key. A group can be joined, too: which of the two
+ * is meant follows from the URL, or from which secret there is. */
+static bool is_by_key(const struct tail_options *options)
+{
+    bool is_http = options->url_text && strncmp(options->url_text, "http", 4) == 0;
+    bool is_group = options->groups.count == 1 && !options->raw && !options->token_file &&
+                    !getenv("TIDEGATE_TOKEN") && !options->url_text;
+    return options->user || options->ticket || options->key_file || is_http ||
+           (is_group && getenv("TIDEGATE_API_KEY"));
+}
+
+static bool is_name(const char *name)
+{
+    return !name || (*name && utf8_is_valid(str_of(name)));
+}
+
+static const char *check_target(struct tail_options *options, const struct tail_texts *texts)
+{
+    options->last = 10;
+    if (!options->user + !options->ticket + (options->groups.count != 1) != 2 ||
+        options->groups.count > 1) {
+        return "with a key give one of --user U, --group G and --ticket T";
+    }
+    if (!is_name(options->user) || !is_name(options->ticket)) {
+        return "--user or --ticket is empty or not UTF-8; write the name as it was made";
+    }
+    if (options->raw || options->token_file) {
+        return "--raw and --token-file are of a client, who has no key";
+    }
+    if (options->with_groups && !options->user) {
+        return "--with-groups goes with --user";
+    }
+    if (texts->last && !args_number(texts->last, 0, 1000, &options->last)) {
+        return "--last is a number up to 1000";
+    }
+    return NULL;
+}
+
+static const char *check_client(const struct tail_options *options, const struct tail_texts *texts)
+{
+    bool is_stray = texts->last || options->with_groups;
+    return is_stray ? "--last and --with-groups go with --user, --group or --ticket, and a key"
+                    : NULL;
+}
+
 static const char *check_values(struct tail_options *options, const struct tail_texts *texts)
 {
+    options->by_key = is_by_key(options);
     if (texts->count && !args_number(texts->count, 1, UINT32_MAX, &options->count)) {
         return "--count is a number from 1";
     }
     if (texts->timeout && !args_duration_ms(texts->timeout, &options->timeout_ms)) {
         return "--timeout is a time with its unit, like 500ms, 10s, 1m";
     }
-    if (texts->app && !*texts->app) {
+    if (options->app && !*options->app) {
         return "--app is empty; name an app of the configuration or leave it away";
     }
     for (size_t i = 0; i < options->groups.count; i++) {
@@ -54,7 +115,7 @@ static const char *check_values(struct tail_options *options, const struct tail_
             return "a --group is empty or not UTF-8; write the name as it was made";
         }
     }
-    return NULL;
+    return options->by_key ? check_target(options, texts) : check_client(options, texts);
 }
 
 static bool take_url(struct tail_options *options, const char *text)
@@ -72,15 +133,6 @@ static bool take_url(struct tail_options *options, const char *text)
     return true;
 }
 
-static void add_parameter(struct buf *target, struct str name, const char *value)
-{
-    bool has_query = target->len > 0 && memchr(target->data, '?', target->len);
-    buf_append_char(target, has_query ? '&' : '?');
-    buf_append_str(target, name);
-    buf_append_char(target, '=');
-    uri_encode(target, str_of(value));
-}
-
 /* "/v1/ws" unless the URL has a path; the query names the app, and the groups of a raw session,
  * which has no hello to name them. */
 static bool make_target(struct tail_options *options, const char *app)
@@ -95,10 +147,10 @@ static bool make_target(struct tail_options *options, const char *app)
     }
     buf_append_str(target, given);
     if (app) {
-        add_parameter(target, STR("app"), app);
+        api_request_add_option(target, "app", str_of(app));
     }
     for (size_t i = 0; options->raw && i < options->groups.count; i++) {
-        add_parameter(target, STR("group"), options->groups.items[i]);
+        api_request_add_option(target, "group", str_of(options->groups.items[i]));
     }
     return buf_err(target) == 0;
 }
@@ -106,7 +158,7 @@ static bool make_target(struct tail_options *options, const char *app)
 bool tail_options_read(struct tail_options *out_options, int argc, char **argv, int *out_exit)
 {
     *out_options = (struct tail_options){.timeout_ms = 10000};
-    struct tail_texts texts = {.url = "ws://127.0.0.1:8080/v1/ws"};
+    struct tail_texts texts = {0};
     if (!parse_args(out_options, &texts, argc, argv, out_exit)) {
         return false;
     }
@@ -116,11 +168,15 @@ bool tail_options_read(struct tail_options *out_options, int argc, char **argv, 
         args_complain("tail", "%s", mistake);
         return false;
     }
-    if (!take_url(out_options, texts.url)) {
+    if (out_options->by_key) {
+        return true; /* the URL is the API client's to check */
+    }
+    const char *url = out_options->url_text;
+    if (!take_url(out_options, url ? url : "ws://127.0.0.1:8080/v1/ws")) {
         return false;
     }
     *out_exit = EXIT_CODE_INTERNAL;
-    return make_target(out_options, texts.app);
+    return make_target(out_options, out_options->app);
 }
 
 void tail_options_fini(struct tail_options *options)

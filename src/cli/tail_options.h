@@ -8,6 +8,14 @@
 
 struct tail_options {
     struct args_list groups;
+    const char *user;   /* this and the next: NULL, or whose messages are shown, */
+    const char *ticket; /* by an API key */
+    bool by_key;        /* … or those of the only group */
+    bool with_groups;
+    uint64_t last; /* by a key: how many of before are shown */
+    const char *key_file;
+    const char *url_text; /* by a key; NULL: the default */
+    const char *app;
     bool raw;
     bool json;
     bool no_reconnect;
@@ -15,8 +23,8 @@ struct tail_options {
     const char *ca_file;    /* NULL: the system's authorities */
     uint64_t count;         /* 0: no end */
     uint64_t timeout_ms;    /* for connecting, and for the welcome */
-    struct url url;
-    struct buf target; /* path and query, the app in it */
+    struct url url;         /* as a client */
+    struct buf target;      /* path and query, the app in it */
 };
 
 /* False: return *out_exit; what there is to say was said. End with tail_options_fini in both

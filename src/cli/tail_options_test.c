@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 #include "base/mem.h"
@@ -20,6 +21,13 @@ static int read_options(int argc, char **argv)
     tail_options_fini(&options);
     bool go_on = tail_options_read(&options, argc, argv, &code);
     return go_on ? -1 : code;
+}
+
+static int clean_environment(void **state)
+{
+    unsetenv("TIDEGATE_TOKEN");
+    unsetenv("TIDEGATE_API_KEY");
+    return 0;
 }
 
 static int forget(void **state)
@@ -74,6 +82,49 @@ static void the_groups_of_a_raw_session_go_into_the_query(void **state)
     assert_string_equal(buf_cstr(&options.target), "/v1/ws");
 }
 
+/* Whom a user's or a ticket's messages are for is asked with a key; of a group both can be meant.
+ */
+static void whose_messages_are_shown_by_a_key(void **state)
+{
+    assert_int_equal(READ("tail", "--user", "42", "--with-groups", "--last", "0"), -1);
+    assert_true(options.by_key && options.with_groups);
+    assert_string_equal(options.user, "42");
+    assert_int_equal(options.last, 0);
+    assert_int_equal(READ("tail", "--ticket", "t_1", "--url", "https://a"), -1);
+    assert_true(options.by_key);
+    assert_int_equal(options.last, 10);
+    assert_int_equal(READ("tail", "--group", "g", "--url", "http://a"), -1);
+    assert_true(options.by_key);
+    assert_int_equal(READ("tail", "--group", "g", "--key-file", "k"), -1);
+    assert_true(options.by_key);
+    assert_int_equal(READ("tail", "--group", "g"), -1);
+    assert_false(options.by_key);
+    setenv("TIDEGATE_API_KEY", "k", 1);
+    assert_int_equal(READ("tail", "--group", "g"), -1);
+    assert_true(options.by_key);
+    assert_int_equal(READ("tail", "--group", "g", "--url", "ws://a"), -1);
+    assert_false(options.by_key);
+    setenv("TIDEGATE_TOKEN", "t", 1);
+    assert_int_equal(READ("tail", "--group", "g"), -1);
+    assert_false(options.by_key);
+    unsetenv("TIDEGATE_TOKEN");
+    unsetenv("TIDEGATE_API_KEY");
+}
+
+static void of_a_key_one_target_is_looked_at(void **state)
+{
+    assert_int_equal(READ("tail", "--user", "42", "--ticket", "t"), EXIT_CODE_USAGE);
+    assert_int_equal(READ("tail", "--user", "42", "--group", "g"), EXIT_CODE_USAGE);
+    assert_int_equal(READ("tail", "--url", "http://a"), EXIT_CODE_USAGE);
+    assert_int_equal(READ("tail", "--key-file", "k", "--group", "a", "--group", "b"),
+                     EXIT_CODE_USAGE);
+    assert_int_equal(READ("tail", "--user", ""), EXIT_CODE_USAGE);
+    assert_int_equal(READ("tail", "--user", "42", "--raw"), EXIT_CODE_USAGE);
+    assert_int_equal(READ("tail", "--ticket", "t", "--with-groups"), EXIT_CODE_USAGE);
+    assert_int_equal(READ("tail", "--user", "42", "--last", "1001"), EXIT_CODE_USAGE);
+    assert_int_equal(READ("tail", "--last", "5"), EXIT_CODE_USAGE);
+}
+
 static void what_makes_no_sense_is_a_usage_error(void **state)
 {
     assert_int_equal(READ("tail", "--count", "0"), EXIT_CODE_USAGE);
@@ -81,7 +132,6 @@ static void what_makes_no_sense_is_a_usage_error(void **state)
     assert_int_equal(READ("tail", "--group", ""), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--group", "\xff"), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--app", ""), EXIT_CODE_USAGE);
-    assert_int_equal(READ("tail", "--url", "http://a"), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--url", "a"), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--token", "secret"), EXIT_CODE_USAGE);
     assert_int_equal(READ("tail", "--help"), EXIT_CODE_OK);
@@ -101,8 +151,10 @@ int main(void)
         cmocka_unit_test(everything_that_was_asked_is_understood),
         cmocka_unit_test(the_app_goes_into_the_query),
         cmocka_unit_test(the_groups_of_a_raw_session_go_into_the_query),
+        cmocka_unit_test(whose_messages_are_shown_by_a_key),
+        cmocka_unit_test(of_a_key_one_target_is_looked_at),
         cmocka_unit_test(what_makes_no_sense_is_a_usage_error),
         cmocka_unit_test(lost_memory_is_an_error),
     };
-    return cmocka_run_group_tests(tests, NULL, forget);
+    return cmocka_run_group_tests(tests, clean_environment, forget);
 }
