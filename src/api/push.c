@@ -41,7 +41,8 @@ void push_make_id(struct worker *worker, char out[PUSH_ID_LEN])
 static void account(struct push_task *task)
 {
     const struct publish *publish = task->publish;
-    size_t bytes = sizeof(*task) + task->id.len + task->subject.len;
+    size_t bytes = sizeof(*task) + task->id.len + task->subject.len +
+                   sizeof(*task->readings) * task->reading_count;
     if (publish) {
         bytes += sizeof(*publish) + sizeof(publish->parts[0]) * publish->part_count;
     }
@@ -60,6 +61,7 @@ static void free_task(struct push_task *task)
     receipt_remove_asker(task->receipt);
     receipt_unref(task->receipt);
     mem_free(task->watched);
+    mem_free(task->readings);
     mem_free(task);
 }
 
@@ -104,6 +106,7 @@ static void answer(struct push_task *task, const struct push_outcome *outcome)
     }
     if (outcome->verdict == PUBLISH_ACCEPTED && task->counted) {
         metric_add(task->counted, 1);
+        custom_readings_count(task->readings, task->reading_count);
     }
     task->is_answered = true;
     task->on_done(task, outcome);
@@ -470,16 +473,41 @@ static bool has_tickets(const struct push *push)
     return false;
 }
 
+/* The data are gone when the bus has them: what the app's own metrics want is read now. */
+static int read_custom(struct push_task *task, struct custom_metrics *metrics,
+                       const struct push *push)
+{
+    struct custom_reading readings[CUSTOM_READINGS_MAX];
+    struct str json = push->data_kind == EVENT_DATA_JSON ? push->data : STR("");
+    size_t count = custom_metrics_read(metrics, push->type, json, readings);
+    if (count == 0) {
+        return 0;
+    }
+    task->readings = mem_alloc(sizeof(*readings) * count);
+    if (!task->readings) {
+        return ERR_NO_MEMORY;
+    }
+    memcpy(task->readings, readings, sizeof(*readings) * count);
+    task->reading_count = count;
+    return 0;
+}
+
+static int prepare_counting(struct push_task *task, struct meter *meter, const struct push *push)
+{
+    task->counted = meter_accepted(meter, target_of(push), push->type);
+    return meter_custom(meter) ? read_custom(task, meter_custom(meter), push) : 0;
+}
+
 static int start(struct worker *worker, const struct tenant *tenant, const struct push *push,
                  const struct push_kind *kind, struct push_task *task)
 {
     int err = build(task, push, kind, shard_app_hash(worker->shard, tenant->id));
+    err = err || kind ? err : prepare_counting(task, tenant->meter, push);
     if (err) {
         return err;
     }
     account(task);
     task->app = tenant->id;
-    task->counted = kind ? NULL : meter_accepted(tenant->meter, target_of(push), push->type);
     task->started_us = clock_monotonic_us();
     task->publish->owner = task;
     task->publish->keeps = kind ? kind->keeps : has_tickets(push);

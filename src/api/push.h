@@ -9,6 +9,7 @@
 #include "core/receipt.h"
 
 struct push_task;
+struct custom_reading;
 
 /* What became of a push. */
 struct push_outcome {
@@ -35,7 +36,9 @@ struct push_task {
     struct receipt *receipt; /* a reference, or NULL */
     struct timer timer;
     struct worker_pending pending;
-    struct metric *counted; /* once the bus has it; NULL: it is no message */
+    struct metric *counted;          /* once the bus has it; NULL: it is no message */
+    struct custom_reading *readings; /* that count then too; owned */
+    size_t reading_count;
     uint64_t started_us;
     size_t accounted; /* bytes, as MEM_BUS */
     uint16_t app;

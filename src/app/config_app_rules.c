@@ -4,12 +4,6 @@
 
 enum { DEFAULT_GRACE_MS = 10 * 1000 };
 
-static struct config_place place_of_key(const struct config_node *node, struct str key)
-{
-    const struct config_node *child = config_tree_child(node, key);
-    return child ? child->place : node->place;
-}
-
 void config_trusted_header_finish(struct config_reader *reader, const struct config_node *node,
                                   void *object)
 {
@@ -24,7 +18,7 @@ void config_auth_finish(struct config_reader *reader, const struct config_node *
 {
     struct settings_auth *auth = object;
     if (auth->cookie.len > 0 && auth->jwt.key_count == 0) {
-        config_read_mistake(reader, place_of_key(node, STR("cookie")),
+        config_read_mistake(reader, config_tree_place(node, STR("cookie")),
                             "a cookie carries a token: expected jwt.keys to verify it with");
     }
 }
@@ -34,7 +28,7 @@ void config_sessions_finish(struct config_reader *reader, const struct config_no
 {
     const struct settings_sessions *sessions = object;
     if (sessions->on_excess == SETTINGS_EXCESS_SAME_DEVICE && sessions->per_device > 1) {
-        config_read_mistake(reader, place_of_key(node, STR("per_device")),
+        config_read_mistake(reader, config_tree_place(node, STR("per_device")),
                             "with on_excess: same_device a device has one session: expected 1");
     }
 }
@@ -58,7 +52,7 @@ static void check_cookie_origins(struct config_reader *reader, const struct conf
         return;
     }
     if (app->origin_count == 0 || has_origin(app, STR("*"))) {
-        config_read_mistake(reader, place_of_key(node, STR("origins")),
+        config_read_mistake(reader, config_tree_place(node, STR("origins")),
                             "auth.cookie needs \"origins\" that names the pages, without \"*\"");
     }
 }
@@ -70,7 +64,7 @@ static void check_key_names(struct config_reader *reader, const struct config_no
         for (size_t j = 0; j < i; j++) {
             struct str name = app->api_keys[i].name;
             if (name.len > 0 && str_equal(name, app->api_keys[j].name)) {
-                config_read_mistake(reader, place_of_key(node, STR("api_keys")),
+                config_read_mistake(reader, config_tree_place(node, STR("api_keys")),
                                     "two keys are named \"%.*s\"", STR_ARG(name));
             }
         }
@@ -85,7 +79,7 @@ static void check_kids(struct config_reader *reader, const struct config_node *n
             struct str kid = jwt->keys[i].kid;
             if (kid.len > 0 && str_equal(kid, jwt->keys[j].kid)) {
                 char quoted[CONFIG_QUOTE_MAX];
-                config_read_mistake(reader, place_of_key(node, STR("auth")),
+                config_read_mistake(reader, config_tree_place(node, STR("auth")),
                                     "two keys in auth.jwt.keys have the kid %s",
                                     config_quote(kid, quoted));
             }

@@ -57,6 +57,13 @@ config_read_fn config_events_read;
 config_finish_fn config_webhook_secret_finish;
 config_finish_fn config_webhook_finish;
 
+/* config_metrics.c; object: struct settings_custom, its label, and struct settings_metrics */
+config_read_fn config_scale_read;
+config_read_fn config_buckets_read;
+config_finish_fn config_custom_label_finish;
+config_finish_fn config_custom_finish;
+config_finish_fn config_metrics_finish;
+
 /* config_app_rules.c */
 config_finish_fn config_trusted_header_finish;
 config_finish_fn config_auth_finish;

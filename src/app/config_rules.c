@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "app/config_metrics.h"
 #include "bus/bus.h"
 #include "server/cluster_keys.h"
 
@@ -171,4 +172,5 @@ void config_rules_check(struct config_reader *reader, const struct config_tree *
     check_secret_tags(&rules);
     check_app_names(&rules);
     check_key_hashes(&rules);
+    config_metrics_check(reader, tree);
 }

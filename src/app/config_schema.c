@@ -145,6 +145,9 @@ static const struct config_key limits_keys[] = {
      .max = 1 * MILLION,
      .help = "Calls of an app that wait for messages (GET …/messages with wait_ms) at a time. Over "
              "it: status 429."},
+    {"custom_series", CONFIG_COUNT, FIELD(settings_limits, custom_series), .min = 1, .max = 40000,
+     .help = "Series that all apps' own metrics (metrics.custom) can have together, each bucket of "
+             "a histogram being one."},
     {"presence_users", CONFIG_COUNT, FIELD(settings_limits, presence_users), .min = 1,
      .max = 100 * MILLION,
      .help =

@@ -2,6 +2,7 @@
 
 #include "bus/bus.h"
 #include "net/addr.h"
+#include "proto/json_pointer.h"
 
 enum { TEXT_MAX = 1024, NAME_MAX_BYTES = 64, PATTERN_MAX = 256 };
 
@@ -178,6 +179,37 @@ bool config_address_is_local(struct str text)
     return text.len == 0 || (addr_parse(&addr, text) == 0 && addr_is_loopback(&addr));
 }
 
+/* Prometheus' rules for names, without the colon that is for rules. */
+static bool is_metric(struct str text)
+{
+    return text.len > 0 && text.len <= NAME_MAX_BYTES && is_made_of(text, "_") &&
+           !(text.ptr[0] >= '0' && text.ptr[0] <= '9');
+}
+
+/* Those that the gateway, histograms, summaries and scrapers set themselves can't be had. */
+static bool is_metric_label(struct str text)
+{
+    static const struct str taken[] = {STR("app"), STR("le"), STR("quantile"), STR("job"),
+                                       STR("instance")};
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        if (str_equal(text, taken[i])) {
+            return false;
+        }
+    }
+    return is_metric(text) && !str_starts_with(text, STR("__"));
+}
+
+static bool is_pointer(struct str text)
+{
+    char copy[JSON_POINTER_BYTES];
+    struct json_pointer pointer;
+    if (text.len > sizeof(copy) || !is_any(text)) {
+        return false;
+    }
+    memcpy(copy, text.ptr, text.len);
+    return json_pointer_read(&pointer, copy, text.len) == 0;
+}
+
 const struct config_text config_text_any = {"a text without control characters", is_any, NULL};
 const struct config_text config_text_filled = {
     "a text of 1 to 1024 bytes without control characters", is_filled, NULL};
@@ -202,5 +234,13 @@ const struct config_text config_text_url = {
     "a URL with https, or with http on this machine (127.0.0.1, [::1], localhost)", is_url, NULL};
 const struct config_text config_text_web = {"a URL with https or http, without a user", is_web,
                                             NULL};
+const struct config_text config_text_metric = {
+    "a name of up to 64 letters, digits and \"_\", no digit first", is_metric, NULL};
+const struct config_text config_text_metric_label = {
+    "a name of up to 64 letters, digits and \"_\", no digit or \"__\" first, and not app, le, "
+    "quantile, job or instance",
+    is_metric_label, NULL};
+const struct config_text config_text_pointer = {
+    "a JSON pointer into the data such as \"/order/total\", of up to 8 steps", is_pointer, NULL};
 const struct config_text config_text_engine = {"an engine that is built in: ", is_engine,
                                                bus_engine_names};

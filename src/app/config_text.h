@@ -26,6 +26,9 @@ extern const struct config_text config_text_origin;  /* "https://www.example.com
 extern const struct config_text config_text_pattern; /* "room:*" */
 extern const struct config_text config_text_url;     /* https, or http on loopback */
 extern const struct config_text config_text_web;     /* https or http, anywhere */
+extern const struct config_text config_text_metric;  /* Prometheus' names, cut short */
+extern const struct config_text config_text_metric_label;
+extern const struct config_text config_text_pointer; /* "/order/total" */
 extern const struct config_text config_text_engine;  /* the bus engines that are built in */
 
 /* An address of this machine alone, or none. text is a valid address or empty. */

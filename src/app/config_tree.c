@@ -238,6 +238,12 @@ const struct config_node *config_tree_child(const struct config_node *node, stru
     return NULL;
 }
 
+struct config_place config_tree_place(const struct config_node *node, struct str key)
+{
+    const struct config_node *child = config_tree_child(node, key);
+    return child ? child->place : node->place;
+}
+
 const struct config_node *config_tree_find(const struct config_tree *tree, struct str path)
 {
     const struct config_node *node = tree->root;

@@ -41,6 +41,9 @@ void config_tree_fini(struct config_tree *tree);
 /* The child of a map, or NULL; the first when the key is there twice. node may be NULL. */
 const struct config_node *config_tree_child(const struct config_node *node, struct str key);
 
+/* Where that child is, else where node is. */
+struct config_place config_tree_place(const struct config_node *node, struct str key);
+
 /* The node at a dotted path of map keys ("listen.api"), or NULL. */
 const struct config_node *config_tree_find(const struct config_tree *tree, struct str path);
 

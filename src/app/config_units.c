@@ -1,6 +1,7 @@
 #include "app/config_units.h"
 
 #include "base/err.h"
+#include "proto/json.h"
 
 struct unit {
     struct str name;
@@ -94,4 +95,14 @@ void config_bytes_format(uint64_t bytes, struct buf *out)
 void config_time_format(uint64_t ms, struct buf *out)
 {
     format(ms, time_units, out);
+}
+
+/* JSON's grammar for numbers is what people write. */
+int config_real_parse(struct str text, double *out_value)
+{
+    struct json_value value;
+    return json_parse(&value, text, 0, NULL) == 0 && value.raw.len == text.len &&
+                   json_double(value, out_value)
+               ? 0
+               : ERR_SYNTAX;
 }

@@ -20,6 +20,9 @@ int config_bytes_parse(struct str text, uint64_t *out_bytes);
 /* A whole number with ms, s, m, h or d; "0" needs no unit. In milliseconds. */
 int config_time_parse(struct str text, uint64_t *out_ms);
 
+/* A finite number such as "0.25", "-3" or "1e6"; no space, no hex. 0 or ERR_SYNTAX. */
+int config_real_parse(struct str text, double *out_value);
+
 /* The shortest writing that parses to the same value: "64KiB", "10m", "1500ms", "0". */
 void config_bytes_format(uint64_t bytes, struct buf *out);
 void config_time_format(uint64_t ms, struct buf *out);

@@ -114,6 +114,19 @@ static void the_largest_unit_that_divides_is_shown(void **state)
     buf_fini(&text);
 }
 
+static void reals_are_what_json_calls_numbers(void **state)
+{
+    double value;
+    assert_int_equal(config_real_parse(STR("0.25"), &value), 0);
+    assert_true(value == 0.25);
+    assert_int_equal(config_real_parse(STR("-3e2"), &value), 0);
+    assert_true(value == -300);
+    const char *bad[] = {"", " 1", "1 ", "0x10", "inf", "nan", ".5", "1e999", "true", "+1"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(config_real_parse(str_of(bad[i]), &value), ERR_SYNTAX);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +137,7 @@ int main(void)
         cmocka_unit_test(a_time_without_unit_is_refused),
         cmocka_unit_test(what_is_formatted_parses_to_the_same),
         cmocka_unit_test(the_largest_unit_that_divides_is_shown),
+        cmocka_unit_test(reals_are_what_json_calls_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

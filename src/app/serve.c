@@ -106,6 +106,7 @@ static void apply_reload(struct server *server)
     server->tls = server->next_tls;
     server->next_tls = tls;
     stats_tls_certificates(&server->tls);
+    tenants_show_metrics(server->tenants);
     log_set_level(server->settings->log.level);
     admin_set_settings(server->admin, server->settings, server->tls.admin);
 }
@@ -384,6 +385,7 @@ static int start(struct server *server, const char **out_problem)
         err = make_tenants(server, &server->tenants, server->settings);
     }
     if (!err) {
+        tenants_show_metrics(server->tenants);
         *out_problem = "webhooks can't be made";
         err = webhooks_create(&server->webhooks, server->tenants);
     }

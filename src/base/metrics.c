@@ -190,6 +190,11 @@ size_t metric_label_count(const struct metric_family *family)
     return count;
 }
 
+const struct metric_family *metric_family_of(const struct metric *metric)
+{
+    return metric->family;
+}
+
 const char *metric_kind_name(enum metric_kind kind)
 {
     static const char *const names[] = {

@@ -53,6 +53,9 @@ extern const struct metric_family metrics_overflow;
 
 size_t metric_label_count(const struct metric_family *family);
 
+/* What the series belongs to. */
+const struct metric_family *metric_family_of(const struct metric *metric);
+
 /* "counter", "gauge", "histogram" */
 const char *metric_kind_name(enum metric_kind kind);
 

@@ -56,6 +56,7 @@ static const struct settings defaults = {
             .message_waits = 256,
             .webhook_queue_bytes = 8 * MIB,
             .presence_users = 1000000,
+            .custom_series = 10000,
             .ticket_ttl_ms = 60 * MINUTE,
             .ticket_results_bytes = 64 * MIB,
             .ticket_messages = 256,
@@ -220,4 +221,24 @@ struct str settings_event_name(enum settings_event event)
         }
     }
     return STR("");
+}
+
+uint64_t settings_custom_sets(const struct settings_custom *custom)
+{
+    uint64_t sets = 1;
+    for (size_t i = 0; i < custom->label_count; i++) {
+        sets *= custom->labels[i].value_count + 1; /* the last is for all others */
+    }
+    return sets;
+}
+
+uint64_t settings_custom_series(const struct settings_custom *custom)
+{
+    uint64_t sets = settings_custom_sets(custom);
+    switch (custom->kind) {
+    case SETTINGS_HISTOGRAM: return sets * (custom->bucket_count + 3); /* +Inf, sum, count */
+    case SETTINGS_GAUGE: return sets * 2;                              /* when it was set */
+    case SETTINGS_COUNTER: break;
+    }
+    return sets;
 }

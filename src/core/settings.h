@@ -142,10 +142,46 @@ struct settings_quotas {
     uint64_t sessions;
 };
 
+enum settings_metric_kind { SETTINGS_COUNTER, SETTINGS_GAUGE, SETTINGS_HISTOGRAM };
+
+enum {
+    SETTINGS_CUSTOM_MAX = 32,        /* metrics of an app */
+    SETTINGS_CUSTOM_LABELS_MAX = 4,  /* of a metric */
+    SETTINGS_CUSTOM_VALUES_MAX = 64, /* of a label */
+    SETTINGS_CUSTOM_SETS_MAX = 1000, /* sets of label values of a metric */
+    SETTINGS_LABEL_BYTES = 64,       /* of a type or label value, without its NUL */
+};
+
+#define SETTINGS_CUSTOM_PREFIX "tidegate_app_"
+
+struct settings_custom_label {
+    struct str name;
+    struct str field;   /* a JSON pointer into the message's data */
+    struct str *values; /* that are told apart; all others are "other" */
+    size_t value_count;
+};
+
+/* A metric that an app defines: fed by its pushes, once the bus has them. */
+struct settings_custom {
+    struct str name; /* behind SETTINGS_CUSTOM_PREFIX */
+    enum settings_metric_kind kind;
+    struct str help;
+    struct str *types; /* of the messages that feed it; none: of all that have the value */
+    size_t type_count;
+    struct str value; /* a JSON pointer into the message's data; "": 1 */
+    double scale;     /* what the value is multiplied by; never 0 */
+    struct settings_custom_label *labels;
+    size_t label_count;
+    double *buckets; /* of a histogram: upper ends, ascending */
+    size_t bucket_count;
+};
+
 /* What is counted of an app's pushes beside what is of all. */
 struct settings_metrics {
     struct str *types; /* of messages, that have series of their own */
     size_t type_count;
+    struct settings_custom *custom;
+    size_t custom_count;
 };
 
 /* One tenant. */
@@ -266,6 +302,7 @@ struct settings_limits {
     uint64_t api_connections;      /* 0: no limit */
     uint64_t message_waits;        /* calls of an app that wait for messages */
 
+    uint64_t custom_series;       /* of all apps' own metrics, as a scraper counts them */
     uint64_t presence_users;      /* of the cluster that a node follows, where apps ask */
     uint64_t webhook_queue_bytes; /* events of an app that wait for its webhooks */
 
@@ -361,6 +398,11 @@ void settings_node_name(const struct settings *settings, char out[SETTINGS_NODE_
 
 /* Borrowed from settings; NULL when there is none of that name. */
 const struct settings_app *settings_find_app(const struct settings *settings, struct str name);
+
+/* How many sets of label values a metric can have, and how many series a scraper sees of it then
+ * (each bucket of a histogram is one). */
+uint64_t settings_custom_sets(const struct settings_custom *custom);
+uint64_t settings_custom_series(const struct settings_custom *custom);
 
 /* How long a token may live. */
 static inline uint64_t settings_token_life_ms(const struct settings_jwt *jwt)

@@ -102,6 +102,9 @@ bool json_equals(struct json_value value, struct str text);
 /* A non-negative integer written as digits alone (no fraction, no exponent), at most max. */
 bool json_u64(struct json_value value, uint64_t max, uint64_t *out_number);
 
+/* Any number that a double can hold, of at most 63 bytes; the nearest one. */
+bool json_double(struct json_value value, double *out_number);
+
 bool json_bool(struct json_value value, bool *out_bool);
 
 /* --- Writing. All append; check buf_err() once at the end. --- */

@@ -1,6 +1,9 @@
 /* Takes values out of text that json_parse has passed. */
 #include "proto/json.h"
 
+#include <math.h>
+#include <stdlib.h>
+
 #include "base/err.h"
 #include "proto/json_bytes.h"
 
@@ -384,6 +387,22 @@ int json_check_unique_keys(struct json_value object)
 bool json_u64(struct json_value value, uint64_t max, uint64_t *out_number)
 {
     return value.type == JSON_TYPE_NUMBER && str_to_u64(value.raw, max, out_number);
+}
+
+bool json_double(struct json_value value, double *out_number)
+{
+    char text[64];
+    if (value.type != JSON_TYPE_NUMBER || value.raw.len >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, value.raw.ptr, value.raw.len);
+    text[value.raw.len] = '\0';
+    double number = strtod(text, NULL);
+    if (!isfinite(number)) {
+        return false;
+    }
+    *out_number = number;
+    return true;
 }
 
 bool json_bool(struct json_value value, bool *out_bool)

@@ -197,6 +197,27 @@ static void numbers_are_whole_digits_within_the_limit(void **state)
     assert_false(json_bool(parsed("1"), &truth));
 }
 
+static void a_real_is_any_number_that_is_finite(void **state)
+{
+    const struct {
+        const char *text;
+        double number;
+    } good[] = {{"0", 0}, {"-1.5e3", -1500}, {"0.1", 0.1}, {"1e308", 1e308}, {"1e-999", 0}};
+    double number;
+    for (size_t i = 0; i < COUNT(good); i++) {
+        assert_true(json_double(parsed(good[i].text), &number));
+        assert_true(number == good[i].number);
+    }
+    assert_false(json_double(parsed("1e309"), &number));
+    assert_false(json_double(parsed("\"1\""), &number));
+    assert_false(json_double(parsed("null"), &number));
+    char digits[65] = "1";
+    memset(digits + 1, '0', 62);
+    assert_true(json_double(parsed(digits), &number));
+    digits[63] = '0';
+    assert_false(json_double(parsed(digits), &number));
+}
+
 static void a_failed_allocation_is_reported_not_swallowed(void **state)
 {
     struct buf out = {0};
@@ -223,6 +244,7 @@ int main(void)
         cmocka_unit_test(escapes_are_undone),
         cmocka_unit_test(comparing_tells_near_texts_apart),
         cmocka_unit_test(numbers_are_whole_digits_within_the_limit),
+        cmocka_unit_test(a_real_is_any_number_that_is_finite),
         cmocka_unit_test(a_failed_allocation_is_reported_not_swallowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "core/settings.h"
+
 static const char page[] = "docs/metrics.md";
 
 static void the_page_is_what_the_catalogue_says(void **state)
@@ -38,6 +40,9 @@ static void check_name(const struct metric_family *family)
 {
     static const char *const taken[] = {"_bucket", "_sum", "_count"};
     assert_int_equal(strncmp(family->name, "tidegate_", 9), 0);
+    assert_int_not_equal(
+        strncmp(family->name, SETTINGS_CUSTOM_PREFIX, strlen(SETTINGS_CUSTOM_PREFIX)),
+        0); /* those are for apps */
     assert_int_equal(strspn(family->name, "abcdefghijklmnopqrstuvwxyz_0123456789"),
                      strlen(family->name));
     assert_int_equal(has_suffix(family->name, "_total"), family->kind == METRIC_COUNTER);

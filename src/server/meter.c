@@ -16,6 +16,7 @@ struct meter {
     const struct settings_app *app;
     const char *label;
     struct u64map types;                     /* hash → row */
+    struct custom_metrics *custom;           /* NULL: none */
     series_place (*accepted)[METER_TARGETS]; /* by row; each made when it is needed first */
 };
 
@@ -24,6 +25,12 @@ static uint64_t hash_of(struct str type)
 {
     static const struct siphash_key key;
     return siphash(&key, type.ptr, type.len);
+}
+
+static int add_custom(struct meter *meter, const char *name)
+{
+    const struct settings_metrics *metrics = &meter->app->metrics;
+    return metrics->custom_count ? custom_metrics_create(&meter->custom, metrics, name) : 0;
 }
 
 static int add_types(struct meter *meter)
@@ -50,6 +57,7 @@ int meter_create(struct meter **out_meter, const struct settings_app *app, const
     meter->label = stats_app_label(name, id);
     meter->accepted = mem_zalloc(sizeof(*meter->accepted) * (ROWS_FIXED + app->metrics.type_count));
     int err = meter->accepted ? add_types(meter) : ERR_NO_MEMORY;
+    err = err ? err : add_custom(meter, name);
     if (err) {
         meter_destroy(meter);
         return err;
@@ -61,6 +69,7 @@ int meter_create(struct meter **out_meter, const struct settings_app *app, const
 void meter_destroy(struct meter *meter)
 {
     if (meter) {
+        custom_metrics_destroy(meter->custom);
         u64map_fini(&meter->types);
         mem_free(meter->accepted);
         mem_free(meter);
@@ -99,4 +108,9 @@ struct metric *meter_accepted(struct meter *meter, enum meter_target target, str
         atomic_store_explicit(place, series, memory_order_release);
     }
     return series;
+}
+
+struct custom_metrics *meter_custom(struct meter *meter)
+{
+    return meter->custom;
 }

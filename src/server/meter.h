@@ -1,4 +1,5 @@
-/* What is counted of one app's pushes once the bus has them: by target and type. Made when a
+/* What is counted of one app's pushes once the bus has them: by target and type, and by the metrics
+ * that the app defines. Made when a
  * configuration is read and never changed then, but for series that are made when they are first
  * needed; so workers look up without a lock, and without memory. */
 #ifndef TIDEGATE_SERVER_METER_H
@@ -6,6 +7,7 @@
 
 #include "base/metrics.h"
 #include "core/settings.h"
+#include "server/custom_metrics.h"
 
 struct meter;
 
@@ -28,5 +30,8 @@ void meter_destroy(struct meter *meter);
 
 /* The series of accepted pushes of this target and type ("" for none). Any thread. */
 struct metric *meter_accepted(struct meter *meter, enum meter_target target, struct str type);
+
+/* NULL when the app defines no metrics. */
+struct custom_metrics *meter_custom(struct meter *meter);
 
 #endif

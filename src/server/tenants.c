@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "server/custom_family.h"
 
 static struct tenant *find_any(const struct tenants *tenants, struct str name)
 {
@@ -96,6 +97,18 @@ void tenants_destroy(struct tenants *tenants)
     settings_unref(tenants->settings);
     mem_free(tenants->items);
     mem_free(tenants);
+}
+
+void tenants_show_metrics(const struct tenants *tenants)
+{
+    custom_families_begin();
+    for (uint32_t i = 0; i < tenants->count; i++) {
+        struct meter *meter = tenants->items[i].meter;
+        if (meter && meter_custom(meter)) {
+            custom_metrics_want(meter_custom(meter));
+        }
+    }
+    custom_families_end();
 }
 
 bool tenants_are_complete(const struct tenants *tenants)

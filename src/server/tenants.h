@@ -39,6 +39,9 @@ int tenants_create(struct tenants **out_tenants, const struct tenants_options *o
 /* No worker may use it any more. NULL is fine. */
 void tenants_destroy(struct tenants *tenants);
 
+/* From now on scrapes see the metrics that these apps define, and no others. */
+void tenants_show_metrics(const struct tenants *tenants);
+
 /* Every key set that has a URL was fetched once. */
 bool tenants_are_complete(const struct tenants *tenants);
 
