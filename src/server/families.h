@@ -41,6 +41,9 @@ extern const struct metric_family families[FAMILIES];
 #define FAMILY(name) (&families[FAMILY_##name])
 #define SERIES(name, ...) metric_series(FAMILY(name), ##__VA_ARGS__)
 
+/* The heading under which metrics that apps define are told of. */
+#define FAMILIES_CUSTOM_SECTION "Metrics of your own"
+
 /* Every family that this binary can expose, with its section's heading, in the page's order. */
 void families_visit(void (*visit)(void *arg, const char *section,
                                   const struct metric_family *family),
