@@ -60,6 +60,7 @@ RIGHT = {
     "listUserMessages": ("/v1/users/42/messages", b""),
     "listGroupMessages": ("/v1/groups/room:1/messages", b""),
     "listTicketMessages": ("/v1/tickets/TICKET/messages", b""),
+    "listTickets": ("/v1/tickets", b""),
     "createTicket": ("/v1/tickets", b'{"scene":"real-name","ttl_ms":60000}'),
     "getTicket": ("/v1/tickets/TICKET", b""),
     "endTicket": ("/v1/tickets/TICKET", b""),
@@ -125,7 +126,11 @@ def unprocessable(name, gateway):
     }
     if name in bodies:
         return request_bytes(name, gateway, body=bodies[name])
-    options = {"listUsers": "/v1/users?limit=0", "getOverview": "/v1/overview?history=901"}
+    options = {
+        "listUsers": "/v1/users?limit=0",
+        "listTickets": "/v1/tickets?limit=0",
+        "getOverview": "/v1/overview?history=901",
+    }
     return request_bytes(
         name, gateway, path=options.get(name) or spoilt_path(name) or "/v1/broadcast?ttl_ms=0"
     )

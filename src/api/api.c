@@ -11,6 +11,7 @@
 #include "api/revocations.h"
 #include "api/receipts.h"
 #include "api/tickets.h"
+#include "api/tickets_list.h"
 #include "api/users.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -52,6 +53,8 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_GET, "/v1/groups/{}/messages", READ, messages_handle_group},
     {HTTP_METHOD_GET, "/v1/tickets/{}/messages", READ, messages_handle_ticket},
     {HTTP_METHOD_POST, "/v1/tickets", SETTINGS_SCOPE_TICKET, tickets_handle_create},
+    {HTTP_METHOD_GET, "/v1/tickets", SETTINGS_SCOPE_TICKET | SETTINGS_SCOPE_MONITOR,
+     tickets_handle_list},
     {HTTP_METHOD_GET, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET | SETTINGS_SCOPE_MONITOR,
      tickets_handle_get},
     {HTTP_METHOD_DELETE, "/v1/tickets/{}", SETTINGS_SCOPE_TICKET, tickets_handle_delete},

@@ -73,7 +73,7 @@ bool name_page_wants(struct name_page *page, struct str name)
     return !is_behind;
 }
 
-void name_page_add(struct name_page *page, struct str name, uint64_t value)
+void name_page_add(struct name_page *page, struct str name, uint64_t count, uint64_t time_ms)
 {
     if (!name_page_wants(page, name)) {
         return;
@@ -83,7 +83,7 @@ void name_page_add(struct name_page *page, struct str name, uint64_t value)
         page->err = ERR_NO_MEMORY;
         return;
     }
-    struct name_page_item item = {str_make(copy, name.len), value};
+    struct name_page_item item = {str_make(copy, name.len), count, time_ms};
     mem_account(MEM_HTTP, (int64_t)name.len);
     if (page->count < page->max) {
         page->items[page->count] = item;
@@ -112,7 +112,7 @@ void name_page_sort(struct name_page *page, bool adds_up)
     for (uint32_t i = 0; i < page->count; i++) {
         struct name_page_item *last = kept ? &page->items[kept - 1] : NULL;
         if (last && str_equal(last->name, page->items[i].name)) {
-            last->value += adds_up ? page->items[i].value : 0;
+            last->count += adds_up ? page->items[i].count : 0;
             free_name(&page->items[i]);
         } else {
             page->items[kept++] = page->items[i];

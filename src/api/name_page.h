@@ -14,7 +14,8 @@ enum { NAME_PAGE_MAX = 1000 };
 
 struct name_page_item {
     struct str name; /* owned */
-    uint64_t value;
+    uint64_t count;
+    uint64_t time_ms;
 };
 
 struct name_page {
@@ -33,10 +34,10 @@ void name_page_fini(struct name_page *page);
 bool name_page_wants(struct name_page *page, struct str name);
 
 /* Copies the name. */
-void name_page_add(struct name_page *page, struct str name, uint64_t value);
+void name_page_add(struct name_page *page, struct str name, uint64_t count, uint64_t time_ms);
 
-/* Ascending; what was added twice is there once, with the sum of its values if they are counts to
- * be added up, else the first. Behind it nothing is added. */
+/* Ascending; what was added twice is there once, with the sum of its counts if they add up, else
+ * one of them. Behind it nothing is added. */
 void name_page_sort(struct name_page *page, bool adds_up);
 
 /* Keeps so many of a sorted page; it has more, if there were. */

@@ -15,7 +15,7 @@ static void add_many(struct name_page *page, int count)
         char name[16];
         int number = (int)((i + 1) * 7919LL % count);
         snprintf(name, sizeof(name), "%04d", number);
-        name_page_add(page, str_of(name), (uint64_t)number);
+        name_page_add(page, str_of(name), (uint64_t)number, 0);
     }
 }
 
@@ -26,7 +26,7 @@ static void says(const struct name_page *page, int first, int step, uint32_t cou
         char name[16];
         snprintf(name, sizeof(name), "%04d", first + (int)i * step);
         assert_true(str_equal(page->items[i].name, str_of(name)));
-        assert_int_equal(page->items[i].value, first + (int)i * step);
+        assert_int_equal(page->items[i].count, first + (int)i * step);
     }
 }
 
@@ -54,7 +54,7 @@ static void pages_follow_each_other_without_a_gap_or_a_repeat(void **state)
         name_page_sort(&page, false);
         says(&page, first, 1, first < 900 ? 300 : 100);
         assert_int_equal(page.has_more, first < 900);
-        snprintf(after, sizeof(after), "%04u", (unsigned)page.items[page.count - 1].value);
+        snprintf(after, sizeof(after), "%04u", (unsigned)page.items[page.count - 1].count);
         name_page_fini(&page);
     }
 }
@@ -89,13 +89,13 @@ static void one_that_is_there_twice_is_listed_once_with_both_counts(void **state
 {
     struct name_page page;
     name_page_init(&page, 10, STR(""), STR(""));
-    name_page_add(&page, STR("b"), 2);
-    name_page_add(&page, STR("a"), 1);
-    name_page_add(&page, STR("b"), 3);
+    name_page_add(&page, STR("b"), 2, 0);
+    name_page_add(&page, STR("a"), 1, 0);
+    name_page_add(&page, STR("b"), 3, 0);
     name_page_sort(&page, true);
     assert_int_equal(page.count, 2);
-    assert_int_equal(page.items[0].value, 1);
-    assert_int_equal(page.items[1].value, 5);
+    assert_int_equal(page.items[0].count, 1);
+    assert_int_equal(page.items[1].count, 5);
     name_page_fini(&page);
 }
 
@@ -104,13 +104,13 @@ static void without_memory_the_page_says_so(void **state)
     struct name_page page;
     mem_fail_nth(1);
     name_page_init(&page, 10, STR(""), STR(""));
-    name_page_add(&page, STR("a"), 1);
+    name_page_add(&page, STR("a"), 1, 0);
     assert_int_not_equal(page.err, 0);
     name_page_fini(&page);
     name_page_init(&page, 10, STR(""), STR(""));
     mem_fail_nth(1);
-    name_page_add(&page, STR("a"), 1);
-    name_page_add(&page, STR("b"), 1);
+    name_page_add(&page, STR("a"), 1, 0);
+    name_page_add(&page, STR("b"), 1, 0);
     assert_int_not_equal(page.err, 0);
     assert_int_equal(page.count, 0);
     name_page_fini(&page);

@@ -40,7 +40,7 @@ static const char *make(struct gateway_test *test)
 static int ask(struct gateway_test *test, const char *key, const char *method, const char *id,
                const char *end, const char *body)
 {
-    char line[128];
+    char line[512];
     snprintf(line, sizeof(line), "%s /v1/tickets/%s%s", method, id, end);
     return gateway_test_ask(test, key, line, body);
 }
@@ -105,6 +105,35 @@ static void a_wish_that_cannot_be_meant_is_refused_with_its_reason(void **state)
     }
 }
 
+static void tickets_that_wait_are_listed_a_page_at_a_time(void **state)
+{
+    struct gateway_test *test = *state;
+    char ids[3][64];
+    char line[256];
+    for (int i = 0; i < 3; i++) {
+        snprintf(ids[i], sizeof(ids[i]), "%s", make(test));
+        assert_int_equal(ask(test, KEY_PUSH, "POST", ids[i], "/messages?wait=routed", "1"), 200);
+    }
+    qsort(ids, 3, sizeof(ids[0]), (int (*)(const void *, const void *))strcmp);
+    assert_int_equal(gateway_test_ask(test, key_ticket, "GET /v1/tickets?limit=2", NULL), 200);
+    snprintf(line, sizeof(line),
+             "{\"tickets\":[{\"id\":\"%s\",\"state\":\"waiting\",\"messages\":1,", ids[0]);
+    gateway_test_says(test, line);
+    snprintf(line, sizeof(line), "\"next\":\"%s\",\"as_of\":1", ids[1]);
+    gateway_test_says(test, line);
+    assert_null(strstr(test->body, ids[2]));
+    snprintf(line, sizeof(line), "GET /v1/tickets?limit=1&after=%s", ids[1]);
+    assert_int_equal(gateway_test_ask(test, key_ticket, line, NULL), 200);
+    gateway_test_says(test, ids[2]);
+    assert_null(strstr(test->body, "next"));
+    assert_int_equal(ask(test, key_ticket, "DELETE", ids[2], "", NULL), 200);
+    assert_int_equal(gateway_test_ask(test, key_ticket, line, NULL), 200);
+    gateway_test_says(test, "{\"tickets\":[],\"as_of\":1");
+    assert_int_equal(gateway_test_ask(test, KEY_PUSH, line, NULL), 403);
+    assert_int_equal(gateway_test_ask(test, key_ticket, "GET /v1/tickets?limit=0", NULL), 422);
+    gateway_test_says_code(test, "invalid_limit");
+}
+
 static void every_failed_allocation_of_a_ticket_is_survived(void **state)
 {
     char body[128];
@@ -119,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_ticket_waits_with_what_is_pushed_to_it_until_it_is_ended),
+        TEST(tickets_that_wait_are_listed_a_page_at_a_time),
         TEST(each_call_needs_its_scope),
         TEST(a_ticket_of_another_app_is_none),
         TEST(a_wish_that_cannot_be_meant_is_refused_with_its_reason),

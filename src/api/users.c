@@ -40,7 +40,7 @@ static void write_page(struct buf *out, struct name_page *page, size_t most)
     char sessions[24];
     for (uint32_t i = 0; i < page->count; i++) {
         struct str name = page->items[i].name;
-        int len = snprintf(sessions, sizeof(sessions), "%u ", (unsigned)page->items[i].value);
+        int len = snprintf(sessions, sizeof(sessions), "%u ", (unsigned)page->items[i].count);
         if (out->len + (size_t)len + name.len + 1 > most) {
             name_page_cut(page, i);
             return;
@@ -65,7 +65,7 @@ static void visit(void *arg, uint32_t user, struct str name)
     }
     uint32_t sessions = shard_user_sessions(walk->part->worker->shard, user);
     if (sessions > 0) {
-        name_page_add(&walk->page, name, sessions);
+        name_page_add(&walk->page, name, sessions, 0);
     }
 }
 
@@ -130,7 +130,7 @@ static void add_part(struct name_page *page, const struct gather_part *part)
     struct str name;
     uint64_t sessions;
     while (next_item(&rest, &name, &sessions)) {
-        name_page_add(page, name, sessions);
+        name_page_add(page, name, sessions, 0);
     }
 }
 
@@ -206,7 +206,7 @@ static void write_answer(struct buf *out, const struct gather *gather, const str
         json_write_comma(out);
         buf_append_char(out, '{');
         json_write_string_field(out, STR("user"), page->items[i].name);
-        json_write_u64_field(out, STR("sessions"), page->items[i].value);
+        json_write_u64_field(out, STR("sessions"), page->items[i].count);
         buf_append_char(out, '}');
     }
     buf_append_char(out, ']');

@@ -164,6 +164,16 @@ struct u64map_entry *u64map_next(const struct u64map *map, size_t *at)
     return NULL;
 }
 
+size_t u64map_places(const struct u64map *map)
+{
+    return slot_count(map);
+}
+
+const struct u64map_entry *u64map_at(const struct u64map *map, size_t place)
+{
+    return map->entries[place].key ? &map->entries[place] : NULL;
+}
+
 size_t u64map_bytes(const struct u64map *map)
 {
     return (size_t)table_bytes(slot_count(map));

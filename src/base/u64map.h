@@ -41,6 +41,13 @@ void u64map_shrink(struct u64map *map);
  */
 struct u64map_entry *u64map_next(const struct u64map *map, size_t *at);
 
+/* For a walk in several turns, with changes between them: the number of places, and what is in one
+ * of them (NULL: nothing). A removal moves others to lower places, so from the highest place down
+ * none is missed but those at the very ends of the ring; if the number is another than before,
+ * begin again. */
+size_t u64map_places(const struct u64map *map);
+const struct u64map_entry *u64map_at(const struct u64map *map, size_t place);
+
 size_t u64map_bytes(const struct u64map *map);
 
 #endif

@@ -223,6 +223,29 @@ static void a_walk_meets_each_entry_once(void **state)
     u64map_fini(&map);
 }
 
+static void a_walk_downwards_misses_none_that_stays(void **state)
+{
+    struct u64map map = {0};
+    for (uint64_t key = 1; key <= 100; key++) {
+        put(&map, key << 32 | key * 7 % 90, key);
+    }
+    unsigned seen[101] = {0};
+    for (size_t place = u64map_places(&map); place > 0; place--) {
+        const struct u64map_entry *entry = u64map_at(&map, place - 1);
+        if (entry) {
+            seen[entry->value]++;
+        }
+        if (place % 5 == 0) { /* of each fifth place one goes that was there at first */
+            uint64_t key = place / 5 * 2;
+            u64map_remove(&map, key << 32 | key * 7 % 90);
+        }
+    }
+    for (int i = 1; i <= 100; i += 2) {
+        assert_true(seen[i] >= 1);
+    }
+    u64map_fini(&map);
+}
+
 static void all_bytes_are_accounted_and_given_back(void **state)
 {
     int64_t before = mem_accounted(MEM_TABLES);
@@ -298,6 +321,7 @@ int main(void)
         cmocka_unit_test(a_failed_growth_leaves_the_map_as_it_was_and_usable),
         cmocka_unit_test(shrinking_halves_down_to_64_slots_and_keeps_all),
         cmocka_unit_test(a_walk_meets_each_entry_once),
+        cmocka_unit_test(a_walk_downwards_misses_none_that_stays),
         cmocka_unit_test(all_bytes_are_accounted_and_given_back),
         cmocka_unit_test(names_that_collide_unkeyed_probe_like_random_ones),
     };

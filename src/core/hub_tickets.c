@@ -182,3 +182,47 @@ void hub_ticket_look(const struct hub *hub, uint64_t key, struct ticket_look *ou
         out_look->messages = ticket->message_count;
     }
 }
+
+/* ---- the list ---- */
+
+/* What binds it names it, or what waits for it. */
+static const struct event *event_of(const struct hub_ticket *ticket)
+{
+    const struct kept_entry *entry = ticket->claim ? ticket->claim : ticket->first;
+    return entry && !ticket->end ? &entry->message->event : NULL;
+}
+
+static void show(const struct hub_ticket *ticket, uint32_t app,
+                 void (*visit)(void *arg, const struct ticket_row *row), void *arg)
+{
+    const struct event *event = event_of(ticket);
+    struct target target;
+    if (!event || event->header.app != app) {
+        return;
+    }
+    struct str rest = event->target_bytes;
+    if (event_next_target(&rest, &target)) {
+        struct ticket_row row = {.id = target.name,
+                                 .claimed_ms = ticket->claim ? event->time_ms : 0,
+                                 .messages = ticket->message_count};
+        visit(arg, &row);
+    }
+}
+
+size_t hub_ticket_places(const struct hub *hub)
+{
+    return u64map_places(&hub->tickets);
+}
+
+size_t hub_ticket_walk(const struct hub *hub, uint32_t app, size_t from, size_t steps,
+                       void (*visit)(void *arg, const struct ticket_row *row), void *arg)
+{
+    size_t until = from > steps ? from - steps : 0;
+    for (size_t at = from; at > until; at--) {
+        const struct u64map_entry *entry = u64map_at(&hub->tickets, at - 1);
+        if (entry) {
+            show((const struct hub_ticket *)(uintptr_t)entry->value, app, visit, arg);
+        }
+    }
+    return until;
+}

@@ -495,6 +495,42 @@ static void without_room_for_a_claim_it_is_refused(void **state)
     kept_release(kept, KEPT_TICKETS, EVENT_TEST_APP, KEPT_TICKET_BYTES);
 }
 
+static void show_row(void *arg, const struct ticket_row *row)
+{
+    buf_printf(arg, "%.*s %u %d;", STR_ARG(row->id), row->messages, row->claimed_ms > 0);
+}
+
+/* What each node lists, a place at a time. */
+static void assert_listed(uint32_t app, const char *wanted)
+{
+    for (int i = 0; i < 3; i++) {
+        struct buf out = {0};
+        const struct hub *hub = net.nodes[i].hub;
+        for (size_t at = hub_ticket_places(hub); at;) {
+            at = hub_ticket_walk(hub, app, at, 1, show_row, &out);
+        }
+        assert_string_equal(buf_cstr(&out), wanted);
+        buf_fini(&out);
+    }
+}
+
+static void those_that_are_claimed_or_waited_for_are_listed(void **state)
+{
+    char wanted[64];
+    assert_listed(EVENT_TEST_APP, "");
+    push(&net.nodes[0], "one", 0);
+    step();
+    snprintf(wanted, sizeof(wanted), "%s 1 0;", id);
+    assert_listed(EVENT_TEST_APP, wanted);
+    claim_and_be_ready(&net.nodes[1], 1);
+    snprintf(wanted, sizeof(wanted), "%s 1 1;", id);
+    assert_listed(EVENT_TEST_APP, wanted);
+    assert_listed(EVENT_TEST_APP + 1, "");
+    end(&net.nodes[2]);
+    step();
+    assert_listed(EVENT_TEST_APP, "");
+}
+
 static void what_memory_did_not_allow_is_handed_over_at_the_next_tick(void **state)
 {
     push(&net.nodes[0], "1", 0);
@@ -544,6 +580,7 @@ int main(void)
         TEST(what_goes_from_the_middle_or_the_end_leaves_the_others_in_order),
         TEST(a_reload_needs_no_room_and_a_first_claim_takes_none_of_revocations),
         TEST(without_room_for_a_claim_it_is_refused),
+        TEST(those_that_are_claimed_or_waited_for_are_listed),
         TEST(what_memory_did_not_allow_is_handed_over_at_the_next_tick),
         TEST(a_push_that_waits_counts_the_page_that_has_it),
     };

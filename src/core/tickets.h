@@ -14,9 +14,11 @@
 #define TIDEGATE_CORE_TICKETS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/mail.h"
+#include "base/str.h"
 
 struct hub;
 struct message;
@@ -61,6 +63,21 @@ struct ticket_look {
     enum ticket_state state;
     uint32_t messages; /* that wait */
 };
+
+/* One that is claimed, or that messages wait for. */
+struct ticket_row {
+    struct str id;       /* borrowed: good until the hub takes the next event */
+    uint64_t claimed_ms; /* wall, when its claim was published; 0: nobody has it yet */
+    uint32_t messages;
+};
+
+/* Walks over this node's tickets of an app (as the event header names it), in no order: looks at
+ * `steps` places below `from` (hub_ticket_places at first) and returns where to go on, 0 at the
+ * end. Between two calls anything may change: if the number of places has, begin again; else who
+ * was there all the time is seen, perhaps twice. */
+size_t hub_ticket_places(const struct hub *hub);
+size_t hub_ticket_walk(const struct hub *hub, uint32_t app, size_t from, size_t steps,
+                       void (*visit)(void *arg, const struct ticket_row *row), void *arg);
 
 /* What this node knows of it. */
 void hub_ticket_look(const struct hub *hub, uint64_t key, struct ticket_look *out_look);
