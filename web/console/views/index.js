@@ -16,5 +16,10 @@
 
 import * as overview from "./overview.js";
 import * as nodes from "./nodes.js";
+import * as users from "./users.js";
+import * as send from "./send.js";
+import * as tickets from "./tickets.js";
+import * as alerts from "./alerts.js";
+import * as errors from "./errors.js";
 
-export const views = { overview, nodes };
+export const views = { overview, nodes, users, send, tickets, alerts, errors };
