@@ -218,15 +218,17 @@ static bool add_part(struct messages_reading *reading, struct str names)
 
 static void finish_user(struct gather *gather)
 {
-    struct messages_reading *reading = gather->exchange->user;
+    const struct http_exchange *exchange = gather->exchange;
+    struct messages_reading *reading = exchange->user;
+    bool is_there = exchange->conn || exchange->on_answer;
     bool good = true;
     for (uint32_t i = 0; i < gather->part_count && good; i++) {
         const struct gather_part *part = gather_part_at(gather, i);
         good = part->text.err == 0 && add_part(reading, buf_str(&part->text));
     }
     reading->is_complete = gather->is_complete;
-    /* Once the peer is gone the worker may be ending, too. */
-    if (good && gather->exchange->conn) {
+    /* Once the peer is gone, or the cluster is, the worker may be ending, too. */
+    if (good && is_there && gather->asker->gateway->cluster) {
         messages_reading_start(reading);
     } else {
         give_up(reading);

@@ -21,8 +21,8 @@ export function appRemark(context) {
 }
 
 /** A button that copies what text() gives. */
-export function copyButton(text, label = "Copy") {
-  const button = h("button", { class: "button small", type: "button", onclick: async () => {
+export function copyButton(text, label = "Copy", looks = "button small") {
+  const button = h("button", { class: looks, type: "button", onclick: async () => {
     try {
       await navigator.clipboard.writeText(text());
     } catch {

@@ -9,7 +9,7 @@ export const title = "Send";
 export const icon = "M3 10 17 4l-4.5 13-3-5.5zM9.500 11.500 17 4";
 
 const TARGETS = [["users", "A user"], ["groups", "A group"], ["sessions", "A session"], ["tickets", "A ticket"], ["all", "Everybody"]];
-const WAITS = [["written", "Written: the sockets took it"], ["acked", "Confirmed by the clients"], ["routed", "Routed: sessions were found"], ["none", "Not at all"]];
+const WAITS = [["written", "Written to sockets"], ["acked", "Confirmed by clients"], ["routed", "Sessions found"], ["none", "The bus alone"]];
 const EXAMPLE = '{\n  "text": "hello from the console"\n}';
 const AFTER_MS = [500, 1000, 2000, 4000, 8000];
 
@@ -119,9 +119,9 @@ export function mount(root, context) {
   }
 
   function receipt(answer, waits) {
-    const body = h("div");
+    const body = h("div", { class: "stack" });
     const element = h("section", { class: "panel stack", "aria-label": "What became of it" }, h("h2", {}, "What became of it"), body);
-    element.update = (now) => show(body, outcome({ ...answer, ...now }, waits));
+    element.update = (now) => show(body, outcome({ ...answer, receipt: now.receipt && { ...answer.receipt, ...now.receipt } }, waits));
     element.update(answer);
     return element;
   }
@@ -158,7 +158,7 @@ function outcome(answer, waits) {
     bars,
     facts([
       ["Message", h("span", { class: "row" }, h("code", { class: "name" }, answer.id), copyButton(() => answer.id))],
-      ["Users online", receipt && count(receipt.users_online)],
+      ["Users online", receipt?.users_online === undefined ? null : count(receipt.users_online)],
       ["Nodes that reported", receipt && `${count(receipt.nodes.reported)} of ${count(receipt.nodes.expected)}`],
       ["Position", typeof answer.pos === "string" ? h("code", {}, answer.pos) : null],
     ]),

@@ -6,7 +6,7 @@ import { bytes, count, duration, time } from "../format.js";
 import { appOf, copyButton, facts, link, pretty, transportOf } from "./parts.js";
 
 const EVERY_MS = 5000;
-const WAIT_MS = 20000;
+const WAIT_MS = 20000; // of frames
 const KEPT = 1000;
 const BLIND = "Your role may not read frames: it takes an operator, or a key of the app with the scope read.";
 
@@ -119,8 +119,8 @@ function frames(context, path, app, root) {
   let isPaused = false;
   let later = 0; // frames that came since the pause
 
-  const copy = copyButton(() => shown().map((row) => JSON.stringify(row.frame)).join("\n"), "Copy");
-  const clear = h("button", { class: "button small", type: "button", onclick: () => { rows = []; draw(); } }, "Clear");
+  const copy = copyButton(() => shown().map((row) => JSON.stringify(row.frame)).join("\n"), "Copy", "button");
+  const clear = h("button", { class: "button", type: "button", onclick: () => { rows = []; draw(); } }, "Clear");
 
   function shown() {
     const words = filter.value.toLowerCase();
@@ -186,8 +186,9 @@ function frames(context, path, app, root) {
 
   draw();
   const box = h("section", { class: "panel stack", "aria-label": "Frames, live" },
-    h("div", { class: "row" }, h("h2", {}, "Frames"), status,
-      h("div", { class: "row end" }, filter, h("label", { class: "row", for: "frame-controls" }, controls, "Pings, positions"), pause, copy, clear)),
+    h("div", { class: "row" }, h("h2", {}, "Frames"), status),
+    h("div", { class: "row" }, filter, h("label", { class: "row", for: "frame-controls" }, controls, "Pings and positions, too"),
+      h("div", { class: "row end" }, pause, copy, clear)),
     list);
   poll({ load, every: 50, signal: watching, onData: update, onError: failed });
   return box;

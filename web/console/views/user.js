@@ -6,7 +6,7 @@ import { bytes, count, duration, time } from "../format.js";
 import { appOf, appRemark, link, pretty, transportOf } from "./parts.js";
 
 const EVERY_MS = 3000;
-const WAIT_MS = 20000;
+const WAIT_MS = 10000; // limits.wait as it is by default
 const SHOWN = 200;
 
 export function mountUser(root, context, user) {
