@@ -155,5 +155,5 @@ export function received(context, path, app) {
 
   list.update([]);
   poll({ load, every: 250, signal, onData: update, onError: failed });
-  return h("section", { class: "stack", "aria-label": "What was sent" }, h("h2", {}, "What was sent"), list.element, remark);
+  return h("div", { class: "stack" }, h("h2", {}, "What was sent"), list.element, remark);
 }
