@@ -10,6 +10,7 @@ import pytest
 from harness.browser import open_browser
 from harness.gateway import ROOT, wait_for
 from harness.lines import Lines
+from harness.proxies import Proxy
 from harness.site import serving_site
 
 PAGE = ROOT / "tests/sdk/page.html"
@@ -196,17 +197,57 @@ def test_where_websockets_are_blocked_an_event_stream_carries_all(gate, open_pag
         assert page.get("page.seen.gaps") == []
 
 
-def test_it_moves_before_a_node_goes_away(gate, open_page):
-    gateway = gate({"drain": {"window": "3s", "rate": 1}})
-    page = open_page().start(gateway.http_url(), user="ann").is_open()
-    before = page.get("page.gate.state.sid")
-    node = gateway.api("GET", "/v1/nodes")[2]["nodes"][0]["node"]
-    assert gateway.api("POST", f"/v1/nodes/{node}:drain")[0] in (200, 202)
-    push_all(gateway, {"users": ["ann"]}, 20)
-    assert gateway.api("POST", f"/v1/nodes/{node}:resume")[0] in (200, 202)
-    page.shows(list(range(20)))
-    page.is_open()
-    assert before
+def test_a_proxy_that_holds_answers_back_is_met_by_polling(gate, open_page):
+    gateway = gate()
+    with Proxy(gateway.client_port, holds_back=True) as proxy:
+        options = {"transports": ["poll"], "groups": ["room:1"]}
+        page = open_page().start(proxy.url(), **options).is_open()
+        for i in range(5):
+            gateway.push({"groups": ["room:1"]}, i)
+        page.shows(list(range(5)))
+        assert page.get("page.seen.gaps") == []
+
+
+def test_a_slow_network_delays_and_loses_nothing(gate, open_page):
+    gateway = gate()
+    with Lines(gateway.client_port, slow=20000) as lines:
+        page = open_page().start(lines.url(), user="ann").is_open()
+        sent = [f"{i:03}" + "x" * 997 for i in range(40)]  # two seconds of that line
+        for data in sent:
+            gateway.push({"users": ["ann"]}, data)
+        page.shows(sent, 30)
+
+
+@pytest.fixture
+def nodes(make_cluster, site):
+    return make_cluster("redis", 2, app={"origins": [site]}).nodes
+
+
+def test_a_node_that_is_killed_costs_one_reconnect(nodes, open_page):
+    with Lines(nodes[0].client_port) as lines:
+        page = open_page().start(lines.url(), user="ann").is_open()
+        for i in range(10):
+            nodes[1].push({"users": ["ann"]}, i)
+        lines.lead_to(nodes[1].client_port)
+        nodes[0].kill()
+        for i in range(10, 20):
+            nodes[1].push({"users": ["ann"]}, i)
+        page.shows(list(range(20)), 20)
+        assert page.get("page.seen.gaps") == []
+
+
+def test_it_moves_before_a_node_goes_away(nodes, open_page):
+    """The old line stands until the new one is welcomed, on the other node: it is never without one."""
+    with Lines(nodes[0].client_port) as lines:
+        page = open_page().start(lines.url(), user="ann").is_open()
+        lines.lead_to(nodes[1].client_port)
+        assert nodes[1].api("POST", "/v1/nodes/node-0:drain", {"window_ms": 1000})[0] // 100 == 2
+        for i in range(50):
+            nodes[1].push({"users": ["ann"]}, i)
+        page.wait_for("page.seen.states.filter(({state}) => state === 'open').length", lambda n: n == 2)
+        nodes[1].push({"users": ["ann"]}, 50)
+        page.shows(list(range(51)))
+        assert {state["state"] for state in page.get("page.seen.states")[1:]} == {"open"}
 
 
 def test_the_close_codes_are_obeyed(gate, open_page):

@@ -4,6 +4,8 @@
 const SUBPROTOCOL = "tidegate.v1.json";
 export const LOST = 1006; // what a WebSocket calls an end without a close frame
 
+const FIRST_POLL_MS = 500;
+
 /* A status that refuses a stream, as the close code that a WebSocket, which shows no status, would end with. */
 const REFUSED = { 401: 4300, 403: 4003, 410: 4006 };
 
@@ -100,10 +102,11 @@ export class StreamLine extends Line {
       const address = url("/v1/sse");
       const first = poll ? { ...hello(), grants: undefined } : undefined;
       address.searchParams.set("hello", first ? base64url(JSON.stringify(first)) : "");
-      if (poll) address.searchParams.set("poll_ms", poll);
+      if (poll) address.searchParams.set("poll_ms", this.lastId ? poll : FIRST_POLL_MS); // the welcome is held back, too
+      if (this.lastId) address.searchParams.set("last_event_id", this.lastId); // a header would need a preflight
       try {
         const response = await fetch(address, {
-          headers: this.headers(this.lastId && { "Last-Event-ID": this.lastId }),
+          headers: this.headers(),
           credentials: "include",
           cache: "no-store",
           signal: this.abort.signal,

@@ -4,15 +4,18 @@ import contextlib
 import select
 import socket
 import threading
+import time
 
 
 class Lines:
     """Passes connections on to a port. cut() ends those that are there; close() refuses new ones too, until
     open(); freeze() passes nothing more of those that are there, and lets them stand. blocks_upgrades:
-    answers 403 to a WebSocket. `accepted` counts the connections since the last cut."""
+    answers 403 to a WebSocket. slow: bytes a second that reach the page. `accepted` counts the connections
+    since the last cut; lead_to() says where new ones go."""
 
-    def __init__(self, port, blocks_upgrades=False):
-        self.target, self.blocks_upgrades = ("127.0.0.1", port), blocks_upgrades
+    def __init__(self, port, blocks_upgrades=False, slow=None):
+        self.blocks_upgrades, self.slow = blocks_upgrades, slow
+        self.lead_to(port)
         self.accepted = 0
         self.lines = []  # (client, server), living
         self.frozen = set()
@@ -29,6 +32,9 @@ class Lines:
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.cut()
+
+    def lead_to(self, port):
+        self.target = ("127.0.0.1", port)
 
     def url(self):
         return f"http://127.0.0.1:{self.port}"
@@ -75,7 +81,7 @@ class Lines:
         client, server = line
         while True:
             for end in select.select([client, server], [], [])[0]:
-                data = end.recv(65536)
+                data = end.recv(4096 if self.slow else 65536)
                 if not data:
                     return
                 if self.blocks_upgrades and end is client and b"upgrade: websocket" in data.lower():
@@ -83,5 +89,8 @@ class Lines:
                         b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                     )
                     return
-                if line not in self.frozen:
-                    (server if end is client else client).sendall(data)
+                if line in self.frozen:
+                    continue
+                if self.slow and end is server:
+                    time.sleep(len(data) / self.slow)
+                (server if end is client else client).sendall(data)
