@@ -194,6 +194,31 @@ def test_every_block_of_commands_is_found():
             assert not blocks(page, kind), f"{name_of(page)}: commands are in sh blocks"
 
 
+SECTIONS = set(yaml.safe_load((ROOT / "config/tidegate.yaml").read_text()))
+PARTS = [
+    (page, match[1])
+    for page in PAGES
+    for match in re.finditer(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    if isinstance(value := yaml.safe_load(match[1]), dict) and set(value) <= SECTIONS
+]
+
+
+@pytest.mark.parametrize(("page", "part"), PARTS, ids=lambda value: name_of(value) if value in PAGES else "")
+def test_a_part_of_a_configuration_is_one_that_the_gateway_takes(request, tmp_path, page, part):
+    """What may be missing are the files that it names, and what it leaves out by "…"."""
+    (tmp_path / "tidegate.yaml").write_text(part)
+    (tmp_path / "tidegate.yaml").chmod(0o600)
+    done = subprocess.run(
+        [ROOT / "build" / request.config.getoption("preset") / "tidegate", "check", "tidegate.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    missing = re.compile(r"No such file|needs a secret that all nodes share|hash: expected")
+    assert not [line for line in done.stderr.splitlines() if not missing.search(line)], done.stderr
+
+
 def test_examples_of_json_and_yaml_can_be_read():
     for page in PAGES:
         for block in re.finditer(r"^```(json|yaml)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):

@@ -285,6 +285,17 @@ def test_the_panel_for_developers_shows_what_happens(gate, open_page):
     assert "shown" not in page.get(text)
 
 
+def test_its_clockwork():
+    """Waits, close codes, goaway, sleep: against a clock and sockets that do what the test says."""
+    done = subprocess.run(
+        ["node", "--test", ROOT / "tests/node/sdk_engine_test.mjs"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 # What a bundler makes of it
 
 
