@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "server/families.h"
 #include "server/stats.h"
 
 /* One a worker thread: pushes are read and started before the next is read. */
@@ -127,6 +128,15 @@ static void start(struct worker *worker, const struct tenant *tenant,
     }
 }
 
+/* Where the message itself names none, the header's. */
+static void take_trace(struct push *push, const struct http_request *request)
+{
+    push_take_trace_headers(push, &request->fields);
+    if (push->trace_is_wrong) {
+        metric_add(SERIES(trace_contexts_ignored_total), 1);
+    }
+}
+
 /* The header is another way to give the id. */
 static bool read_idempotency_key(struct push *push, const struct http_request *request,
                                  const struct settings_limits *limits, struct push_error *error)
@@ -160,7 +170,7 @@ void push_answer_message(struct worker *worker, const struct tenant *tenant,
     bool good = json_parse(&object, exchange->body, (unsigned)limits->json_depth, NULL) == 0 &&
                 push_read_object(push, object, limits, &error) &&
                 read_idempotency_key(push, exchange->request, limits, &error);
-    push_take_trace_headers(push, &exchange->request->fields);
+    take_trace(push, exchange->request);
     if (good) {
         start(worker, tenant, exchange, push);
     } else {
@@ -187,7 +197,7 @@ static void handle_raw(struct api_call *call, enum target_kind kind, struct str 
                 push_read_raw(push, call->request->query, type.ptr ? type : STR(""),
                               call->exchange->body, limits, &error) &&
                 read_idempotency_key(push, call->request, limits, &error);
-    push_take_trace_headers(push, &call->request->fields);
+    take_trace(push, call->request);
     if (good) {
         start(call->worker, call->tenant, call->exchange, push);
     } else {
@@ -331,7 +341,7 @@ static void start_item(struct batch *batch, const struct tenant *tenant, uint32_
         refuse_item(batch, index, tenant, &error);
         return;
     }
-    push_take_trace_headers(push, &batch->exchange->request->fields);
+    take_trace(push, batch->exchange->request);
     int err = push_start(batch->worker, tenant, push, NULL, on_item_done, batch, index);
     if (err) {
         error = start_error(err);

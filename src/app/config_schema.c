@@ -283,6 +283,9 @@ static const struct config_key root_keys[] = {
     SECTION(
         console,
         "The operator's page: who may sign in is who has an API key of scope monitor or admin."),
+    {"metrics", CONFIG_MAP, FIELD(settings, metrics), .map = &config_schema_export,
+     .help = "Who is told of the metrics, beside those who scrape /metrics; see "
+             "[Monitoring](how-to/monitoring.md)."},
     {"apps", CONFIG_MAPS, FIELD(settings, apps),
      .count_offset = offsetof(struct settings, app_count), .max = 256, .map = &config_schema_app,
      .help = "The tenants. Users, groups and tickets of one app are unknown to the others."},

@@ -168,6 +168,25 @@ static bool is_web(struct str text)
            (str_equal(scheme, STR("https")) || str_equal(scheme, STR("http")));
 }
 
+/* Something is put behind it. */
+static bool is_base(struct str text)
+{
+    return text.len == 0 ||
+           (is_web(text) && !memchr(text.ptr, '?', text.len) && !memchr(text.ptr, '#', text.len));
+}
+
+/* A name or an address, and a port. */
+static bool is_service(struct str text)
+{
+    struct str host;
+    return text.len == 0 || (is_any(text) && cut_host(text, &host) && host.len < text.len);
+}
+
+static bool is_statsd(struct str text)
+{
+    return text.len == 0 || (text.len <= 64 && is_made_of(text, "._-"));
+}
+
 static bool is_engine(struct str text)
 {
     return bus_engine_find(text) != NULL;
@@ -242,5 +261,11 @@ const struct config_text config_text_metric_label = {
     is_metric_label, NULL};
 const struct config_text config_text_pointer = {
     "a JSON pointer into the data such as \"/order/total\", of up to 8 steps", is_pointer, NULL};
+const struct config_text config_text_base = {
+    "a URL with https or http, without a user or a query, or \"\"", is_base, NULL};
+const struct config_text config_text_service = {
+    "a host and a port such as \"statsd.example.com:8125\", or \"\"", is_service, NULL};
+const struct config_text config_text_statsd = {
+    "up to 64 letters, digits, \".\", \"_\" and \"-\", or \"\"", is_statsd, NULL};
 const struct config_text config_text_engine = {"an engine that is built in: ", is_engine,
                                                bus_engine_names};

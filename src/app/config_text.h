@@ -29,6 +29,9 @@ extern const struct config_text config_text_web;     /* https or http, anywhere 
 extern const struct config_text config_text_metric;  /* Prometheus' names, cut short */
 extern const struct config_text config_text_metric_label;
 extern const struct config_text config_text_pointer; /* "/order/total" */
+extern const struct config_text config_text_base;    /* the same without a query, or "" */
+extern const struct config_text config_text_service; /* "statsd.example.com:8125", "" */
+extern const struct config_text config_text_statsd;  /* what may begin a name of StatsD */
 extern const struct config_text config_text_engine;  /* the bus engines that are built in */
 
 /* An address of this machine alone, or none. text is a valid address or empty. */

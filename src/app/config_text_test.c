@@ -87,6 +87,18 @@ static void key_sets_come_by_https_or_from_this_machine(void **state)
             "http://127.0.0.1.evil/k", "HTTP://x/k", "https://x\n/k");
 }
 
+static void what_others_are_told_of_goes_to_a_url_or_a_host_and_a_port(void **state)
+{
+    ACCEPTS(config_text_base, "", "http://collector:4318", "https://otlp.example.com/a/b/",
+            "http://[::1]:4318");
+    REFUSES(config_text_base, "collector:4318", "http://x/?key=1", "http://x/#a", "grpc://x",
+            "https://u:p@x");
+    ACCEPTS(config_text_service, "", "127.0.0.1:8125", "[::1]:8125", "statsd.example.com:8125");
+    REFUSES(config_text_service, "127.0.0.1", "statsd", ":8125", "x:0", "x:65536", "x y:1", "x:1/");
+    ACCEPTS(config_text_statsd, "", "prod.", "a_b-c.");
+    REFUSES(config_text_statsd, "a b", "a:b", "a|b", "#");
+}
+
 static void only_engines_that_are_built_in_are_known(void **state)
 {
     ACCEPTS(config_text_engine, "memory");
@@ -105,6 +117,7 @@ int main(void)
         cmocka_unit_test(origins_are_as_browsers_send_them),
         cmocka_unit_test(a_star_stands_only_at_the_end_of_a_pattern),
         cmocka_unit_test(key_sets_come_by_https_or_from_this_machine),
+        cmocka_unit_test(what_others_are_told_of_goes_to_a_url_or_a_host_and_a_port),
         cmocka_unit_test(only_engines_that_are_built_in_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

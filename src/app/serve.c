@@ -11,6 +11,7 @@
 #include "api/admin.h"
 #include "api/api.h"
 #include "api/demo.h"
+#include "api/export.h"
 #include "api/push.h"
 #include "api/query.h"
 #include "api/sampler.h"
@@ -47,6 +48,7 @@ struct server {
     struct listen_tls tls;
     struct webhooks *webhooks;
     struct sampler *sampler;
+    struct exporter *exporter;
     struct gateway *gateway;
     struct admin *admin;
     struct loop_watch signals;
@@ -82,6 +84,15 @@ static void on_reloaded(void *owner)
     log_info("reload.done", "the configuration was read anew");
 }
 
+/* What is told to others of the metrics is no reason to stay with the old settings. */
+static void set_export(struct server *server)
+{
+    int err = exporter_set_settings(server->exporter, server->settings);
+    if (err) {
+        log_error("export.failed", "the exporters can't be set up: %s", err_str(err));
+    }
+}
+
 static void apply_reload(struct server *server)
 {
     struct endpoint_set *endpoints = NULL;
@@ -108,6 +119,7 @@ static void apply_reload(struct server *server)
     stats_tls_certificates(&server->tls);
     tenants_show_metrics(server->tenants);
     log_set_level(server->settings->log.level);
+    set_export(server);
     admin_set_settings(server->admin, server->settings, server->tls.admin);
 }
 
@@ -371,6 +383,13 @@ static void say_where(const struct server *server)
              mark(tls->admin), server->gateway->worker_count);
 }
 
+static int create_exporter(struct server *server)
+{
+    char node[SETTINGS_NODE_MAX + 1];
+    settings_node_name(server->settings, node);
+    return exporter_create(&server->exporter, node);
+}
+
 static int start(struct server *server, const char **out_problem)
 {
     *out_problem = "the main loop can't be made";
@@ -390,6 +409,10 @@ static int start(struct server *server, const char **out_problem)
         err = webhooks_create(&server->webhooks, server->tenants);
     }
     err = err ? err : sampler_create(&server->sampler, server->loop);
+    if (!err) {
+        *out_problem = "the exporters can't be made";
+        err = create_exporter(server);
+    }
     err = err ? err : create_tls(server, out_problem);
     err = err ? err : create_gateway(server, out_problem);
     err = err ? err : create_admin(server, out_problem);
@@ -397,15 +420,20 @@ static int start(struct server *server, const char **out_problem)
         *out_problem = "a thread can't be started";
         err = gateway_start(server->gateway);
     }
+    if (!err) {
+        set_export(server);
+    }
     return err;
 }
 
 static void stop(struct server *server)
 {
+    exporter_stop(server->exporter);
     admin_destroy(server->admin);
     gateway_destroy(server->gateway);
     webhooks_destroy(server->webhooks);
     sampler_destroy(server->sampler);
+    exporter_destroy(server->exporter);
     tenants_destroy(server->tenants);
     tenants_destroy(server->next_tenants);
     fetcher_destroy(server->fetcher);

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -93,6 +94,16 @@ int buf_append_u64(struct buf *buf, uint64_t value)
         value /= 10;
     } while (value);
     return buf_append(buf, digits + at, sizeof(digits) - at);
+}
+
+int buf_append_double(struct buf *buf, double value)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "%.15g", value);
+    if (strtod(text, NULL) != value) {
+        snprintf(text, sizeof(text), "%.17g", value);
+    }
+    return buf_append_str(buf, str_of(text));
 }
 
 int buf_printf(struct buf *buf, const char *format, ...)

@@ -34,6 +34,9 @@ int buf_append(struct buf *buf, const void *data, size_t len);
 int buf_append_str(struct buf *buf, struct str s);
 int buf_append_char(struct buf *buf, char c);
 int buf_append_u64(struct buf *buf, uint64_t value); /* decimal */
+
+/* A finite number: the shorter of two precisions that reads back as the same one. */
+int buf_append_double(struct buf *buf, double value);
 int buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Makes room for len more bytes and returns where they go, NULL on failure; then set buf->len. */

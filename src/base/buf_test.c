@@ -20,6 +20,18 @@ static void appends_gather_in_order(void **state)
     buf_fini(&buf);
 }
 
+static void a_number_reads_back_as_itself(void **state)
+{
+    struct buf buf = {0};
+    buf_append_double(&buf, 0.1);
+    buf_append_char(&buf, ' ');
+    buf_append_double(&buf, 12345678901234567.0);
+    buf_append_char(&buf, ' ');
+    buf_append_double(&buf, -3.0);
+    assert_string_equal(buf_cstr(&buf), "0.1 12345678901234568 -3");
+    buf_fini(&buf);
+}
+
 static void an_append_over_the_limit_sticks_and_changes_nothing(void **state)
 {
     struct buf buf;
@@ -139,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_gather_in_order),
+        cmocka_unit_test(a_number_reads_back_as_itself),
         cmocka_unit_test(an_append_over_the_limit_sticks_and_changes_nothing),
         cmocka_unit_test(a_failed_allocation_is_reported_once_at_the_end),
         cmocka_unit_test(the_limit_is_reached_exactly_by_every_append),

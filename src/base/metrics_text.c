@@ -1,7 +1,6 @@
 /* The Prometheus text format of what metrics_visit shows. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/metrics.h"
@@ -33,20 +32,14 @@ static void write_name(struct buf *out, const struct metric_sample *sample, cons
     buf_append_char(out, ' ');
 }
 
-/* The shortest of two precisions that reads back as the same number. */
 static void write_double(struct buf *out, double value)
 {
-    char text[32];
     if (isnan(value)) {
         buf_append_str(out, STR("NaN"));
     } else if (isinf(value)) {
         buf_append_str(out, value < 0 ? STR("-Inf") : STR("+Inf"));
     } else {
-        snprintf(text, sizeof(text), "%.15g", value);
-        if (strtod(text, NULL) != value) {
-            snprintf(text, sizeof(text), "%.17g", value);
-        }
-        buf_append_str(out, str_of(text));
+        buf_append_double(out, value);
     }
 }
 

@@ -70,6 +70,12 @@ static const struct settings defaults = {
     .drain = {.window_ms = 20 * SECOND, .rate = 2000, .max_window_ms = 60 * SECOND},
     .console = {.enabled = true, .session_idle_ms = 30 * MINUTE, .session_max_ms = 720 * MINUTE},
     .log = {LOG_LEVEL_INFO},
+    .metrics = {.otlp = {.interval_ms = 15 * SECOND,
+                         .timeout_ms = 10 * SECOND,
+                         .gzip = true,
+                         .metrics = true,
+                         .span_queue = 4096},
+                .statsd = {.interval_ms = 10 * SECOND}},
 };
 
 int settings_create_default(struct settings **out_settings)

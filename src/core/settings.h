@@ -339,6 +339,40 @@ struct settings_drain {
     uint64_t max_window_ms; /* what the window may grow to for the rate */
 };
 
+struct settings_header {
+    struct str name;
+    struct str value; /* a secret, mostly */
+};
+
+/* Where metrics and spans go by OTLP/HTTP. */
+struct settings_otlp {
+    struct str url; /* of the collector, without /v1/…; "": off */
+    uint64_t interval_ms;
+    uint64_t timeout_ms; /* of one request */
+    struct settings_header *headers;
+    size_t header_count;
+    struct str ca; /* PEM: whom its certificate comes from; "": the system's authorities */
+    bool gzip;
+    bool metrics;
+    bool traces;
+    uint64_t span_queue; /* spans that wait or are under way */
+};
+
+enum settings_statsd_tags { SETTINGS_STATSD_NONE, SETTINGS_STATSD_DOGSTATSD };
+
+struct settings_statsd {
+    struct str address; /* "host:port"; "": off */
+    uint64_t interval_ms;
+    struct str prefix;
+    enum settings_statsd_tags tags;
+};
+
+/* Who is told of the metrics beside those that scrape them. */
+struct settings_export {
+    struct settings_otlp otlp;
+    struct settings_statsd statsd;
+};
+
 struct settings_log {
     enum log_level level;
 };
@@ -368,6 +402,7 @@ struct settings {
     struct settings_drain drain;
     struct settings_log log;
     struct settings_console console;
+    struct settings_export metrics;
     struct settings_app *apps;
     size_t app_count;
 

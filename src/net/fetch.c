@@ -319,6 +319,17 @@ static int set_post(struct fetch *fetch, struct str body)
     return code ? ERR_NO_MEMORY : add_header(fetch, STR("Expect:"));
 }
 
+static int set_ca(struct fetch *fetch, struct str ca)
+{
+    struct curl_blob blob = {(void *)(uintptr_t)ca.ptr, ca.len, CURL_BLOB_COPY};
+    if (ca.len == 0) {
+        return 0;
+    }
+    /* Else what is in the system's folder would do, too. */
+    curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL);
+    return curl_easy_setopt(fetch->easy, CURLOPT_CAINFO_BLOB, &blob) ? ERR_NO_MEMORY : 0;
+}
+
 static int set_request(struct fetch *fetch, const struct fetch_request *request)
 {
     set_fixed_options(fetch);
@@ -326,6 +337,7 @@ static int set_request(struct fetch *fetch, const struct fetch_request *request)
     curl_easy_setopt(fetch->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->response_bytes);
     buf_init(&fetch->body, request->response_bytes);
     int err = set_url(fetch, request->url);
+    err = err ? err : set_ca(fetch, request->ca);
     if (!err && request->is_post) {
         err = set_post(fetch, request->body);
     }

@@ -36,6 +36,7 @@ struct fetch_request {
     size_t header_count;
     uint64_t timeout_ms;   /* in all, name look-up included; not 0 */
     size_t response_bytes; /* the most body that is taken; not 0 */
+    struct str ca;         /* PEM, copied: in place of the system's authorities. "": these */
 };
 
 /* Valid during on_done only. */

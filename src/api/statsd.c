@@ -1,0 +1,206 @@
+/* Sends what statsd_lines.h makes, from a UDP socket that never waits. The server's name is looked
+ * up anew each round, since its address may change. What a datagram said is lost with it. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "api/export_private.h"
+#include "api/statsd_lines.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/resolve.h"
+
+enum { HOST_BYTES = 256 };
+
+struct statsd {
+    struct loop *loop;         /* borrowed */
+    struct settings *settings; /* a reference, or NULL */
+    const struct settings_statsd *options;
+    struct statsd_lines *lines;
+    struct timer timer;
+    struct resolve *resolve; /* under way */
+    struct addr addr;        /* of fd's other end */
+    int fd;                  /* -1: none */
+    bool is_failing;
+};
+
+/* ---- the socket ---- */
+
+static void disconnect(struct statsd *statsd)
+{
+    if (statsd->fd >= 0) {
+        close(statsd->fd);
+        statsd->fd = -1;
+    }
+}
+
+/* Connected, so that the system tells when nobody listens there. */
+static int connect_to(struct statsd *statsd, const struct addr *addr)
+{
+    struct sockaddr_storage there;
+    socklen_t len = addr_to_sockaddr(addr, &there);
+    if (statsd->fd >= 0 && addr_equal_ip(addr, &statsd->addr) && addr->port == statsd->addr.port) {
+        return 0;
+    }
+    disconnect(statsd);
+    int fd = socket(there.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&there, len)) {
+        int err = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return -err;
+    }
+    statsd->fd = fd;
+    statsd->addr = *addr;
+    return 0;
+}
+
+static void note_failure(struct statsd *statsd, const char *result, const char *why)
+{
+    export_stats_result(EXPORT_STATSD, result);
+    if (!statsd->is_failing) {
+        log_warn("export.failed", "StatsD: %s", why);
+    }
+    statsd->is_failing = true;
+}
+
+/* ECONNREFUSED is about an earlier one, which says the same. */
+static void emit(void *owner, struct str datagram)
+{
+    struct statsd *statsd = owner;
+    ssize_t sent = send(statsd->fd, datagram.ptr, datagram.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) {
+        export_stats_success(EXPORT_STATSD);
+        return;
+    }
+    bool is_busy = errno == EAGAIN || errno == ENOBUFS;
+    note_failure(statsd, is_busy ? "busy" : "unreachable", err_str(-errno));
+}
+
+static void send_round(struct statsd *statsd)
+{
+    bool was_failing = statsd->is_failing;
+    statsd->is_failing = false;
+    if (statsd_lines_round(statsd->lines, statsd->options, emit, statsd)) {
+        note_failure(statsd, "no_memory", err_str(ERR_NO_MEMORY));
+    }
+    if (was_failing && !statsd->is_failing) {
+        log_info("export.recovered", "StatsD: datagrams leave again");
+    }
+}
+
+/* ---- rounds ---- */
+
+static void on_resolved(void *owner, int err, const struct addr *addrs, size_t count,
+                        const char *detail)
+{
+    struct statsd *statsd = owner;
+    statsd->resolve = NULL;
+    if (err) {
+        note_failure(statsd, "no_name", detail);
+        return;
+    }
+    err = connect_to(statsd, &addrs[0]);
+    if (err) {
+        note_failure(statsd, "unreachable", err_str(err));
+    } else {
+        send_round(statsd);
+    }
+}
+
+/* "host:port" or "[address]:port", as the configuration was checked. */
+static void split(struct str address, char host[HOST_BYTES], uint16_t *out_port)
+{
+    const char *colon = memrchr(address.ptr, ':', address.len);
+    size_t len = (size_t)(colon - address.ptr);
+    struct str name = str_make(address.ptr, len);
+    uint64_t port = 0;
+    if (name.len > 2 && name.ptr[0] == '[') {
+        name = str_make(name.ptr + 1, name.len - 2);
+    }
+    snprintf(host, HOST_BYTES, "%.*s", STR_ARG(name));
+    str_to_u64(str_make(colon + 1, address.len - len - 1), UINT16_MAX, &port);
+    *out_port = (uint16_t)port;
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct statsd *statsd = MAIL_OWNER(timer, struct statsd, timer);
+    char host[HOST_BYTES];
+    uint16_t port;
+    loop_timer_start(statsd->loop, &statsd->timer, statsd->options->interval_ms);
+    if (statsd->resolve) {
+        return; /* the name server is slower than the rounds */
+    }
+    split(statsd->options->address, host, &port);
+    int err = resolve_start(&statsd->resolve, statsd->loop, host, port, on_resolved, statsd);
+    if (err) {
+        note_failure(statsd, "no_name", err_str(err));
+    }
+}
+
+void statsd_flush(struct statsd *statsd)
+{
+    if (statsd->options && statsd->options->address.len > 0 && statsd->fd >= 0) {
+        send_round(statsd);
+    }
+}
+
+/* ---- life ---- */
+
+static void stop(struct statsd *statsd)
+{
+    loop_timer_stop(statsd->loop, &statsd->timer);
+    resolve_cancel(statsd->resolve);
+    statsd->resolve = NULL;
+    disconnect(statsd);
+}
+
+/* A reload that changes nothing here leaves no hole. */
+void statsd_set_settings(struct statsd *statsd, struct settings *settings)
+{
+    bool was_on = statsd->options && statsd->options->address.len > 0;
+    stop(statsd);
+    settings_unref(statsd->settings);
+    statsd->settings = settings_ref(settings);
+    statsd->options = &settings->metrics.statsd;
+    statsd->is_failing = false;
+    if (statsd->options->address.len == 0) {
+        return;
+    }
+    if (!was_on) {
+        statsd_lines_begin(statsd->lines);
+    }
+    loop_timer_start(statsd->loop, &statsd->timer, statsd->options->interval_ms);
+}
+
+int statsd_create(struct statsd **out_statsd, struct loop *loop, const char *node)
+{
+    struct statsd *statsd = mem_zalloc(sizeof(*statsd));
+    if (!statsd) {
+        return ERR_NO_MEMORY;
+    }
+    int err = statsd_lines_create(&statsd->lines, node);
+    if (err) {
+        mem_free(statsd);
+        return err;
+    }
+    statsd->loop = loop;
+    statsd->fd = -1;
+    statsd->timer.on_fire = on_timer;
+    *out_statsd = statsd;
+    return 0;
+}
+
+void statsd_destroy(struct statsd *statsd)
+{
+    if (statsd) {
+        stop(statsd);
+        settings_unref(statsd->settings);
+        statsd_lines_destroy(statsd->lines);
+        mem_free(statsd);
+    }
+}
