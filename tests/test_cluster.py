@@ -49,6 +49,31 @@ def test_nodes_know_each_other_and_each_says_what_it_has(cluster):
     assert 0 < metrics.get("tidegate_bus_lag_seconds") < 2
 
 
+def messages(gateway, path):
+    status, _, answer = gateway.api("GET", path)
+    assert status == 200, answer
+    return answer
+
+
+def test_what_a_user_is_sent_is_seen_at_any_node_and_a_cursor_is_good_at_all(cluster):
+    first, second, third = cluster.nodes
+    path = "/v1/users/seen/messages?groups=true"
+    with V1Client(second, "seen", hello={"groups": ["room:seen"]}) as client:
+        first.push({"groups": ["room:seen"]}, 1, id="seen-1")
+        assert client.read_data() == [1]
+        answer = wait_for(lambda: found(messages(third, path), "seen-1"), 5, "the first message")
+        assert answer["complete"] is True
+        assert answer["messages"][-1]["to"] == {"groups": ["room:seen"]}
+        second.push({"users": ["seen"]}, 2, id="seen-2")
+        news = messages(first, f"{path}&after={answer['after']}&wait_ms=5000")
+        assert [message["id"] for message in news["messages"]] == ["seen-2"]
+        assert "gap" not in news
+
+
+def found(answer, wanted):
+    return answer if any(message["id"] == wanted for message in answer["messages"]) else None
+
+
 def test_a_killed_node_is_gone_after_five_seconds_and_one_that_ends_in_order_at_once(make_cluster):
     cluster = make_cluster()
     started = time.monotonic()

@@ -77,7 +77,9 @@ class Place:
         ):
             text = text.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{ours}")
         text = text.replace("release/tidegate push", f"release/tidegate push --url {gateway.api_url('')}")
-        return text.replace("release/tidegate tail", f"release/tidegate tail --url {gateway.ws_url()}")
+        return re.sub(
+            "release/tidegate tail(?! --url)", f"release/tidegate tail --url {gateway.ws_url()}", text
+        ).replace("ws://127.0.0.1:8080", gateway.ws_url(""))
 
     def run(self, text):
         ours = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}

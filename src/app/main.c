@@ -26,6 +26,8 @@ static const struct {
     {"tail", cli_tail, "print messages: as a client, or those sent to somebody"},
     {"nodes", cli_nodes, "list the nodes of the cluster"},
     {"users", cli_users, "list who is online"},
+    {"doctor", cli_doctor, "say what keeps sessions from living, here or in front"},
+    {"top", cli_top, "show what the cluster does, live"},
     {"drain", cli_drain, "send a node's sessions to the others"},
 };
 

@@ -8,5 +8,7 @@ int cli_tail(int argc, char **argv);
 int cli_nodes(int argc, char **argv);
 int cli_users(int argc, char **argv);
 int cli_drain(int argc, char **argv);
+int cli_doctor(int argc, char **argv);
+int cli_top(int argc, char **argv);
 
 #endif

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cli/interrupt.h"
@@ -71,8 +72,19 @@ static int tls_prepare(struct conn *conn, const struct url *url, const char *ca_
     return ok ? 0 : ERR_NO_MEMORY;
 }
 
+static void tell_tls(const struct conn *conn, struct conn_story *story)
+{
+    X509 *certificate = SSL_get0_peer_certificate(conn->ssl);
+    int days = 0, seconds = 0;
+    snprintf(story->tls_version, sizeof(story->tls_version), "%s", SSL_get_version(conn->ssl));
+    if (certificate &&
+        ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate)) == 1) {
+        story->certificate_days = days;
+    }
+}
+
 static int tls_start(struct conn *conn, const struct url *url, const char *ca_file,
-                     uint64_t deadline_ms)
+                     uint64_t deadline_ms, struct conn_story *story)
 {
     int err = tls_prepare(conn, url, ca_file);
     if (err) {
@@ -83,11 +95,14 @@ static int tls_start(struct conn *conn, const struct url *url, const char *ca_fi
         errno = 0;
         int result = SSL_connect(conn->ssl);
         if (result == 1) {
+            tell_tls(conn, story);
             return 0;
         }
         err = tls_settle(conn, result, deadline_ms);
     } while (err == 1);
-    bool denied = SSL_get_verify_result(conn->ssl) != X509_V_OK;
+    long verdict = SSL_get_verify_result(conn->ssl);
+    bool denied = verdict != X509_V_OK;
+    story->tls_problem = denied ? X509_verify_cert_error_string(verdict) : NULL;
     return denied ? ERR_DENIED : err ? err : ERR_PROTOCOL;
 }
 
@@ -147,7 +162,18 @@ static int connect_to(struct conn **out_conn, const struct addrinfo *info, uint6
     return 0;
 }
 
-static int connect_to_host(struct conn **out_conn, const struct url *url, uint64_t deadline_ms)
+static void tell_address(const struct addrinfo *info, struct conn_story *story)
+{
+    char host[48];
+    char port[8];
+    if (getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+        snprintf(story->address, sizeof(story->address), "%s port %s", host, port);
+    }
+}
+
+static int connect_to_host(struct conn **out_conn, const struct url *url, uint64_t deadline_ms,
+                           struct conn_story *story)
 {
     char port[8];
     snprintf(port, sizeof(port), "%u", url->port);
@@ -158,28 +184,46 @@ static int connect_to_host(struct conn **out_conn, const struct url *url, uint64
         return found == EAI_MEMORY ? ERR_NO_MEMORY : ERR_NOT_FOUND;
     }
     int err = ERR_NOT_FOUND;
+    story->step = CONN_CONNECT;
+    for (struct addrinfo *one = all; one; one = one->ai_next) {
+        story->addresses++;
+    }
     for (struct addrinfo *one = all; one && err != 0 && err != ERR_CANCELED; one = one->ai_next) {
+        tell_address(one, story);
         err = connect_to(out_conn, one, deadline_ms);
     }
     freeaddrinfo(all);
     return err;
 }
 
-int conn_open(struct conn **out_conn, const struct url *url, const char *ca_file,
-              uint64_t deadline_ms)
+int conn_open_telling(struct conn **out_conn, const struct url *url, const char *ca_file,
+                      uint64_t deadline_ms, struct conn_story *out_story)
 {
     struct conn *conn = NULL;
-    int err = connect_to_host(&conn, url, deadline_ms);
+    uint64_t began_ms = clock_monotonic_ms();
+    *out_story = (struct conn_story){0};
+    int err = connect_to_host(&conn, url, deadline_ms, out_story);
     if (err) {
         return err;
     }
-    err = url->is_secure ? tls_start(conn, url, ca_file, deadline_ms) : 0;
+    out_story->step = CONN_TLS;
+    out_story->connected_ms = clock_monotonic_ms() - began_ms;
+    err = url->is_secure ? tls_start(conn, url, ca_file, deadline_ms, out_story) : 0;
     if (err) {
         conn_close(conn);
         return err;
     }
+    out_story->step = CONN_DONE;
+    out_story->secured_ms = clock_monotonic_ms() - began_ms - out_story->connected_ms;
     *out_conn = conn;
     return 0;
+}
+
+int conn_open(struct conn **out_conn, const struct url *url, const char *ca_file,
+              uint64_t deadline_ms)
+{
+    struct conn_story ignored;
+    return conn_open_telling(out_conn, url, ca_file, deadline_ms, &ignored);
 }
 
 const char *conn_advice(int err)

@@ -19,6 +19,21 @@ struct conn; /* conn.c */
 int conn_open(struct conn **out_conn, const struct url *url, const char *ca_file,
               uint64_t deadline_ms);
 
+/* How far conn_open_telling came, and what it met: for who explains it. */
+struct conn_story {
+    enum conn_step { CONN_LOOK_UP, CONN_CONNECT, CONN_TLS, CONN_DONE } step;
+    unsigned addresses;                /* that the name has */
+    char address[64];                  /* that was connected to, or tried last */
+    uint64_t connected_ms, secured_ms; /* how long these took */
+    char tls_version[16];
+    int64_t certificate_days; /* until it ends */
+    const char *tls_problem;  /* of the certificate; static; NULL: none */
+};
+
+/* conn_open, with *out_story filled also on failure. */
+int conn_open_telling(struct conn **out_conn, const struct url *url, const char *ca_file,
+                      uint64_t deadline_ms, struct conn_story *out_story);
+
 /* What a user can do about a failure of conn_open: a phrase without a full stop, static. */
 const char *conn_advice(int err);
 

@@ -81,7 +81,7 @@ static int on_message(void *owner, enum ws_opcode opcode, struct str payload)
 /* A callback's own error reaches us as "stopped": look at what it was. */
 static int read_once(struct tail *tail, uint64_t deadline_ms, uint16_t *out_close)
 {
-    static const struct ws_link_events events = {on_message};
+    static const struct ws_link_events events = {.on_message = on_message};
     int err = ws_link_read(tail->link, &events, tail, deadline_ms, out_close);
     if (err != ERR_TIMEOUT) {
         tail->heard_ms = clock_monotonic_ms();

@@ -131,6 +131,18 @@ int ws_link_open(struct ws_link **out_link, const struct ws_link_request *reques
     return 0;
 }
 
+int ws_link_adopt(struct ws_link **out_link, struct conn *conn, struct str first)
+{
+    struct ws_link *link = mem_zalloc(sizeof(*link));
+    if (!link || buf_append_str(&link->first, first)) {
+        mem_free(link);
+        return ERR_NO_MEMORY;
+    }
+    link->conn = conn;
+    *out_link = link;
+    return 0;
+}
+
 /* --- Sending --- */
 
 int ws_link_send(struct ws_link *link, enum ws_opcode opcode, struct str payload,
@@ -160,6 +172,9 @@ static int on_message(void *owner, enum ws_opcode opcode, struct str payload)
 static int on_ping(void *owner, struct str payload)
 {
     struct ws_link *link = owner;
+    if (link->events && link->events->on_ping) {
+        link->events->on_ping(link->owner);
+    }
     link->err = ws_link_send(link, WS_PONG, payload, link->deadline_ms);
     return link->err;
 }

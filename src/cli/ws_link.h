@@ -22,6 +22,10 @@ struct ws_link_request {
 int ws_link_open(struct ws_link **out_link, const struct ws_link_request *request,
                  uint64_t deadline_ms, int *out_status);
 
+/* Takes over a connection that was upgraded elsewhere; first: what came behind the 101. 0 or
+ * ERR_NO_MEMORY; conn is then still the caller's. */
+int ws_link_adopt(struct ws_link **out_link, struct conn *conn, struct str first);
+
 /* Gives up the connection; when code is not 0 it says so first (RFC 6455 7.1.1) and waits for the
  * peer's answer for at most a second. NULL is fine. */
 void ws_link_close(struct ws_link *link, uint16_t code);
@@ -29,6 +33,7 @@ void ws_link_close(struct ws_link *link, uint16_t code);
 /* The bytes are borrowed until it returns. 0 to go on, else the link stops. */
 struct ws_link_events {
     int (*on_message)(void *owner, enum ws_opcode opcode, struct str payload);
+    void (*on_ping)(void *owner); /* it is answered by itself; NULL is fine */
 };
 
 /* Waits for bytes once and hands out the messages in them. 0; ERR_TIMEOUT; ERR_CANCELED (the user

@@ -30,7 +30,7 @@ static int keep_message(void *owner, enum ws_opcode opcode, struct str payload)
     return 0;
 }
 
-static const struct ws_link_events events = {keep_message};
+static const struct ws_link_events events = {.on_message = keep_message};
 
 static void echo_one(int fd, int round)
 {

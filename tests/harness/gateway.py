@@ -190,6 +190,10 @@ class Gateway:
     def restart(self):
         """Ends it as stop() does and starts it again, on the same ports."""
         self.stop()
+        self.revive()
+
+    def revive(self):
+        """Starts one that has ended, on the same ports."""
         self._spawn()
         assert self._becomes_ready(), f"it did not come back; it said:\n{self.stderr()[-4000:]}"
 
