@@ -113,7 +113,7 @@ static void an_app_that_nobody_has_has_no_past(void **state)
 
 static void more_apps_than_there_is_room_for_are_left_out(void **state)
 {
-    char name[16];
+    char name[32];
     for (int i = 0; i < OVERVIEW_SCOPES + 10; i++) {
         snprintf(name, sizeof(name), "many_%d", i);
         metric_gauge_add(SERIES(groups, name), 1);
