@@ -74,3 +74,14 @@ const TRANSPORTS = { websocket: "WebSocket", sse: "Event stream" };
 export function transportOf(session) {
   return `${TRANSPORTS[session.transport] ?? session.transport}${session.protocol === "raw" ? ", raw" : ""}`;
 }
+
+/** For cells of tables that are shown again and again: what was made for a key is given again, so that it keeps focus and state. */
+export function kept(make) {
+  const made = new Map();
+  return (key, ...more) => {
+    if (!made.has(key)) {
+      made.set(key, make(key, ...more));
+    }
+    return made.get(key);
+  };
+}

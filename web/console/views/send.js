@@ -3,7 +3,7 @@
 import { call, get, name } from "../api.js";
 import { announce, badge, confirm, h, notice, show } from "../dom.js";
 import { count } from "../format.js";
-import { appOf, appRemark, copyButton, facts, field, link } from "./parts.js";
+import { appOf, appRemark, copyButton, facts, field } from "./parts.js";
 
 export const title = "Send";
 export const icon = "M3 10 17 4l-4.5 13-3-5.5zM9.500 11.500 17 4";
@@ -165,9 +165,7 @@ function outcome(answer, waits) {
   ];
 }
 
-// A width as a class, since the page's policy takes no styles from scripts as text.
+// A width that needs no style.
 function meter(value, most, kind) {
   return h("progress", { class: kind, max: most, value, "aria-hidden": "true" });
 }
-
-export const addressOfSend = (to, target) => link("send", { to, name: target });

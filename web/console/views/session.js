@@ -101,7 +101,8 @@ function rowOf(frame) {
 
 function frames(context, path, app, root) {
   const { signal } = context;
-  const list = h("ol", { class: "frames", role: "log", "aria-live": "off", "aria-label": "Frames", tabindex: "0" });
+  const items = h("ol");
+  const list = h("div", { class: "frames", role: "log", "aria-live": "off", "aria-label": "Frames", tabindex: "0" }, items);
   const status = h("p", { class: "help", role: "status" }, "The watch begins…");
   const filter = h("input", { id: "frame-filter", type: "search", placeholder: "Filter", "aria-label": "Filter frames by text", oninput: draw });
   const controls = h("input", { id: "frame-controls", type: "checkbox", onchange: draw });
@@ -130,7 +131,7 @@ function frames(context, path, app, root) {
   function draw() {
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
     const visible = shown();
-    show(list, visible.length ? visible.map((row) => row.element)
+    show(items, visible.length ? visible.map((row) => row.element)
       : h("li", { class: "empty" }, rows.length ? "Nothing that fits." : "No frame yet."));
     if (atEnd) {
       list.scrollTop = list.scrollHeight;

@@ -3,7 +3,7 @@
 import { call, get, name, poll } from "../api.js";
 import { announce, badge, confirm, h, notice, show, table } from "../dom.js";
 import { count, duration, time } from "../format.js";
-import { appOf, appRemark, copyButton, facts, link } from "./parts.js";
+import { appOf, appRemark, copyButton, facts, kept, link } from "./parts.js";
 import { received } from "./user.js";
 
 export const title = "Tickets";
@@ -51,17 +51,19 @@ function mountList(root, context) {
   const status = h("p", { class: "help", role: "status" });
   const back = h("button", { class: "button", type: "button", onclick: () => { pages.pop(); again(); } }, "Previous");
   const forth = h("button", { class: "button", type: "button", onclick: () => { pages.push(next); again(); } }, "Next");
+  const linkTo = kept((id) => h("a", { class: "mono", href: link("tickets", { id }) }, id));
+  const endOf = kept((id) => h("button", { class: "button small", type: "button", "data-act": "end-ticket",
+    "aria-label": `End ticket ${id}`, onclick: () => endTicket(context, id).then(again) }, "End…"));
   const tickets = table({
     caption: "Tickets",
     key: (row) => row.id,
     columns: [
-      { title: "Ticket", cell: (row) => h("a", { class: "mono", href: link("tickets", { id: row.id }) }, row.id) },
+      { title: "Ticket", cell: (row) => linkTo(row.id) },
       { title: "State", cell: (row) => stateBadge(row.state) },
       { title: "Messages", number: true, cell: (row) => count(row.messages) },
       { title: "Claimed", hide: "narrow", cell: (row) => (row.claimed_at ? h("span", { title: time(row.claimed_at) }, `${duration(Date.now() - row.claimed_at)} ago`) : "–") },
       { title: "Expires", cell: (row) => h("span", { title: time(row.expires_at) }, left(row.expires_at)) },
-      ...(context.operates ? [{ title: "", cell: (row) => h("button", { class: "button small", type: "button", "data-act": "end-ticket",
-        "aria-label": `End ticket ${row.id}`, onclick: () => endTicket(context, row.id).then(again) }, "End…") }] : []),
+      ...(context.operates ? [{ title: "Do", cell: (row) => endOf(row.id) }] : []),
     ],
     empty: "No ticket is claimed, and nothing waits for one.",
   });

@@ -3,7 +3,7 @@
 import { call, get, name, poll } from "../api.js";
 import { announce, badge, confirm, h, show, table } from "../dom.js";
 import { bytes, count, duration, time } from "../format.js";
-import { appOf, appRemark, link, pretty, transportOf } from "./parts.js";
+import { appOf, appRemark, kept, link, pretty, transportOf } from "./parts.js";
 
 const EVERY_MS = 3000;
 const WAIT_MS = 10000; // limits.wait as it is by default
@@ -15,22 +15,23 @@ export function mountUser(root, context, user) {
   const path = `/v1/users/${name(user)}`;
   const state = h("span");
   const kickAll = h("button", { class: "button danger", type: "button", "data-act": "kick-user", onclick: () => kickUser() }, "Kick all sessions…");
+  const linkTo = kept((sid) => h("a", { class: "mono", href: link("users", { sid }) }, sid));
+  const actions = kept((sid, row) => h("span", { class: "actions" },
+    h("a", { class: "button small", href: link("users", { sid }), "aria-label": `Watch session ${sid}` }, "Watch"),
+    context.operates && h("button", { class: "button small", type: "button", "data-act": "kick-session",
+      "aria-label": `Kick session ${sid}`, onclick: () => kickSession(row) }, "Kick…")));
   const sessions = table({
     caption: `Sessions of ${user}`,
     key: (row) => row.sid,
     columns: [
-      { title: "Session", cell: (row) => h("a", { class: "mono", href: link("users", { sid: row.sid }) }, row.sid) },
+      { title: "Session", cell: (row) => linkTo(row.sid) },
       { title: "Node", cell: (row) => row.node },
       { title: "Transport", cell: transportOf },
       { title: "Device", hide: "narrow", cell: (row) => row.device ?? "–" },
       { title: "Address", hide: "narrow", cell: (row) => row.peer ?? "–" },
       { title: "Since", cell: (row) => h("span", { title: time(row.since_ms) }, duration(Date.now() - row.since_ms)) },
       { title: "Waiting", number: true, cell: (row) => bytes(row.queued_bytes) },
-      { title: "", cell: (row) => [
-        h("a", { class: "button small", href: link("users", { sid: row.sid }), "aria-label": `Watch session ${row.sid}` }, "Watch"),
-        context.operates && [" ", h("button", { class: "button small", type: "button", "data-act": "kick-session",
-          "aria-label": `Kick session ${row.sid}`, onclick: () => kickSession(row) }, "Kick…")],
-      ] },
+      { title: "Do", cell: (row) => actions(row.sid, row) },
     ],
     empty: "No session at the moment.",
   });
@@ -97,6 +98,10 @@ function targetsOf(to) {
   return [...(to.all ? ["everybody"] : []), ...named].join(", ");
 }
 
+function flagsOf(message) {
+  return FLAGS.filter(([flag]) => message[flag]).map(([, text, kind]) => [" ", badge(text, kind)]);
+}
+
 function dataOf(message) {
   if (message.t === "revoke") {
     return h("span", { class: "soft" }, "cancels it");
@@ -123,7 +128,7 @@ export function received(context, path, app) {
       { title: "Type", cell: (row) => row.message.type ?? (row.message.t === "revoke" ? "revoke" : "–") },
       { title: "By way of", hide: "narrow", cell: (row) => targetsOf(row.message.to) },
       { title: "Id", hide: "narrow", cell: (row) => h("span", { class: "mono" }, row.message.id) },
-      { title: "Data", cell: (row) => [dataOf(row.message), FLAGS.filter(([flag]) => row.message[flag]).map(([, text, kind]) => [" ", badge(text, kind)])] },
+      { title: "Data", cell: (row) => row.data },
     ],
     empty: "Nothing in the window.",
   });
@@ -137,7 +142,7 @@ export function received(context, path, app) {
     after = answer.after;
     for (const message of answer.messages) {
       const key = `${message.t} ${message.id} ${message.pos ?? message.ts}`;
-      rows.set(key, { key, message });
+      rows.set(key, { key, message, data: h("div", {}, dataOf(message), flagsOf(message)) });
     }
     const newest = [...rows.values()].slice(-SHOWN).reverse();
     rows.clear();

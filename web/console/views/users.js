@@ -1,9 +1,9 @@
 // Who is online: searched as one types, over all nodes; then one user, or one session.
 
-import { get, name, poll } from "../api.js";
+import { get, poll } from "../api.js";
 import { h, show, table } from "../dom.js";
 import { count, time } from "../format.js";
-import { appOf, link } from "./parts.js";
+import { appOf, appRemark, kept, link } from "./parts.js";
 import { mountSession } from "./session.js";
 import { mountUser } from "./user.js";
 
@@ -35,11 +35,12 @@ function mountSearch(root, context) {
   const search = h("input", { id: "user-search", type: "search", value: prefix, placeholder: "Beginning of a user's id",
     autocomplete: "off", spellcheck: "false", autocapitalize: "off", "aria-describedby": "user-help", oninput: typed });
   const status = h("p", { class: "help", role: "status" });
+  const linkTo = kept((user) => h("a", { class: "name", href: link("users", { user }) }, user));
   const users = table({
     caption: "Users online",
     key: (row) => row.user,
     columns: [
-      { title: "User", cell: (row) => h("a", { class: "name", href: link("users", { user: row.user }) }, row.user) },
+      { title: "User", cell: (row) => linkTo(row.user) },
       { title: "Sessions", number: true, cell: (row) => count(row.sessions) },
     ],
     empty: "Nobody is online whose id begins so.",
@@ -64,7 +65,7 @@ function mountSearch(root, context) {
     where.textContent = `Page ${count(pages.length)}`;
     const some = answer.users.length;
     const whole = !next && pages.length === 1;
-    status.textContent = `${whole ? count(some) : `${count((pages.length - 1) * PAGE + 1)} to ${count((pages.length - 1) * PAGE + some)} of more`} online`
+    status.textContent = `${whole ? count(some) : `${count((pages.length - 1) * PAGE + 1)} to ${count((pages.length - 1) * PAGE + some)}`} online`
       + `${prefix ? ` beginning with “${prefix}”` : ""}${app ? ` in ${app}` : ""}, ${time(answer.as_of)}.`
       + (answer.complete ? "" : " Some node did not answer: others may be online.");
     root.dataset.loaded = prefix;
@@ -108,11 +109,9 @@ function mountSearch(root, context) {
       h("label", { for: "user-search", class: "unseen" }, "Find a user"), search,
       h("button", { class: "button primary", type: "submit" }, "Open"),
       h("span", { id: "user-help", class: "help" }, "Enter opens the user, or the session (s_…), that you typed.")),
+    appRemark(context),
     users.element,
     h("div", { class: "row" }, status, h("div", { class: "row end" }, where, back, forth)));
   search.focus({ preventScroll: true });
   poll({ load, every: EVERY_MS, signal, onData: update, onError: context.fail });
 }
-
-/** The page of a user, for others to link to. */
-export const addressOfUser = (user) => `#/users?user=${name(user)}`;
