@@ -287,7 +287,7 @@ void watch_note_message(struct worker *worker, const struct session *session,
     bool is_binary = !is_v1 && message->event.data_kind == EVENT_DATA_BINARY;
     struct watch_frame about = {.opcode = is_binary ? WS_BINARY : WS_TEXT,
                                 .is_out = true,
-                                .is_queued = result == SESSION_QUEUED};
+                                .is_queued = session->flags & WS_IS_BLOCKED};
     struct buf frame = {0};
     if (is_v1) {
         frame_encode_v1(&frame, message);
