@@ -1,6 +1,7 @@
 """What an app counts of its own pushes: message types, and metrics that its configuration defines."""
 
 import json
+import random
 import subprocess
 
 from harness.gateway import ROOT
@@ -78,6 +79,43 @@ def test_what_a_metric_does_not_find_refuses_no_push(make_gateway):
     assert errors(gateway, "verification_seconds", "no_json") == 2
     assert gateway.metrics().get(PREFIX + "comments_total", channel="other") == 2
     assert gateway.metrics().get("tidegate_messages_accepted_total") == 5
+
+
+def test_a13_what_callers_put_into_fields_makes_no_series(make_gateway):
+    gateway = make_gateway(app={"metrics": METRICS})
+    rng = random.Random(13)
+
+    def push_anything(count):
+        values = [
+            rng.random(),
+            "x" * rng.randrange(300),
+            None,
+            True,
+            [],
+            {},
+            rng.getrandbits(200),
+            -1e300,
+            "news\n",
+        ]
+        messages = [
+            {
+                "to": TO,
+                "type": kind,
+                "data": {"channel": value, "duration_ms": value, "queue": {"waiting": value}},
+            }
+            for value in values * count
+            for kind in ("comment.created", "verification.done", f"t{rng.getrandbits(40)}")
+        ]
+        status, _, answer = gateway.api("POST", "/v1/messages:batch", {"messages": messages})
+        assert (status, {result["status"] for result in answer["results"]}) == (200, {202})
+
+    push_anything(1)
+    gateway.metrics()  # makes the series of its own request
+    before = gateway.metrics()
+    push_anything(30)
+    after = gateway.metrics()
+    assert after.series.keys() == before.series.keys()
+    check_format(after.text)
 
 
 def test_definitions_come_and_go_with_a_reload(make_gateway):

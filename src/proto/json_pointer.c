@@ -86,16 +86,25 @@ static uint64_t take_ended(const struct json_pointer *pointers, uint64_t wanted,
     return ended;
 }
 
+static bool leads_to(const struct json_pointer_step *step, struct json_value key, struct str plain,
+                     uint32_t index)
+{
+    if (plain.ptr) {
+        return str_equal(step->key, plain);
+    }
+    return key.type == JSON_TYPE_NONE ? step->index == index : json_equals(key, step->key);
+}
+
 /* Those of wanted whose step leads to this member, or to this element. */
 static uint64_t match(const struct json_pointer *pointers, uint64_t wanted, size_t level,
                       struct json_value key, uint32_t index)
 {
+    struct str plain = {0}; /* most keys have no escapes: looked for once, not for each pointer */
     uint64_t matched = 0;
+    json_string_plain(key, &plain);
     for (uint64_t rest = wanted; rest; rest &= rest - 1) {
         const struct json_pointer_step *step = &pointers[__builtin_ctzll(rest)].steps[level];
-        bool leads = key.type == JSON_TYPE_NONE ? step->index == index
-                                                : json_equals(key, step->key);
-        matched |= leads ? lowest(rest) : 0;
+        matched |= leads_to(step, key, plain, index) ? lowest(rest) : 0;
     }
     return matched;
 }
