@@ -120,6 +120,9 @@ function mountTicket(root, context, id) {
   const app = appOf(context);
   const about = h("div", { class: "panel" }, h("p", { class: "soft" }, "Loading…"));
 
+  const load = () => get(`/v1/tickets/${name(id)}`, { query: { app }, signal });
+  const again = () => load().then(update, failed);
+
   function update(ticket) {
     context.ok();
     show(about, facts([
@@ -143,8 +146,8 @@ function mountTicket(root, context, id) {
       h("h2", { class: "mono" }, id),
       context.operates && h("div", { class: "row end" },
         h("a", { class: "button", href: link("send", { to: "tickets", name: id }) }, "Send…"),
-        h("button", { class: "button danger", type: "button", "data-act": "end-ticket", onclick: () => endTicket(context, id) }, "End…"))),
+        h("button", { class: "button danger", type: "button", "data-act": "end-ticket", onclick: () => endTicket(context, id).then(again) }, "End…"))),
     about,
     received(context, `/v1/tickets/${name(id)}/messages`, app));
-  poll({ load: () => get(`/v1/tickets/${name(id)}`, { query: { app }, signal }), every: EVERY_MS, signal, onData: update, onError: failed });
+  poll({ load, every: EVERY_MS, signal, onData: update, onError: failed });
 }
