@@ -509,6 +509,7 @@ static int start(struct worker *worker, const struct tenant *tenant, const struc
     account(task);
     task->app = tenant->id;
     task->started_us = clock_monotonic_us();
+    task->publish->started_us = kind ? 0 : task->started_us;
     task->publish->owner = task;
     task->publish->keeps = kind ? kind->keeps : has_tickets(push);
     task->publish->on_done = on_published;

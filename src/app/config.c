@@ -10,6 +10,7 @@
 #include "app/config_read.h"
 #include "app/config_rules.h"
 #include "base/err.h"
+#include "base/siphash.h"
 
 extern char **environ;
 
@@ -80,6 +81,13 @@ static int read_text(int fd, struct buf *out)
     return 0;
 }
 
+/* For comparing: the same on every node, and exact as a double. */
+static uint64_t hash_of(struct str text)
+{
+    static const struct siphash_key open = {0, 0};
+    return siphash(&open, text.ptr, text.len) >> 16;
+}
+
 static int load_file(struct settings **out_settings, const char *path, struct config_report *report,
                      struct buf *text)
 {
@@ -96,7 +104,11 @@ static int load_file(struct settings **out_settings, const char *path, struct co
         }
         return err;
     }
-    return parse(out_settings, buf_str(text), environ, report, &info);
+    err = parse(out_settings, buf_str(text), environ, report, &info);
+    if (!err) {
+        (*out_settings)->hash = hash_of(buf_str(text));
+    }
+    return err;
 }
 
 int config_load_report(struct settings **out_settings, const char *path,

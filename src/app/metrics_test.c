@@ -14,10 +14,11 @@ static void each_metric_is_a_line(void **state)
 static void json_tells_what_each_means(void **state)
 {
     assert_int_equal(VERB_RUN(app_metrics_main, "metrics", "--json"), EXIT_CODE_OK);
-    assert_non_null(strstr(verb_wrote,
-                           "{\"name\":\"tidegate_gaps_total\",\"kind\":\"counter\","
-                           "\"labels\":[\"app\"],\"section\":\"Messages\","
-                           "\"help\":\"Losses announced to sessions by gap.\",\"more\":\"\"}\n"));
+    assert_non_null(strstr(
+        verb_wrote,
+        "{\"name\":\"tidegate_messages_acked_total\",\"kind\":\"counter\","
+        "\"labels\":[\"app\"],\"section\":\"Messages\","
+        "\"help\":\"Messages that clients confirmed by ack, having been asked to.\",\"more\":\"\"}\n"));
 }
 
 static void markdown_is_the_page(void **state)

@@ -102,6 +102,7 @@ static void apply_reload(struct server *server)
                                &server->next_tls, on_reloaded, server);
     if (err) {
         webhooks_discard(endpoints);
+        stats_config_reload(false);
         log_error("reload.failed", "nothing was changed: %s", err_str(err));
         end_reload(server);
         return;
@@ -118,6 +119,8 @@ static void apply_reload(struct server *server)
     server->next_tls = tls;
     stats_tls_certificates(&server->tls);
     tenants_show_metrics(server->tenants);
+    stats_config_loaded(server->settings->hash);
+    stats_config_reload(true);
     log_set_level(server->settings->log.level);
     set_export(server);
     admin_set_settings(server->admin, server->settings, server->tls.admin);
@@ -169,16 +172,19 @@ static int make_tenants(struct server *server, struct tenants **out_tenants,
 static void begin_reload(struct server *server)
 {
     if (server->next_settings || server->is_draining) {
+        stats_config_reload(false);
         log_warn("reload.refused", "nothing was changed: another reload or a drain is under way");
         return;
     }
     if (!load_next(server)) {
+        stats_config_reload(false);
         return;
     }
     const char *problem = NULL;
     int err = listen_tls_create(&server->next_tls, server->next_settings, &problem);
     err = err ? err : make_tenants(server, &server->next_tenants, server->next_settings);
     if (err) {
+        stats_config_reload(false);
         log_error("reload.refused", "nothing was changed: %s", problem ? problem : err_str(err));
         end_reload(server);
         return;
@@ -499,6 +505,7 @@ int app_serve_main(int argc, char **argv)
     }
     raise_descriptor_limit();
     stats_init();
+    stats_config_loaded(server.settings->hash);
     log_set_level(server.settings->log.level);
     log_start(STDERR_FILENO);
     log_lines("config.remark", &remarks);

@@ -159,6 +159,11 @@ struct hub_callbacks {
     void (*on_queue_state)(void *owner, uint32_t queue, enum hub_queue_state state);
     /* A record was acknowledged that was sent at sent_us, as hub_flush said the time. */
     void (*on_published)(void *owner, uint64_t sent_us);
+    /* One event of a record has come back that was sent at sent_us; of some. NULL is fine. */
+    void (*on_returned)(void *owner, uint64_t sent_us);
+    /* The first event of a record of another node has come, so long after its push, as the two
+     * nodes' clocks have it. NULL is fine. */
+    void (*on_foreign)(void *owner, uint64_t age_ms);
     /* On the worker: a struct ticket_news (core/tickets.h), which it frees. */
     void (*run_ticket_news)(struct mail *mail);
     /* Messages of a queue are lost to this node. */

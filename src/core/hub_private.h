@@ -3,6 +3,7 @@
  *   hub_worker.c    the way to each worker: ring, behind, catch-up
  *   hub_interest.c  who has which key
  *   hub_send.c      pushes to the bus
+ *   hub_probe.c     how long some events were on their way
  *   hub_failover.c  which queue a push goes to while brokers are away
  *   hub_receive.c   records from the bus
  *   hub_history.c   where queues begin, what is missing, and the epoch
@@ -24,6 +25,16 @@
 #include "core/publish.h"
 #include "core/tickets.h"
 
+/* Of the records that are on their way back, the event whose times are taken: one of each, drawn
+ * by chance, since all would be too many. */
+struct hub_probe {
+    uint32_t counter;
+    uint64_t sent_us;
+    uint64_t started_us; /* publish.started_us */
+};
+
+enum { HUB_PROBES = 8 };
+
 /* One queue of the bus, as this node sends to it and receives from it. */
 struct hub_queue {
     struct publish_part *waiting; /* not yet in a record, oldest first */
@@ -34,6 +45,9 @@ struct hub_queue {
     struct publish_part *record_first; /* of the record under way; they are the last ones of sent */
     struct bus_publish record;         /* at most one under way */
     uint64_t record_sent_us;
+    struct hub_probe probe;              /* of the record being packed */
+    struct hub_probe probes[HUB_PROBES]; /* a ring; a newer one drives out the oldest */
+    uint32_t probes_in, probes_out;
     struct buf record_bytes;
     uint32_t record_parts; /* those of it that still wait */
     bool under_way;
@@ -131,8 +145,10 @@ struct hub {
 struct arrival {
     uint32_t queue;
     struct bus_pos pos;
-    uint64_t wall_ms; /* when the bus got it; 0: unknown */
-    uint64_t age_ms;  /* since then, while the queue is read back; else 0 */
+    uint64_t wall_ms;    /* when the bus got it; 0: unknown */
+    uint64_t age_ms;     /* since then, while the queue is read back; else 0 */
+    uint64_t started_us; /* see publish.h; of one of our own whose times are taken, else 0 */
+    bool is_first;       /* of its record */
     struct str encoded;
     struct event event;
 };
@@ -167,6 +183,12 @@ void hub_fail_late(struct hub *hub);
 void hub_fail_all(struct hub *hub, int err);
 void hub_wait_in_line(struct hub *hub, struct publish_part *part);
 struct publish_part *hub_pop_waiting(struct hub *hub, struct hub_queue *queue);
+
+/* hub_probe.c */
+void hub_probe_pack(struct hub_queue *queue, const struct publish_part *part);
+void hub_probe_send(struct hub *hub, struct hub_queue *queue);
+void hub_probe_own(struct hub *hub, uint32_t queue, uint32_t counter, struct hub_probe *out_probe);
+void hub_probe_foreign(struct hub *hub, const struct arrival *arrival);
 
 /* hub_failover.c */
 void hub_set_queue_state(struct hub *hub, uint32_t queue, bool up);

@@ -91,6 +91,8 @@ static void hand_out(struct hub *hub, struct message *message, uint64_t mask)
     if (mask == 0) {
         hub_count(&hub->stats.events_foreign, 1);
     }
+    atomic_store_explicit(&message->open_workers, (unsigned char)__builtin_popcountll(mask),
+                          memory_order_relaxed);
     for (uint32_t worker = 0; mask; worker++, mask >>= 1) {
         if (mask & 1) {
             hub_offer(hub, worker, message);
@@ -112,10 +114,15 @@ static uint64_t age_ms(const struct hub *hub, uint32_t queue, const struct event
 }
 
 /* 1 is the past too, and not "never". */
-static void stamp_times(const struct hub *hub, struct message *message, uint64_t wall_ms)
+static void stamp_times(const struct hub *hub, struct message *message,
+                        const struct arrival *arrival)
 {
-    uint64_t age = age_ms(hub, message->queue, &message->event, wall_ms);
+    uint64_t age = age_ms(hub, message->queue, &message->event, arrival->wall_ms);
     message->received_us = hub->now_us - age * 1000;
+    if (arrival->started_us && hub->now_us > arrival->started_us) {
+        uint64_t way_us = hub->now_us - arrival->started_us;
+        message->way_us = way_us > UINT32_MAX ? UINT32_MAX : (uint32_t)way_us;
+    }
     if (message->event.header.ttl_ms) {
         uint64_t expires_ms = hub->now_ms - age + message->event.header.ttl_ms;
         message->expires_ms = expires_ms ? expires_ms : 1;
@@ -124,9 +131,9 @@ static void stamp_times(const struct hub *hub, struct message *message, uint64_t
 
 /* A message that the window can't keep is a gap for every session: all workers look for it there.
  * Joins, parts and kicks reach them all the same. */
-static int accept_event(struct hub *hub, struct message *message, uint64_t wall_ms)
+static int accept_event(struct hub *hub, struct message *message, const struct arrival *arrival)
 {
-    stamp_times(hub, message, wall_ms);
+    stamp_times(hub, message, arrival);
     uint64_t mask = workers_concerned(hub, message);
     if (message->event.kind == EVENT_JOIN &&
         hub_pin_group(hub, message->event.header.app, message->event.header.key, mask)) {
@@ -223,7 +230,7 @@ static void take_new(struct hub *hub, const struct arrival *arrival, struct publ
     if (message) {
         message->receipt = receipt_of(hub, arrival->queue, &arrival->event, own);
     }
-    bool is_lost = !message || accept_event(hub, message, arrival->wall_ms);
+    bool is_lost = !message || accept_event(hub, message, arrival);
     hub_ticket_on_message(hub, arrival, message ? message->receipt : NULL);
     if (is_lost) {
         hub_forget_id(hub, &arrival->event, arrival->queue, arrival->pos);
@@ -317,7 +324,23 @@ static void take_ticket_event(struct hub *hub, const struct arrival *arrival,
     window_advance(hub->window, arrival->queue, arrival->pos);
 }
 
-static void on_event(struct hub *hub, const struct arrival *arrival)
+/* What is read back was on its way for other reasons. */
+static void measure(struct hub *hub, struct arrival *arrival)
+{
+    bool is_own = arrival->event.header.origin == hub->options.boot;
+    struct hub_probe probe = {0};
+    if (hub->reading_back >> arrival->queue & 1) {
+        return;
+    }
+    if (is_own) {
+        hub_probe_own(hub, arrival->queue, arrival->event.header.counter, &probe);
+        arrival->started_us = probe.started_us;
+    } else if (arrival->is_first) {
+        hub_probe_foreign(hub, arrival);
+    }
+}
+
+static void on_event(struct hub *hub, struct arrival *arrival)
 {
     uint32_t queue = arrival->queue;
     end_reading_back(hub, queue, &arrival->event.header);
@@ -330,6 +353,7 @@ static void on_event(struct hub *hub, const struct arrival *arrival)
         on_event_of_nodes(hub, arrival);
         return;
     }
+    measure(hub, arrival);
     struct publish_part *own = own_part(hub, queue, &arrival->event);
     enum publish_verdict verdict = PUBLISH_ACCEPTED;
     if (event_kind_is_of_tickets(arrival->event.kind)) {
@@ -396,6 +420,8 @@ static void take_events(struct hub *hub, struct arrival *arrival, struct str res
         }
         rest = str_make(rest.ptr + len, rest.len - len);
         arrival->pos.lo++;
+        arrival->is_first = false;
+        arrival->started_us = 0;
     }
 }
 
@@ -404,7 +430,7 @@ static void on_record(void *owner, uint32_t queue, struct bus_pos pos, struct st
                       uint64_t wall_ms)
 {
     struct hub *hub = owner;
-    struct arrival arrival = {.queue = queue, .pos = pos, .wall_ms = wall_ms};
+    struct arrival arrival = {.queue = queue, .pos = pos, .wall_ms = wall_ms, .is_first = true};
     if (bus_pos_compare(pos, hub->heads.pos[queue]) <= 0) {
         hub_count(&hub->stats.events_repeated, 1);
         return;

@@ -208,6 +208,7 @@ static int pack_part(struct hub_queue *queue, struct publish_part *part)
     queue->counter++;
     part->in_record = true;
     part->record_at = queue->record_parts++;
+    hub_probe_pack(queue, part);
     return 0;
 }
 
@@ -311,6 +312,7 @@ static void send_record(struct hub *hub, uint32_t index)
     }
     queue->under_way = true;
     queue->record_sent_us = hub->now_us;
+    hub_probe_send(hub, queue);
     queue->record = (struct bus_publish){.on_done = on_record_done,
                                          .queue = index,
                                          .record = buf_str(&queue->record_bytes),

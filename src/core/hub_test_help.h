@@ -22,6 +22,10 @@ struct hub_test {
     struct publish *last_done;
     int published; /* records acknowledged */
     uint64_t published_sent_us;
+    int returned; /* probes */
+    uint64_t returned_sent_us;
+    int foreign; /* ages of records of others that were told */
+    uint64_t foreign_ms;
     bool is_up;
 };
 
@@ -80,10 +84,24 @@ static inline void hub_test_on_published(void *owner, uint64_t sent_us)
     hub_test.published_sent_us = sent_us;
 }
 
+static inline void hub_test_on_returned(void *owner, uint64_t sent_us)
+{
+    hub_test.returned++;
+    hub_test.returned_sent_us = sent_us;
+}
+
+static inline void hub_test_on_foreign(void *owner, uint64_t age_ms)
+{
+    hub_test.foreign++;
+    hub_test.foreign_ms = age_ms;
+}
+
 static const struct hub_callbacks hub_test_callbacks = {.wake = hub_test_wake,
                                                         .give_back = hub_test_give_back,
                                                         .on_bus_state = hub_test_on_state,
-                                                        .on_published = hub_test_on_published};
+                                                        .on_published = hub_test_on_published,
+                                                        .on_returned = hub_test_on_returned,
+                                                        .on_foreign = hub_test_on_foreign};
 
 /* The bus has started, and the workers know. */
 static inline void hub_test_start(void)

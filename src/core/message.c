@@ -31,6 +31,9 @@ struct message *message_create(struct str encoded, const struct event *event, ui
     message->pos = pos;
     message->size = (uint32_t)size;
     atomic_init(&message->fate, 0);
+    atomic_init(&message->open_workers, 0);
+    atomic_init(&message->matched, 0);
+    message->way_us = 0;
     atomic_init(&message->refs, 1);
     return message;
 }

@@ -36,6 +36,11 @@ struct message {
     struct event event; /* points into bytes */
     uint32_t size;      /* of this allocation */
     atomic_uchar fate;  /* of enum message_fate; set by the hub */
+    /* How many sessions it was for: workers that were offered it add theirs, the last one tells. */
+    atomic_uchar open_workers;
+    atomic_uint matched;
+    /* From the request until received_us, of some of this node's own pushes; 0: not measured. */
+    uint32_t way_us;
 };
 
 /* Copies the encoded event, which event was decoded from. One reference; NULL: no memory. */

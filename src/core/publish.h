@@ -44,6 +44,7 @@ struct publish {
     uint32_t worker;  /* who gets it back; HUB_NO_WORKER: the poster frees it in on_done */
     void (*on_done)(struct publish *publish); /* on the worker, once */
     uint64_t deadline_ms;                     /* monotonic */
+    uint64_t started_us; /* monotonic, when its request was taken; 0: not of interest */
     /* A reference, or NULL; its events then have EVENT_WANTS_RECEIPT. */
     struct receipt *receipt;
     /* What it says is to outlive the window (core/kept.h): done with ERR_TOO_MANY when its app has

@@ -405,6 +405,7 @@ struct settings {
     struct settings_export metrics;
     struct settings_app *apps;
     size_t app_count;
+    uint64_t hash; /* of the file, 48 bits; 0: there is none */
 
     struct settings_chunk *chunks; /* private: the memory behind all pointers above */
     atomic_uint refs;              /* private */

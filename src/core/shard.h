@@ -50,6 +50,8 @@ struct shard_callbacks {
     void (*ask_catch_up)(void *owner);
     /* Let shard_run be called again in so many ms. Only where hold_ms is set. */
     void (*ask_run)(void *owner, uint32_t delay_ms);
+    /* So many sessions of the node were matched by a message. May be NULL. */
+    void (*on_fan_out)(void *owner, uint32_t sessions);
     /* The first session of a user is here, or the last one is gone; of apps whose users are
      * tracked. May be NULL. False: it could not be told, so its end is not; the next session of
      * the user tries again. The end of one that was told must not fail. */

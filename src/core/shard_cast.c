@@ -411,8 +411,23 @@ static void report(const struct cast *cast)
     receipt_close(receipt);
 }
 
+/* The last worker of those that were offered it tells. */
+static void tell_fan_out(const struct shard *shard, const struct cast *cast)
+{
+    struct message *message = cast->item.message;
+    if (message->event.kind != EVENT_MESSAGE || !shard->callbacks->on_fan_out) {
+        return;
+    }
+    atomic_fetch_add_explicit(&message->matched, cast->matched, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&message->open_workers, 1, memory_order_acq_rel) == 1) {
+        shard->callbacks->on_fan_out(shard->owner,
+                                     atomic_load_explicit(&message->matched, memory_order_relaxed));
+    }
+}
+
 void cast_end(struct shard *shard, struct cast *cast)
 {
+    tell_fan_out(shard, cast);
     if (!event_kind_is_of_police(cast->item.message->event.kind)) {
         shard_count(&shard->stats.matched, cast->matched);
     }

@@ -13,7 +13,8 @@ struct acks {
         uint64_t id;
         struct receipt *receipt; /* a reference */
         bool holds;
-    } items[]; /* oldest first */
+        uint32_t sent; /* the caller's clock */
+    } items[];         /* oldest first */
 };
 
 static int64_t size_of(uint32_t cap)
@@ -86,7 +87,8 @@ static int make_room(struct acks **acks, uint32_t max)
     return has_room || grow(acks, max) ? 0 : ERR_NO_MEMORY;
 }
 
-int acks_expect(struct acks **acks, uint64_t id, struct receipt *receipt, bool holds, uint32_t max)
+int acks_expect(struct acks **acks, uint64_t id, struct receipt *receipt, bool holds, uint32_t max,
+                uint32_t sent)
 {
     int given_up = make_room(acks, max);
     if (given_up < 0) {
@@ -95,7 +97,7 @@ int acks_expect(struct acks **acks, uint64_t id, struct receipt *receipt, bool h
     if (holds) {
         receipt_open(receipt);
     }
-    (*acks)->items[(*acks)->count++] = (struct awaited){id, receipt_ref(receipt), holds};
+    (*acks)->items[(*acks)->count++] = (struct awaited){id, receipt_ref(receipt), holds, sent};
     return given_up;
 }
 
@@ -116,12 +118,13 @@ static void remove_awaited(struct acks **acks, struct awaited *awaited)
     remove_at(acks, (uint32_t)(awaited - (*acks)->items));
 }
 
-bool acks_take(struct acks **acks, uint64_t id)
+bool acks_take(struct acks **acks, uint64_t id, uint32_t *out_sent)
 {
     struct awaited *awaited = find(*acks, id);
     if (!awaited) {
         return false;
     }
+    *out_sent = awaited->sent;
     receipt_ack(awaited->receipt);
     remove_awaited(acks, awaited);
     return true;

@@ -11,6 +11,8 @@
 
 enum { MAX = 6 };
 
+static uint32_t sent; /* of the last one that was taken */
+
 static int delivered;
 
 static void count_delivery(struct receipt *receipt)
@@ -38,14 +40,15 @@ static void a_message_is_confirmed_once(void **state)
 {
     struct acks *acks = NULL;
     struct receipt *receipt = make();
-    assert_int_equal(acks_expect(&acks, 7, receipt, true, MAX), 0);
+    assert_int_equal(acks_expect(&acks, 7, receipt, true, MAX, 100), 0);
     receipt_close(receipt);
     assert_int_equal(delivered, 0); /* the client has not confirmed */
-    assert_false(acks_take(&acks, 8));
-    assert_true(acks_take(&acks, 7));
+    assert_false(acks_take(&acks, 8, &sent));
+    assert_true(acks_take(&acks, 7, &sent));
+    assert_int_equal(sent, 100);
     assert_int_equal(delivered, 1);
     assert_int_equal(receipt->acked, 1);
-    assert_false(acks_take(&acks, 7));
+    assert_false(acks_take(&acks, 7, &sent));
     assert_int_equal(receipt->acked, 1);
     assert_null(acks);
     receipt_unref(receipt);
@@ -55,11 +58,11 @@ static void what_a_replay_sent_is_confirmed_too_but_nobody_waits_for_it(void **s
 {
     struct acks *acks = NULL;
     struct receipt *receipt = make();
-    assert_int_equal(acks_expect(&acks, 7, receipt, false, MAX), 0);
-    assert_int_equal(acks_expect(&acks, 8, receipt, false, MAX), 0);
+    assert_int_equal(acks_expect(&acks, 7, receipt, false, MAX, 100), 0);
+    assert_int_equal(acks_expect(&acks, 8, receipt, false, MAX, 100), 0);
     receipt_close(receipt);
     assert_int_equal(delivered, 1);
-    assert_true(acks_take(&acks, 7));
+    assert_true(acks_take(&acks, 7, &sent));
     acks_drop_all(&acks, RECEIPT_CLOSED);
     assert_int_equal(receipt->acked, 1);
     assert_int_equal(receipt->dropped, 0);
@@ -71,7 +74,7 @@ static void a_session_that_ends_has_dropped_what_it_did_not_confirm(void **state
     struct acks *acks = NULL;
     struct receipt *receipt = make();
     for (uint64_t id = 1; id <= MAX; id++) {
-        assert_int_equal(acks_expect(&acks, id, receipt, true, MAX), 0);
+        assert_int_equal(acks_expect(&acks, id, receipt, true, MAX, 100), 0);
     }
     receipt_close(receipt);
     acks_drop(&acks, 2, RECEIPT_EXPIRED);
@@ -91,17 +94,17 @@ static void over_the_limit_the_oldest_is_given_up_and_its_receipt_is_short(void 
     struct acks *acks = NULL;
     struct receipt *first = make();
     struct receipt *receipt = make();
-    acks_expect(&acks, 1, first, true, MAX);
+    acks_expect(&acks, 1, first, true, MAX, 100);
     for (uint64_t id = 2; id <= MAX; id++) {
-        acks_expect(&acks, id, receipt, true, MAX);
+        acks_expect(&acks, id, receipt, true, MAX, 100);
     }
     receipt_close(first);
-    assert_int_equal(acks_expect(&acks, MAX + 1, receipt, true, MAX), 1);
+    assert_int_equal(acks_expect(&acks, MAX + 1, receipt, true, MAX, 100), 1);
     assert_int_equal(acks_count(acks), MAX);
     assert_int_equal(delivered, 1);
     assert_false(receipt_is_complete(first));
-    assert_false(acks_take(&acks, 1));
-    assert_true(acks_take(&acks, MAX + 1));
+    assert_false(acks_take(&acks, 1, &sent));
+    assert_true(acks_take(&acks, MAX + 1, &sent));
     acks_drop_all(&acks, RECEIPT_CLOSED);
     receipt_unref(first);
     receipt_unref(receipt);
@@ -112,8 +115,8 @@ static void what_nobody_can_ask_about_is_let_go(void **state)
     struct acks *acks = NULL;
     struct receipt *gone = make();
     struct receipt *kept = make();
-    acks_expect(&acks, 1, gone, true, MAX);
-    acks_expect(&acks, 2, kept, true, MAX);
+    acks_expect(&acks, 1, gone, true, MAX, 100);
+    acks_expect(&acks, 2, kept, true, MAX, 100);
     receipt_close(gone);
     receipt_remove_asker(gone);
     receipt_unref(gone); /* the window's */
@@ -132,8 +135,8 @@ static void what_two_sessions_were_to_confirm_is_let_go_too(void **state)
     struct acks *other = NULL;
     struct receipt *receipt = make();
     receipt_add_asker(receipt); /* who waits */
-    acks_expect(&one, 1, receipt, true, MAX);
-    acks_expect(&other, 1, receipt, true, MAX);
+    acks_expect(&one, 1, receipt, true, MAX, 100);
+    acks_expect(&other, 1, receipt, true, MAX, 100);
     receipt_close(receipt);
     receipt_remove_asker(receipt);
     assert_int_equal(acks_sweep(&one), 0);
@@ -152,7 +155,7 @@ static void without_memory_nothing_is_awaited(void **state)
     struct acks *acks = NULL;
     struct receipt *receipt = make();
     mem_fail_nth(1);
-    assert_int_equal(acks_expect(&acks, 1, receipt, true, MAX), ERR_NO_MEMORY);
+    assert_int_equal(acks_expect(&acks, 1, receipt, true, MAX, 100), ERR_NO_MEMORY);
     receipt_close(receipt);
     assert_int_equal(delivered, 1);
     receipt_unref(receipt);

@@ -11,12 +11,27 @@
                         .help = (help_),            \
                         .more = "" __VA_ARGS__},
 
+/* Of how many there are. */
+static const double sizes[] = {0,    1,    2,    5,     10,    20,    50,     100,    200,    500,
+                               1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000, 1e6};
+
 const struct metric_family families[FAMILIES] = {
 #define TEXT(text)
 #define SECTION(title)
 #define COUNTER(...) DECLARE(METRIC_COUNTER, __VA_ARGS__)
 #define GAUGE(...) DECLARE(METRIC_GAUGE, __VA_ARGS__)
 #define HISTOGRAM(...) DECLARE(METRIC_HISTOGRAM, __VA_ARGS__)
+#define PROCESS(kind_, name_, help_, ...) \
+    [FAMILY_##name_] = {.kind = (kind_), .name = #name_, .help = (help_), .more = "" __VA_ARGS__},
+#define SIZES(name_, labels_, help_, ...)           \
+    [FAMILY_##name_] = {.kind = METRIC_HISTOGRAM,   \
+                        .name = "tidegate_" #name_, \
+                        .labels = LABELS labels_,   \
+                        .help = (help_),            \
+                        .more = "" __VA_ARGS__,     \
+                        .is_real = true,            \
+                        .bounds = sizes,            \
+                        .bound_count = sizeof(sizes) / sizeof(sizes[0])},
 #define BASE(name)
 #include "server/families.def"
 #undef TEXT
@@ -24,6 +39,8 @@ const struct metric_family families[FAMILIES] = {
 #undef COUNTER
 #undef GAUGE
 #undef HISTOGRAM
+#undef SIZES
+#undef PROCESS
 #undef BASE
 };
 
@@ -38,6 +55,8 @@ static const struct item {
 #define COUNTER(name, ...) {.family = FAMILY(name)},
 #define GAUGE(name, ...) {.family = FAMILY(name)},
 #define HISTOGRAM(name, ...) {.family = FAMILY(name)},
+#define SIZES(name, ...) {.family = FAMILY(name)},
+#define PROCESS(kind, name, ...) {.family = FAMILY(name)},
 #define BASE(name) {.family = &(name)},
 #include "server/families.def"
 };

@@ -11,8 +11,9 @@
  *         "`reason`: `expired`, …")                      behind it on the page: Markdown, if need
  * be
  *
- * GAUGE and HISTOGRAM are the same; BASE names a family that base declares itself.
- * Name label values in the text; they are never what a peer can choose. */
+ * GAUGE and HISTOGRAM (of seconds) are the same, and SIZES, a histogram of whole numbers; PROCESS
+ * is one whose name others gave it, without tidegate_; BASE names a family that base declares
+ * itself. Name label values in the text; they are never what a peer can choose. */
 #ifndef TIDEGATE_SERVER_FAMILIES_H
 #define TIDEGATE_SERVER_FAMILIES_H
 
@@ -24,6 +25,8 @@ enum family {
 #define COUNTER(name, ...) FAMILY_##name,
 #define GAUGE(name, ...) FAMILY_##name,
 #define HISTOGRAM(name, ...) FAMILY_##name,
+#define SIZES(name, ...) FAMILY_##name,
+#define PROCESS(kind, name, ...) FAMILY_##name,
 #define BASE(name)
 #include "server/families.def"
 #undef TEXT
@@ -31,6 +34,8 @@ enum family {
 #undef COUNTER
 #undef GAUGE
 #undef HISTOGRAM
+#undef SIZES
+#undef PROCESS
 #undef BASE
     FAMILIES
 };

@@ -19,10 +19,12 @@ struct frame {
     uint64_t id;             /* event.id_hash of the message in it; 0: it has none */
     uint64_t collapse;       /* see event_collapse_key; 0: none */
     uint64_t expires_ms;     /* monotonic: not sent later, if it has waited until then; 0: never */
-    bool holds_receipt;      /* which stays open while a session has the frame unsent */
-    bool wants_ack;          /* the client is asked to confirm: acks.h counts what becomes of it */
-    bool is_own_ack;         /* who can't confirm has done so when it is written */
-    bool is_final;           /* the last message of a ticket */
+    uint64_t received_us;    /* with way_us of the message that goes out live; 0: not measured */
+    uint32_t way_us;
+    bool holds_receipt; /* which stays open while a session has the frame unsent */
+    bool wants_ack;     /* the client is asked to confirm: acks.h counts what becomes of it */
+    bool is_own_ack;    /* who can't confirm has done so when it is written */
+    bool is_final;      /* the last message of a ticket */
     uint8_t bytes[];
 };
 

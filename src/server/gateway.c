@@ -64,6 +64,16 @@ static void on_published(void *owner, uint64_t sent_us)
     stats_bus_published(clock_monotonic_us() - sent_us);
 }
 
+static void on_returned(void *owner, uint64_t sent_us)
+{
+    stats_latency(STATS_BUS, clock_monotonic_us() - sent_us);
+}
+
+static void on_foreign(void *owner, uint64_t age_ms)
+{
+    stats_latency(STATS_OTHER_NODE, age_ms * 1000);
+}
+
 static void on_loss(void *owner, uint32_t queue, enum session_gap_why why)
 {
     static const char *const reasons[] = {[SESSION_GAP_EXPIRED] = "the bus has dropped them",
@@ -79,6 +89,8 @@ static const struct hub_callbacks hub_callbacks = {.wake = wake,
                                                    .on_bus_state = on_bus_state,
                                                    .on_queue_state = on_queue_state,
                                                    .on_published = on_published,
+                                                   .on_returned = on_returned,
+                                                   .on_foreign = on_foreign,
                                                    .run_ticket_news = ws_ticket_run_news,
                                                    .on_loss = on_loss};
 

@@ -73,6 +73,14 @@ struct out_queue *out_queue_create(struct out_pool *pool)
     return queue;
 }
 
+/* One thread writes. */
+static void add_bytes(struct out_pool *pool, struct out_queue *queue, int64_t bytes)
+{
+    uint64_t sum = atomic_load_explicit(&pool->bytes, memory_order_relaxed);
+    atomic_store_explicit(&pool->bytes, sum + (uint64_t)bytes, memory_order_relaxed);
+    queue->bytes += (uint32_t)bytes;
+}
+
 static void close_held(const struct frame *frame)
 {
     if (frame->holds_receipt) {
@@ -136,7 +144,9 @@ static struct out_node **link_behind(struct out_queue *queue, size_t held, uint3
 uint32_t out_queue_trim(struct out_pool *pool, struct out_queue *queue, size_t held,
                         enum receipt_drop why)
 {
-    queue->last = link_behind(queue, held, &queue->bytes);
+    uint32_t kept;
+    queue->last = link_behind(queue, held, &kept);
+    add_bytes(pool, queue, (int64_t)kept - queue->bytes);
     uint32_t count = drop_from(pool, queue->last, why);
     queue->frames -= count;
     frame_unref(queue->pong);
@@ -166,7 +176,7 @@ static void drop_node(struct out_pool *pool, struct out_queue *queue, struct out
 {
     struct out_node *node = *link;
     *link = node->next;
-    queue->bytes -= unsent_of(node);
+    add_bytes(pool, queue, -(int64_t)unsent_of(node));
     queue->frames--;
     tell_dropped(node->frame, drop->why);
     if (drop->on_drop) {
@@ -225,6 +235,7 @@ void out_queue_destroy(struct out_pool *pool, struct out_queue *queue)
     if (!queue) {
         return;
     }
+    add_bytes(pool, queue, -(int64_t)queue->bytes);
     drop_from(pool, &queue->first, RECEIPT_CLOSED);
     frame_unref(queue->pong);
     if (pool->queue_count < POOL_QUEUES) {
@@ -246,7 +257,7 @@ int out_queue_add(struct out_pool *pool, struct out_queue *queue, struct frame *
     *node = (struct out_node){.frame = frame_ref(frame), .sent = sent, .tick = tick};
     *queue->last = node;
     queue->last = &node->next;
-    queue->bytes += frame->len - sent;
+    add_bytes(pool, queue, frame->len - sent);
     queue->frames++;
     queue->has_collapse = queue->has_collapse || frame->collapse;
     note_expiry(queue, frame);
@@ -272,7 +283,7 @@ static void place_pong(struct out_pool *pool, struct out_queue *queue, size_t he
     if (!node->next) {
         queue->last = &node->next;
     }
-    queue->bytes += queue->pong->len;
+    add_bytes(pool, queue, queue->pong->len);
     queue->frames++;
     queue->pong = NULL;
 }
@@ -288,10 +299,20 @@ static ssize_t send_frames(const struct out_queue *queue, int fd, struct tls_con
     return link_write(fd, tls, parts, count);
 }
 
-static void take_sent(struct out_pool *pool, struct out_queue *queue, size_t sent,
-                      uint32_t *out_written)
+static void note_sent(struct out_sent *out_sent, const struct frame *frame)
 {
-    queue->bytes -= (uint32_t)sent;
+    out_sent->frames++;
+    if (!out_sent->received_us) {
+        out_sent->received_us = frame->received_us;
+        out_sent->way_us = frame->way_us;
+    }
+}
+
+static void take_sent(struct out_pool *pool, struct out_queue *queue, size_t sent,
+                      struct out_sent *out_sent)
+{
+    add_bytes(pool, queue, -(int64_t)sent);
+    out_sent->bytes += sent;
     while (sent > 0) {
         struct out_node *node = queue->first;
         uint32_t left = unsent_of(node);
@@ -303,9 +324,9 @@ static void take_sent(struct out_pool *pool, struct out_queue *queue, size_t sen
         queue->first = node->next;
         queue->frames--;
         tell_written(node->frame);
+        note_sent(out_sent, node->frame);
         frame_unref(node->frame);
         free_node(pool, node);
-        (*out_written)++;
     }
     if (!queue->first) {
         queue->last = &queue->first;
@@ -313,10 +334,9 @@ static void take_sent(struct out_pool *pool, struct out_queue *queue, size_t sen
 }
 
 int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, struct tls_conn *tls,
-                   uint32_t *out_written, uint64_t *out_bytes)
+                   struct out_sent *out_sent)
 {
-    *out_written = 0;
-    *out_bytes = 0;
+    *out_sent = (struct out_sent){0};
     place_pong(pool, queue, link_held(tls));
     while (queue->first) {
         ssize_t sent = send_frames(queue, fd, tls);
@@ -326,8 +346,7 @@ int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, struc
         if (sent < 0) {
             return sent == -EAGAIN ? 0 : (int)sent;
         }
-        take_sent(pool, queue, (size_t)sent, out_written);
-        *out_bytes += (uint64_t)sent;
+        take_sent(pool, queue, (size_t)sent, out_sent);
         if (!tls && queue->first && queue->first->sent > 0) {
             return 0; /* cut in the middle of a frame: the socket is full */
         }

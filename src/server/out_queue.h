@@ -3,6 +3,7 @@
 #ifndef TIDEGATE_SERVER_OUT_QUEUE_H
 #define TIDEGATE_SERVER_OUT_QUEUE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,6 +38,7 @@ struct out_pool {
     struct out_queue *queues;
     uint32_t node_count; /* free ones */
     uint32_t queue_count;
+    atomic_uint_fast64_t bytes; /* unsent ones of all queues; any thread reads */
 };
 
 /* Gives the free ones back to the system. */
@@ -83,10 +85,16 @@ bool out_queue_is_expired(const struct frame *frame, const struct out_drop *drop
 int out_queue_add(struct out_pool *pool, struct out_queue *queue, struct frame *frame,
                   uint32_t sent, uint32_t tick);
 
+struct out_sent {
+    uint32_t frames; /* finished */
+    uint64_t bytes;
+    uint64_t received_us; /* with way_us those of the first that has any; 0: none has */
+    uint32_t way_us;
+};
+
 /* Sends as much as the socket takes, up to 64 frames a call. tls NULL: plain. Returns 1 when all is
- * out, 0 when the socket is full, or a negative error. *out_written counts frames finished,
- * *out_bytes bytes. */
+ * out, 0 when the socket is full, or a negative error. */
 int out_queue_send(struct out_pool *pool, struct out_queue *queue, int fd, struct tls_conn *tls,
-                   uint32_t *out_written, uint64_t *out_bytes);
+                   struct out_sent *out_sent);
 
 #endif

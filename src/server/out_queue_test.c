@@ -55,7 +55,11 @@ static void add(const char *text, uint32_t sent, struct receipt *receipt)
 
 static int send_out(void)
 {
-    return out_queue_send(&t.pool, t.queue, t.ends[0], NULL, &t.written, &t.bytes);
+    struct out_sent sent;
+    int done = out_queue_send(&t.pool, t.queue, t.ends[0], NULL, &sent);
+    t.written = sent.frames;
+    t.bytes = sent.bytes;
+    return done;
 }
 
 static const char *heard(void)

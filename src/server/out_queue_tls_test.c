@@ -62,10 +62,9 @@ static void add(char letter, size_t len)
 
 static int send_out(void)
 {
-    uint32_t written;
-    uint64_t bytes;
-    int done = out_queue_send(&t.pool, t.queue, t.fd, t.tls, &written, &bytes);
-    t.written += written;
+    struct out_sent sent;
+    int done = out_queue_send(&t.pool, t.queue, t.fd, t.tls, &sent);
+    t.written += sent.frames;
     return done;
 }
 

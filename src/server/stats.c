@@ -12,7 +12,7 @@
 #include "server/stats_private.h"
 #include "server/ws_session.h"
 
-enum { MAX_ROUTES = 256, STATS_TRANSPORTS = 4 };
+enum { MAX_ROUTES = 256, STATS_TRANSPORTS = 4, STATS_GAPS = 4 };
 
 /* The series of one app; apps beyond the table share the last place. */
 struct app_series {
@@ -22,7 +22,8 @@ struct app_series {
     struct metric *dropped[STATS_DROPS];
     struct metric *acked;
     struct metric *given_up;
-    struct metric *gaps;
+    struct metric *gaps[STATS_GAPS];
+    struct metric *slow;
     struct metric *over_quota[STATS_QUOTAS];
 };
 
@@ -30,6 +31,8 @@ static struct app_series apps[STATS_APPS];
 static struct metric *sent_bytes;
 static struct metric *received_bytes;
 static struct metric *latency[STATS_STAGES];
+static struct metric *fan_out;
+static struct metric *ping;
 static struct metric *accepts_paced;
 static struct metric *resumed_series[3];
 
@@ -37,13 +40,21 @@ static const char *const transports[STATS_TRANSPORTS] = {"raw", "v1", "sse_raw",
 static const char *const drop_names[STATS_DROPS] = {"session_closed", "expired", "collapsed",
                                                     "revoked"};
 static const char *const quota_names[STATS_QUOTAS] = {"pushes", "sessions", "waits"};
-static const char *const stage_names[STATS_STAGES] = {"api_to_bus", "bus_to_write"};
+static const char *const stage_names[STATS_STAGES] = {"api_to_bus",   "bus",          "other_node",
+                                                      "bus_to_write", "write_to_ack", "total"};
+static const char *const gap_names[STATS_GAPS] = {[SESSION_GAP_EXPIRED] = "expired",
+                                                  [SESSION_GAP_OVERFLOW] = "overflow",
+                                                  [SESSION_GAP_BUS] = "bus",
+                                                  [SESSION_GAP_EPOCH] = "epoch"};
 
 void stats_init(void)
 {
     sent_bytes = SERIES(sent_bytes_total);
     received_bytes = SERIES(received_bytes_total);
     accepts_paced = SERIES(accepts_paced_total);
+    fan_out = SERIES(message_fan_out_sessions);
+    ping = SERIES(ping_seconds);
+    stats_init_process();
     for (int i = 0; i < STATS_STAGES; i++) {
         latency[i] = SERIES(delivery_seconds, stage_names[i]);
     }
@@ -68,7 +79,10 @@ static struct metric *make_app_series(struct app_series *series, const char *app
     }
     series->acked = SERIES(messages_acked_total, app);
     series->given_up = SERIES(acks_given_up_total, app);
-    series->gaps = SERIES(gaps_total, app);
+    for (int i = 0; i < STATS_GAPS; i++) {
+        series->gaps[i] = SERIES(gaps_total, app, gap_names[i]);
+    }
+    series->slow = SERIES(slow_sessions, app);
     return SERIES(messages_written_total, app);
 }
 
@@ -121,6 +135,9 @@ void stats_session_opened(struct worker *worker, const struct session *session,
 void stats_session_gone(struct worker *worker, const struct session *session)
 {
     metric_gauge_add(series_of(session->app)->connections[transport_of(session)], -1);
+    if (session->flags & WS_IS_BLOCKED) {
+        stats_blocked(session, false);
+    }
 }
 
 const char *stats_close_reason(uint16_t code)
@@ -212,9 +229,14 @@ void stats_acks_given_up(struct worker *worker, const struct session *session, u
     }
 }
 
-void stats_gap(struct worker *worker, const struct session *session)
+void stats_gap(struct worker *worker, const struct session *session, enum session_gap_why why)
 {
-    metric_add(series_of(session->app)->gaps, 1);
+    metric_add(series_of(session->app)->gaps[why], 1);
+}
+
+void stats_blocked(const struct session *session, bool is_blocked)
+{
+    metric_gauge_add(series_of(session->app)->slow, is_blocked ? 1 : -1);
 }
 
 void stats_resumed(struct worker *worker, const struct session *session,
@@ -368,4 +390,23 @@ void stats_console_sign_in(const char *result)
 void stats_latency(enum stats_stage stage, uint64_t us)
 {
     metric_observe_us(latency[stage], us);
+}
+
+void stats_delivered(uint64_t received_us, uint32_t way_us)
+{
+    uint64_t us = clock_monotonic_us() - received_us;
+    metric_observe_us(latency[STATS_BUS_TO_WRITE], us);
+    if (way_us) {
+        metric_observe_us(latency[STATS_TOTAL], us + way_us);
+    }
+}
+
+void stats_fan_out(uint32_t sessions)
+{
+    metric_observe(fan_out, sessions);
+}
+
+void stats_ping(uint64_t us)
+{
+    metric_observe_us(ping, us);
 }

@@ -25,6 +25,11 @@ void stats_init(void);
 /* Apps that came with a reload get their series. Main thread. */
 void stats_set_apps(struct gateway *gateway, const struct tenants *tenants);
 
+/* The configuration of that hash (settings.hash) is in force now. */
+void stats_config_loaded(uint64_t hash);
+/* A reload was applied, stats_config_loaded being called too, or changed nothing. */
+void stats_config_reload(bool is_good);
+
 /* Series with readers, which need the gateway. */
 void stats_attach(struct gateway *gateway);
 void stats_detach(void);
@@ -49,7 +54,7 @@ void stats_received(struct worker *worker, const struct session *session, uint64
 void stats_acked(struct worker *worker, const struct session *session);
 /* Messages whose confirmation is awaited no longer, though it may come. */
 void stats_acks_given_up(struct worker *worker, const struct session *session, uint32_t messages);
-void stats_gap(struct worker *worker, const struct session *session);
+void stats_gap(struct worker *worker, const struct session *session, enum session_gap_why why);
 void stats_resumed(struct worker *worker, const struct session *session,
                    enum session_resumed resumed);
 void stats_frame_refused(struct worker *worker, const struct session *session, const char *code);
@@ -104,7 +109,15 @@ void stats_name_bus(const char *engine);
 /* A record was acknowledged, so long after it was sent. Without the name it isn't counted. */
 void stats_bus_published(uint64_t us);
 
-enum stats_stage { STATS_API_TO_BUS, STATS_BUS_TO_WRITE, STATS_STAGES };
+enum stats_stage {
+    STATS_API_TO_BUS,
+    STATS_BUS,
+    STATS_OTHER_NODE,
+    STATS_BUS_TO_WRITE,
+    STATS_WRITE_TO_ACK,
+    STATS_TOTAL,
+    STATS_STAGES
+};
 
 enum stats_quota { STATS_QUOTA_PUSHES, STATS_QUOTA_SESSIONS, STATS_QUOTA_WAITS, STATS_QUOTAS };
 
@@ -118,5 +131,17 @@ void stats_accepts_paced(void);
 void stats_console_sign_in(const char *result);
 
 void stats_latency(enum stats_stage stage, uint64_t us);
+
+/* A message that came live was written: received_us and way_us are the message's. */
+void stats_delivered(uint64_t received_us, uint32_t way_us);
+
+/* So many sessions of this node were matched by a message. */
+void stats_fan_out(uint32_t sessions);
+
+/* From a ping to its pong. */
+void stats_ping(uint64_t us);
+
+/* A session's socket is full now, or has room again. */
+void stats_blocked(const struct session *session, bool is_blocked);
 
 #endif

@@ -1,5 +1,6 @@
 /* What is asked for at a scrape of each app of the configuration; apps beyond the table, and what
  * is of no app that this node knows, count as `other`. */
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -11,8 +12,8 @@ static struct gateway *attached;
 static struct named_app {
     uint32_t hash;   /* target_app_hash */
     char *name;      /* owned */
-} named[STATS_APPS]; /* those that have series of their own; main thread, which a scrape runs on */
-static uint32_t named_count;
+} named[STATS_APPS]; /* those that have series of their own; the main thread adds, any reads */
+static atomic_uint named_count;
 
 static double read_users(void *arg)
 {

@@ -25,6 +25,9 @@ void stats_set_table(const struct stats_reader *table, size_t count, bool attach
 /* stats.c: makes what is counted of the app, so that it is there as 0. */
 void stats_make_app(const struct tenant *tenant);
 
+/* stats_process.c */
+void stats_init_process(void);
+
 /* stats_apps.c */
 void stats_drop_apps(void);
 

@@ -79,6 +79,15 @@ static double read_log_suppressed(void *arg)
     return (double)log_lines_suppressed();
 }
 
+static double read_queued_bytes(void *arg)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < attached->worker_count; i++) {
+        sum += atomic_load_explicit(&attached->workers[i].pool.bytes, memory_order_relaxed);
+    }
+    return (double)sum;
+}
+
 static double read_shortages(void *arg)
 {
     uint64_t sum = 0;
@@ -117,6 +126,7 @@ static const struct stats_reader readers[] = {
     {FAMILY(log_lines_lost_total), read_log_lost, 0},
     {FAMILY(log_lines_suppressed_total), read_log_suppressed, 0},
     {FAMILY(accept_shortages_total), read_shortages, 0},
+    {FAMILY(queued_bytes), read_queued_bytes, 0},
 };
 
 enum { READERS = sizeof(readers) / sizeof(readers[0]) };

@@ -53,6 +53,8 @@ struct worker {
     struct ws_inflater *inflater;
     uint32_t *dirty; /* slots whose queue is flushed at the turn's end */
     uint32_t dirty_count, dirty_cap;
+    uint64_t measured;      /* of the message whose deliveries are timed, see note_written */
+    uint32_t written_since; /* deliveries of it since the last one that was timed */
     uint32_t search_budget; /* WORKER_SEARCHES a turn, see there */
     struct doomed *doomed;
     uint32_t doomed_count, doomed_cap;

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "core/presence.h"
 #include "core/publish.h"
+#include "server/stats.h"
 #include "server/worker_private.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session.h"
@@ -147,9 +148,15 @@ void worker_free_spare_notes(struct worker *worker)
     }
 }
 
+static void on_fan_out(void *owner, uint32_t sessions)
+{
+    stats_fan_out(sessions);
+}
+
 const struct shard_callbacks worker_shard_callbacks = {.send_interest = send_interest,
                                                        .ask_catch_up = ask_catch_up,
                                                        .ask_run = ask_run,
+                                                       .on_fan_out = on_fan_out,
                                                        .on_user = on_user};
 
 static void run_publish(struct mail *mail)

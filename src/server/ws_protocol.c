@@ -132,9 +132,11 @@ static void take_ack(struct worker *worker, struct session *session, struct str 
     struct ws_extra *extra = ws_session_peek_extra(worker, session);
     ws_ticket_on_ack(worker, session, id);
     uint32_t app = shard_app_hash(worker->shard, session->app);
+    uint32_t sent;
     if (extra && extra->acks &&
-        acks_take(&extra->acks, event_id_hash(&worker->gateway->keys.space, app, id))) {
+        acks_take(&extra->acks, event_id_hash(&worker->gateway->keys.space, app, id), &sent)) {
         stats_acked(worker, session);
+        stats_latency(STATS_WRITE_TO_ACK, acks_us_since(sent));
     }
 }
 

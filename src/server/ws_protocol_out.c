@@ -316,7 +316,7 @@ void ws_protocol_on_gap(struct shard *shard, struct session *session, uint32_t q
                         struct bus_pos from, struct bus_pos to, enum session_gap_why why)
 {
     struct worker *worker = ws_worker_of(shard);
-    stats_gap(worker, session);
+    stats_gap(worker, session, why);
     if (!(session->flags & WS_IS_V1) && !ws_is_sse(session)) {
         return;
     }

@@ -5,6 +5,7 @@
 #include "proto/ws_deflate.h"
 #include "proto/ws_message.h"
 #include "server/stats.h"
+#include "server/ws_ping.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
 
@@ -18,6 +19,7 @@ static void set_deaf(struct session *session)
 struct reading {
     struct worker *worker;
     struct session *session;
+    unsigned open_pings; /* that nothing had come for before this */
 };
 
 static bool is_over_ping_rate(struct reading *reading)
@@ -66,10 +68,21 @@ static int on_ping(void *owner, struct str payload)
     return 0;
 }
 
+/* Any byte counts as life, and a pong tells the way there and back; of those to one ping the first.
+ */
 static int on_pong(void *owner, struct str payload)
 {
-    note_in(owner, WS_PONG, payload);
-    return 0; /* any byte counts as life */
+    struct reading *reading = owner;
+    struct worker *worker = reading->worker;
+    uint64_t us;
+    note_in(reading, WS_PONG, payload);
+    if (reading->open_pings > 0 &&
+        ws_ping_read(&us, payload, &worker->gateway->keys.sid_keys[0],
+                     ws_tag_of(worker, reading->session), loop_now_us(worker->loop))) {
+        reading->open_pings = 0;
+        stats_ping(us);
+    }
+    return 0;
 }
 
 static int on_close(void *owner, uint16_t code, struct str reason)
@@ -175,7 +188,7 @@ static void note_life(struct worker *worker, struct session *session)
 void ws_session_feed(struct worker *worker, struct session *session, uint8_t *data, size_t len)
 {
     const struct settings_limits *limits = &worker->settings->limits;
-    struct reading reading = {worker, session};
+    struct reading reading = {worker, session, session->pings & WS_PING_COUNT_MASK};
     struct ws_reader_options options = {.max_message = limits->message_bytes,
                                         .max_fragments = (uint32_t)limits->fragments,
                                         .inflater = ws_window_bits(session) ? worker->inflater

@@ -1,6 +1,7 @@
 /* A session's deadlines: hello, heartbeat, the token's end, the age of its queue, the drain. One
  * timer a session, armed for the earliest. */
 #include "base/clock.h"
+#include "server/ws_ping.h"
 #include "server/ws_protocol.h"
 #include "server/ws_session_private.h"
 #include "server/ws_ticket.h"
@@ -55,6 +56,14 @@ static uint64_t check_stream(struct worker *worker, struct session *session)
     return interval;
 }
 
+static void send_ping(struct worker *worker, struct session *session)
+{
+    char payload[WS_PING_BYTES];
+    ws_ping_write(payload, &worker->gateway->keys.sid_keys[0], ws_tag_of(worker, session),
+                  loop_now_us(worker->loop));
+    ws_session_send(worker, session, WS_PING, str_make(payload, sizeof(payload)));
+}
+
 static uint64_t check_heartbeat(struct worker *worker, struct session *session)
 {
     if (!(session->flags & WS_IS_GREETED) || worker->settings->heartbeat.interval_ms == 0) {
@@ -75,7 +84,7 @@ static uint64_t check_heartbeat(struct worker *worker, struct session *session)
         return UINT64_MAX;
     }
     session->pings++;
-    ws_session_send(worker, session, WS_PING, STR(""));
+    send_ping(worker, session);
     return pong_wait(worker);
 }
 

@@ -9,6 +9,8 @@
 #include "server/ws_session_private.h"
 #include "server/ws_ticket.h"
 
+enum { TIMED_EACH = 64 }; /* deliveries of one message: see note_written */
+
 static void mark_dirty(struct worker *worker, struct session *session)
 {
     if (session->flags & WS_IS_DIRTY) {
@@ -61,6 +63,7 @@ static void set_blocked(struct worker *worker, struct session *session, bool blo
         return;
     }
     session->flags ^= WS_IS_BLOCKED;
+    stats_blocked(session, blocked);
     loop_rewatch_tag(worker->loop, session->fd, ws_tag_of(worker, session),
                      LOOP_READABLE | (blocked ? LOOP_WRITABLE : 0));
     if (blocked || ws_is_sse(session)) {
@@ -80,15 +83,17 @@ static void end_our_half(struct worker *worker, struct session *session)
 static void send_queue(struct worker *worker, struct session *session)
 {
     struct out_queue *queue = session->out;
-    uint32_t written;
-    uint64_t bytes;
+    struct out_sent sent;
     struct tls_conn *tls = ws_tls_of(worker, session);
     if (queue->is_held) {
         return;
     }
     ws_session_expire(worker, session);
-    int done = out_queue_send(&worker->pool, queue, session->fd, tls, &written, &bytes);
-    stats_written(worker, session, written, bytes);
+    int done = out_queue_send(&worker->pool, queue, session->fd, tls, &sent);
+    stats_written(worker, session, sent.frames, sent.bytes);
+    if (sent.received_us) {
+        stats_delivered(sent.received_us, sent.way_us);
+    }
     if (done < 0) {
         ws_session_doom(worker, session, WS_CLOSE_ABORT);
         return;
@@ -330,7 +335,8 @@ static void expect_ack(struct worker *worker, struct session *session,
     struct ws_extra *extra = ws_session_extra(worker, session);
     bool is_live = session->state == SESSION_LIVE;
     int given_up = extra ? acks_expect(&extra->acks, message->event.id_hash, message->receipt,
-                                       is_live, (uint32_t)worker->settings->limits.session_acks)
+                                       is_live, (uint32_t)worker->settings->limits.session_acks,
+                                       acks_clock())
                          : ERR_NO_MEMORY;
     if (given_up < 0) {
         atomic_store_explicit(&message->receipt->is_short, true, memory_order_release);
@@ -354,14 +360,55 @@ static enum session_delivery note_sent(struct worker *worker, struct session *se
     return result;
 }
 
+/* What is replayed, or waited for its ticket, was on its way for other reasons. */
+static bool is_timed(const struct session *session, const struct message *message)
+{
+    return session->state == SESSION_LIVE && !message_is_apart(message);
+}
+
+/* What waits is timed when it is written. */
+static void stamp(struct frame *frame, const struct session *session, const struct message *message)
+{
+    if (is_timed(session, message)) {
+        frame->received_us = message->received_us;
+        frame->way_us = message->way_us;
+    }
+}
+
+/* The first session of a message on this worker, and each 64th behind it: the clock is not asked
+ * for every one of a broadcast. */
+static void note_written(struct worker *worker, const struct session *session,
+                         const struct message *message)
+{
+    uint64_t name = message->seq << 6 | message->queue;
+    if (!is_timed(session, message) ||
+        (worker->measured == name && ++worker->written_since % TIMED_EACH != 0)) {
+        return;
+    }
+    worker->measured = name;
+    worker->written_since = 0;
+    stats_delivered(message->received_us, message->way_us);
+}
+
+/* The frame is the message's. */
+static enum session_delivery send_frame_of(struct worker *worker, struct session *session,
+                                           const struct message *message, struct frame *frame)
+{
+    stamp(frame, session, message);
+    enum session_delivery result = send_frame(worker, session, frame);
+    if (result == SESSION_WRITTEN) {
+        note_written(worker, session, message);
+    }
+    return note_sent(worker, session, message, frame, result);
+}
+
 static enum session_delivery send_own_frame(struct worker *worker, struct session *session,
                                             const struct message *message, struct frame *frame)
 {
     if (!frame) {
         return drop_for_memory(worker, session);
     }
-    enum session_delivery result = send_frame(worker, session, frame);
-    result = note_sent(worker, session, message, frame, result);
+    enum session_delivery result = send_frame_of(worker, session, message, frame);
     frame_unref(frame);
     return result;
 }
@@ -397,8 +444,7 @@ static enum session_delivery send_message(struct worker *worker, struct session 
     if (!frame) {
         return drop_for_memory(worker, session);
     }
-    enum session_delivery result = send_frame(worker, session, frame);
-    return note_sent(worker, session, message, frame, result);
+    return send_frame_of(worker, session, message, frame);
 }
 
 static enum session_delivery deliver(struct shard *shard, struct session *session,
