@@ -38,6 +38,7 @@ struct call {
     int status; /* the answer, in texts; 0: there is none, memory was out */
     struct piece content_type, body, pairs[HEADERS_MAX][2];
     size_t pair_count;
+    size_t accounted; /* bytes, as MEM_HTTP */
 };
 
 static struct piece add(struct buf *texts, struct str text)
@@ -52,6 +53,13 @@ static struct str text_of(const struct call *call, struct piece piece)
     return piece.len ? str_make((const char *)call->texts.data + piece.at, piece.len) : STR("");
 }
 
+static void account(struct call *call)
+{
+    size_t bytes = sizeof(*call) + call->texts.cap + call->request.cap;
+    mem_account(MEM_HTTP, (int64_t)bytes - (int64_t)call->accounted);
+    call->accounted = bytes;
+}
+
 static void free_bridge(struct bridge *bridge)
 {
     if (bridge->destroyed && bridge->calls == 0) {
@@ -63,6 +71,7 @@ static void free_call(struct call *call)
 {
     call->bridge->calls--;
     free_bridge(call->bridge);
+    mem_account(MEM_HTTP, -(int64_t)call->accounted);
     buf_fini(&call->texts);
     buf_fini(&call->request);
     mem_free(call);
@@ -134,6 +143,7 @@ static void keep_answer(struct call *call, const struct http_response *response)
         call->pairs[i][1] = add(texts, response->headers[i].value);
     }
     call->status = buf_err(texts) ? 0 : response->status;
+    account(call);
 }
 
 static void on_answer(void *owner, const struct http_response *response)
@@ -264,6 +274,7 @@ static struct call *create_call(struct bridge *bridge, struct http_exchange *exc
         free_call(call);
         return NULL;
     }
+    account(call);
     return call;
 }
 

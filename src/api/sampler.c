@@ -303,17 +303,28 @@ static void read_stage(const struct sampler *sampler, const struct stage *stage,
     }
 }
 
-/* Of the whole way, where that is measured; else of the last part of it. */
+static bool is_measured(const struct stage *stage)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < OVERVIEW_BUCKETS; i++) {
+        count += stage->totals[i];
+    }
+    return count > 0;
+}
+
+/* Of the whole way, where that is measured; else of the last part of it that is. */
 static const struct stage *whole_stage(const struct sampler *sampler)
 {
-    const struct stage *last = NULL;
+    const struct stage *found = NULL;
     for (int i = 0; i < OVERVIEW_STAGES && sampler->stages[i]; i++) {
-        last = sampler->stages[i];
-        if (strcmp(last->name, "total") == 0) {
+        const struct stage *stage = sampler->stages[i];
+        bool is_whole = strcmp(stage->name, "total") == 0;
+        found = is_measured(stage) ? stage : found;
+        if (is_whole && found == stage) {
             break;
         }
     }
-    return last;
+    return found;
 }
 
 static void read_point(const struct sampler *sampler, const struct scope *scope, uint64_t tick,

@@ -707,6 +707,66 @@ static void a_peer_that_only_listens_any_more_gets_all_its_answers(void **state)
     assert_int_equal(http_service_connections(t.service), 0);
 }
 
+static void on_gone(struct http_exchange *exchange)
+{
+    assert_null(exchange->on_gone);
+    answer_text(exchange, "early");
+}
+
+/* The second is answered first, so that the answer of the first takes both out of the line. */
+static void who_waits_is_told_that_the_peer_has_ended_its_side(void **state)
+{
+    connect_peer();
+    say(GET("/late") GET("/late") GET("/late"));
+    turn(2);
+    answer_text(t.late[1], "second");
+    t.late[0]->on_gone = on_gone;
+    t.late[2]->on_gone = on_gone;
+    shutdown(t.peer, SHUT_WR);
+    turn(2);
+    const char *first = strstr(heard(), "early");
+    assert_non_null(first);
+    const char *second = strstr(first, "second");
+    assert_non_null(second);
+    assert_non_null(strstr(second, "early"));
+    t.late_count = 0;
+}
+
+static void who_waits_is_told_that_the_peer_is_gone(void **state)
+{
+    connect_peer();
+    say(GET("/late") GET("/late"));
+    turn(2);
+    t.late[0]->on_gone = on_gone;
+    struct linger linger = {.l_onoff = 1}; /* a reset */
+    assert_int_equal(setsockopt(t.peer, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+    close(t.peer);
+    t.peer = -1;
+    turn(2);
+    assert_int_equal(http_service_open_exchanges(t.service), 1);
+    answer_text(t.late[1], "nobody");
+    t.late_count = 0;
+}
+
+static void keep_answer(void *owner, const struct http_response *response)
+{
+    int *status = owner;
+    *status = response->status;
+}
+
+static void an_exchange_without_a_connection_gives_its_answer_to_who_made_it(void **state)
+{
+    struct http_request request = {.method = HTTP_METHOD_GET};
+    int status = 0;
+    struct http_exchange *exchange = http_exchange_detached(t.service, &request, STR("body"),
+                                                            keep_answer, &status);
+    assert_non_null(exchange);
+    assert_int_equal(http_service_open_exchanges(t.service), 1);
+    http_answer_problem(exchange, 404, "not_found", NULL);
+    assert_int_equal(status, 404);
+    assert_int_equal(http_service_open_exchanges(t.service), 0);
+}
+
 static void a_client_that_asks_for_it_is_closed_after_the_answer(void **state)
 {
     connect_peer();
@@ -967,6 +1027,9 @@ int main(void)
         TEST(a_client_that_waits_is_told_to_continue),
         TEST(answering_a_peer_that_has_gone_does_no_harm),
         TEST(a_peer_that_only_listens_any_more_gets_all_its_answers),
+        TEST(who_waits_is_told_that_the_peer_has_ended_its_side),
+        TEST(who_waits_is_told_that_the_peer_is_gone),
+        TEST(an_exchange_without_a_connection_gives_its_answer_to_who_made_it),
         TEST(a_client_that_asks_for_it_is_closed_after_the_answer),
         TEST(an_exchange_outlives_its_service),
         TEST(a_drain_closes_behind_the_last_answer),

@@ -78,7 +78,7 @@ function showSignIn(why = "") {
     try {
       who = await session.begin(key.value.trim());
       key.value = "";
-      showFrame();
+      showFrame({ isFirst: false });
     } catch (error) {
       show(message, notice(error.message, "bad"));
       key.focus();
@@ -127,9 +127,9 @@ function makeFrame() {
   return { main, links, chosen };
 }
 
-function showFrame() {
+function showFrame({ isFirst }) {
   frame = makeFrame();
-  mount({ isFirst: true });
+  mount({ isFirst });
 }
 
 // Mounts the view of the address; its heading gets the focus, so that a screen reader begins there.
@@ -194,7 +194,7 @@ document.addEventListener("signed-out", () => showSignIn("You were signed out.")
 try {
   who = await session.read();
   if (who.signed_in) {
-    showFrame();
+    showFrame({ isFirst: true });
   } else {
     showSignIn();
   }

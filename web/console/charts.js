@@ -2,12 +2,22 @@
 // Each has a legend in text, a summary for who can't see it, and its numbers as a table.
 
 import { h, show } from "./dom.js";
-import { time } from "./format.js";
+import { minute, time } from "./format.js";
 
 const Chart = globalThis.Chart;
+const STEP_MS = 5000;
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+const MINUTE_MS = 60000;
+
+function keepWholeMinutes(scale) {
+  const labels = scale.getLabels();
+  const most = scale.width < 360 ? 4 : 6;
+  const step = [1, 2, 3, 5, 15].find((minutes) => labels.length * STEP_MS / (minutes * MINUTE_MS) <= most) ?? 15;
+  scale.ticks = labels.map((at, value) => ({ at, value })).filter(({ at }) => at % (step * MINUTE_MS) === 0);
 }
 
 function axis(format, text, grid) {
@@ -17,11 +27,13 @@ function axis(format, text, grid) {
       grace: "5%",
       border: { display: false },
       grid: { color: grid, drawBorder: false },
-      ticks: { color: text, maxTicksLimit: 5, callback: (value) => format(value) },
+      ticks: { color: text, maxTicksLimit: 5, callback: (value) => format(value), precision: format.isWhole ? 0 : undefined },
     },
     x: {
       grid: { display: false, drawBorder: false },
-      ticks: { color: text, maxTicksLimit: 6, maxRotation: 0, autoSkipPadding: 24 },
+      afterBuildTicks: keepWholeMinutes,
+      ticks: { color: text, autoSkip: false, maxRotation: 0,
+        callback(value) { return minute(this.getLabelForValue(value)); } },
     },
   };
 }
@@ -42,7 +54,7 @@ export function chart({ title, series, format, signal }) {
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), series.map((one) => h("th", { scope: "col", class: "number" }, one.label)))),
         rows)));
   const element = h("section", { class: "panel", "aria-label": title },
-    h("div", { class: "row" }, h("h2", {}, title), h("div", { class: "row end" }, legend)),
+    h("div", { class: "chart-head" }, h("h2", {}, title), legend),
     h("div", { class: "plot" }, canvas), data);
   let plot = null;
   let latest = null;
@@ -59,7 +71,7 @@ export function chart({ title, series, format, signal }) {
         elements: { point: { radius: 0, hoverRadius: 4 }, line: { borderWidth: 2, tension: 0.25 } },
         plugins: {
           legend: { display: false },
-          tooltip: { callbacks: { label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}` } },
+          tooltip: { callbacks: { title: (items) => time(items[0].label * 1), label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}` } },
         },
       },
     });
@@ -85,7 +97,7 @@ export function chart({ title, series, format, signal }) {
         ? `${one.label}: nothing yet`
         : `${one.label}: now ${format(last)}, highest ${format(Math.max(...known))}, lowest ${format(Math.min(...known))}`;
     });
-    canvas.setAttribute("aria-label", `${title}, the last ${Math.round(latest.times.length / 12)} minutes. ${parts.join(". ")}.`);
+    canvas.setAttribute("aria-label", `${title}, the last ${Math.round(latest.times.length * STEP_MS / MINUTE_MS)} minutes. ${parts.join(". ")}.`);
   }
 
   function fillTable() {
@@ -107,7 +119,7 @@ export function chart({ title, series, format, signal }) {
       if (!plot) {
         make();
       }
-      plot.data.labels = next.times.map(time);
+      plot.data.labels = next.times;
       plot.data.datasets.forEach((set, index) => { set.data = next[series[index].key]; });
       plot.update("none");
       summarise();

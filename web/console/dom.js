@@ -44,8 +44,8 @@ export function announce(text) {
 
 /**
  * A table: columns are {title, cell: (row) => text or element, number: true, hide: "narrow"}; the first
- * cell of a row is its header. update(rows) shows other rows; while one has the focus, rows of the same
- * key keep their elements.
+ * cell of a row is its header. update(rows) shows other rows; rows of the same key keep their place in the
+ * document, and a cell keeps the focus.
  */
 export function table({ caption, columns, key, empty = "Nothing here." }) {
   const body = h("tbody");
@@ -61,9 +61,7 @@ export function table({ caption, columns, key, empty = "Nothing here." }) {
         ? h("th", { scope: "row", class: classOf(column) })
         : h("td", { class: classOf(column), "data-title": column.title }));
       if (content instanceof Node || Array.isArray(content)) {
-        if (!cell.contains(document.activeElement)) {
-          show(cell, content);
-        }
+        replace(cell, content);
       } else if (cell.textContent !== String(content ?? "")) {
         cell.textContent = content ?? "";
       }
@@ -88,6 +86,19 @@ export function table({ caption, columns, key, empty = "Nothing here." }) {
   }
 
   return { element, update };
+}
+
+// Who is on a button of the cell stays on it, and hears of it only when it has become another.
+function replace(cell, content) {
+  const isFocused = cell.contains(document.activeElement);
+  const fresh = h(cell.tagName, {}, content);
+  if (isFocused && [...fresh.childNodes].every((node, index) => cell.childNodes[index]?.isEqualNode(node))) {
+    return;
+  }
+  show(cell, [...fresh.childNodes]);
+  if (isFocused) {
+    cell.querySelector("button, a, input, select")?.focus();
+  }
 }
 
 function classOf(column) {

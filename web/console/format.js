@@ -3,6 +3,7 @@
 const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const hour = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hour12: false });
 const day = new Intl.DateTimeFormat("en", { month: "short", day: "numeric" });
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
@@ -11,6 +12,7 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 export function count(value) {
   return isNumber(value) ? plain.format(value) : "–";
 }
+count.isWhole = true; // a chart needs no steps between
 
 /** 0.4, 12, 1,204: of something a second. */
 export function rate(value) {
@@ -64,4 +66,9 @@ export function time(value) {
   }
   const today = new Date().toDateString() === date.toDateString();
   return today ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
+}
+
+/** 14:03 */
+export function minute(value) {
+  return hour.format(new Date(value));
 }

@@ -10,6 +10,7 @@ export const icon = "M3 16h14M5.5 13V9M10 13V5M14.5 13V8";
 
 const EVERY_MS = 5000;
 const HISTORY_S = 900;
+const LEAST_S = 300;
 const KEYS = ["connections", "users", "accepted", "written", "dropped", "p50_ms", "p90_ms", "p99_ms"];
 const STAGES = {
   api_to_bus: "API to bus",
@@ -26,14 +27,24 @@ function figure(label) {
   return { element, set: (text, more = "") => { value.textContent = text; note.textContent = more; } };
 }
 
-/** What there was before, and what came since: at most a quarter of an hour. */
+/**
+ * What there was before, and what came since: at most a quarter of an hour, and without the beginning of
+ * which nobody saw anything, but for the last five minutes.
+ */
 export function join(before, history) {
   const length = history.connections.length;
   const times = Array.from({ length }, (_, index) => history.from + index * history.step_ms);
-  const old = before ? before.times.filter((at) => at < history.from) : [];
-  const joined = { times: [...old, ...times].slice(-HISTORY_S * 1000 / history.step_ms) };
+  const old = before ? before.times.filter((at) => at < history.from).length : 0;
+  const joined = { times: [...(before?.times.slice(0, old) ?? []), ...times] };
   for (const key of KEYS) {
-    joined[key] = [...(before ? before[key].slice(0, old.length) : []), ...history[key]].slice(-joined.times.length);
+    joined[key] = [...(before?.[key].slice(0, old) ?? []), ...history[key]];
+  }
+  const seen = joined.connections.findIndex((value) => value !== null);
+  const most = joined.times.length - (HISTORY_S * 1000) / history.step_ms;
+  const least = joined.times.length - (LEAST_S * 1000) / history.step_ms;
+  const from = Math.max(0, most, Math.min(seen < 0 ? least : seen, least));
+  for (const key of ["times", ...KEYS]) {
+    joined[key] = joined[key].slice(from);
   }
   return joined;
 }
@@ -44,8 +55,8 @@ export function mount(root, context) {
   const figures = {
     users: figure("Users online"),
     connections: figure("Connections"),
-    accepted: figure("Pushes a second"),
-    written: figure("Deliveries a second"),
+    accepted: figure("Pushes/s"),
+    written: figure("Deliveries/s"),
     latency: figure("Delivery, p99"),
     alerts: figure("Alerts firing"),
   };
@@ -54,7 +65,7 @@ export function mount(root, context) {
       series: [{ key: "connections", label: "Connections" }, { key: "users", label: "Users" }] }),
     chart({ title: "Messages a second", format: rate, signal,
       series: [{ key: "accepted", label: "Pushed" }, { key: "written", label: "Delivered" }, { key: "dropped", label: "Dropped" }] }),
-    chart({ title: "Time to the socket", format: latency, signal,
+    chart({ title: "Delivery time", format: latency, signal,
       series: [{ key: "p50_ms", label: "p50" }, { key: "p90_ms", label: "p90" }, { key: "p99_ms", label: "p99" }] }),
   ];
   const choice = h("select", { id: "node-choice", onchange: () => context.go("overview", { node: choice.value }) },
@@ -68,7 +79,6 @@ export function mount(root, context) {
       { title: "Connections", number: true, cell: (row) => count(row.connections.total) },
       { title: "WebSocket", number: true, hide: "narrow", cell: (row) => count(row.connections.v1 + row.connections.raw) },
       { title: "Event stream", number: true, hide: "narrow", cell: (row) => count(row.connections.sse + row.connections.sse_raw) },
-      { title: "Groups", number: true, hide: "narrow", cell: (row) => count(row.groups) },
       { title: "Pushes/s", number: true, cell: (row) => rate(row.rates.accepted) },
       { title: "Deliveries/s", number: true, cell: (row) => rate(row.rates.written) },
       { title: "Dropped/s", number: true, cell: (row) => rate(row.rates.dropped) },
@@ -114,15 +124,16 @@ export function mount(root, context) {
 
   function showFigures(answer) {
     const { total } = answer;
+    const measured = answer.latency.filter((one) => one.count > 0);
     const ready = answer.nodes.filter((one) => one.state === "ready").length;
-    const whole = answer.latency.find((one) => one.stage === "total") ?? answer.latency.at(-1);
+    const whole = measured.find((one) => one.stage === "total") ?? measured.at(-1);
     const firing = answer.nodes.reduce((sum, one) => sum + (one.alerts_firing ?? 0), 0);
     const sockets = total.connections.v1 + total.connections.raw;
-    figures.users.set(count(total.users), `${count(total.groups)} groups`);
-    figures.connections.set(count(total.connections.total), `${count(sockets)} WebSocket, ${count(total.connections.total - sockets)} event stream`);
+    figures.users.set(count(total.users), total.users ? `${rate(total.connections.total / total.users)} connections each` : "");
+    figures.connections.set(count(total.connections.total), `${count(sockets)} WebSocket · ${count(total.connections.total - sockets)} SSE`);
     figures.accepted.set(rate(total.rates.accepted), "accepted by the bus");
     figures.written.set(rate(total.rates.written), `${rate(total.rates.dropped)} dropped`);
-    figures.latency.set(latency(whole?.p99_ms), whole ? `p50 ${latency(whole.p50_ms)}, the last minute` : "");
+    figures.latency.set(latency(whole?.p99_ms), whole ? `p50 ${latency(whole.p50_ms)} · last minute` : "nothing in the last minute");
     figures.alerts.set(count(firing), `${ready} of ${answer.nodes.length} nodes ready`);
   }
 
@@ -145,9 +156,9 @@ export function mount(root, context) {
     h("dl", { class: "figures" }, Object.values(figures).map((one) => one.element)),
     h("div", { class: "charts" }, charts.map((one) => one.element),
       h("section", { class: "panel", "aria-label": "How long delivery takes" },
-        h("div", { class: "row" }, h("h2", {}, "Delivery by stage"), h("span", { class: "help" }, "the last minute")), stages.element)),
-    h("h2", {}, "Apps"), apps.element,
-    h("h2", {}, "Nodes"), nodes.element);
+        h("div", { class: "chart-head" }, h("h2", {}, "Delivery by stage"), h("span", { class: "help" }, "the last minute")), stages.element)),
+    h("section", { class: "part" }, h("h2", {}, "Apps"), apps.element),
+    h("section", { class: "part" }, h("h2", {}, "Nodes"), nodes.element));
   if (node) {
     choice.append(h("option", { value: node, selected: true }, node));
   }
