@@ -74,6 +74,38 @@ def found(answer, wanted):
     return answer if any(message["id"] == wanted for message in answer["messages"]) else None
 
 
+def overview(gateway, query=""):
+    status, _, answer = gateway.api("GET", f"/v1/overview{query}")
+    assert status == 200, answer
+    return answer
+
+
+@pytest.mark.parametrize("cluster", ["redis"], indirect=True)
+def test_the_overview_adds_up_what_all_nodes_have_and_counts_a_user_once(cluster):
+    with contextlib.ExitStack() as ends:
+        for number, user in enumerate(["both", "both", "one"]):
+            ends.enter_context(V1Client(cluster.nodes[number], user))
+        cluster.nodes[0].push({"users": ["both"]}, 1)
+
+        def seen():
+            answer = overview(cluster.nodes[2], "?history=60")
+            total = answer["total"]
+            return answer if (total["connections"]["v1"], total["users"]) == (3, 2) else None
+
+        answer = wait_for(seen, 15, lambda: overview(cluster.nodes[2]))
+    assert answer["complete"]
+    assert {node["node"]: node["now"]["connections"]["total"] for node in answer["nodes"]} == {
+        "node-0": 1,
+        "node-1": 1,
+        "node-2": 1,
+    }
+    assert all(node["answered"] and node["bus_up"] for node in answer["nodes"])
+    assert [app["connections"]["total"] for app in answer["apps"]] == [3]
+    assert len(answer["history"]["connections"]) == 12
+    alone = overview(cluster.nodes[2], "?node=node-1")
+    assert [node["node"] for node in alone["nodes"]] == ["node-1"]
+
+
 def test_a_killed_node_is_gone_after_five_seconds_and_one_that_ends_in_order_at_once(make_cluster):
     cluster = make_cluster()
     started = time.monotonic()

@@ -27,7 +27,8 @@ struct call {
     uint32_t refs;               /* main: mails that are under way */
 
     struct http_exchange *exchange; /* worker: NULL before and after */
-    struct api_caller caller;       /* in texts */
+    bool in_handler;
+    struct api_caller caller; /* in texts */
     struct piece app, name;
     struct buf texts;
     struct buf request; /* head and body, as they would have come to the API listener */
@@ -151,7 +152,9 @@ static void on_answer(void *owner, const struct http_response *response)
     struct call *call = owner;
     call->exchange = NULL;
     keep_answer(call, response);
-    send_back(call, &call->mail, run_back);
+    if (!call->in_handler) {
+        send_back(call, &call->mail, run_back);
+    }
 }
 
 static void answer_ended(struct call *call)
@@ -178,10 +181,14 @@ static void handle(struct call *call, const struct http_request *request)
     }
     call->exchange->peer = call->peer;
     call->exchange->is_secure = call->is_secure;
+    call->in_handler = true;
     call->bridge->options.handle(worker, call->exchange, &call->caller);
+    call->in_handler = false;
     if (call->exchange) { /* later: what it borrows is kept by nobody */
         call->exchange->request = NULL;
         call->exchange->body = (struct str){NULL, 0};
+    } else { /* once it is sent, the main thread may free it at any moment */
+        send_back(call, &call->mail, run_back);
     }
 }
 

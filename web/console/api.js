@@ -11,6 +11,15 @@ export class ApiError extends Error {
 
 const HEADERS = { "X-Tidegate-Console": "1" };
 
+// A proxy in front may answer in words of its own.
+function parse(text, status) {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    throw new ApiError(status, "unreadable", `Something before the gateway answered with status ${status}.`);
+  }
+}
+
 async function ask(url, { method = "GET", body, signal } = {}) {
   const headers = body === undefined ? HEADERS : { ...HEADERS, "Content-Type": "application/json" };
   let response;
@@ -24,8 +33,7 @@ async function ask(url, { method = "GET", body, signal } = {}) {
     }
     throw new ApiError(0, "unreachable", "The gateway does not answer.");
   }
-  const text = await response.text();
-  const data = text ? JSON.parse(text) : null;
+  const data = parse(await response.text(), response.status);
   if (!response.ok) {
     const failure = new ApiError(response.status, data?.code ?? "failed", data?.detail ?? data?.title ?? response.statusText);
     if (failure.code === "signed_out") {

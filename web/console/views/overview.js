@@ -130,10 +130,10 @@ export function mount(root, context) {
     const firing = answer.nodes.reduce((sum, one) => sum + (one.alerts_firing ?? 0), 0);
     const sockets = total.connections.v1 + total.connections.raw;
     figures.users.set(count(total.users), total.users ? `${rate(total.connections.total / total.users)} connections each` : "");
-    figures.connections.set(count(total.connections.total), `${count(sockets)} WebSocket · ${count(total.connections.total - sockets)} SSE`);
+    figures.connections.set(count(total.connections.total), `${count(total.connections.total - sockets)} by event stream`);
     figures.accepted.set(rate(total.rates.accepted), "accepted by the bus");
     figures.written.set(rate(total.rates.written), `${rate(total.rates.dropped)} dropped`);
-    figures.latency.set(latency(whole?.p99_ms), whole ? `p50 ${latency(whole.p50_ms)} · last minute` : "nothing in the last minute");
+    figures.latency.set(latency(whole?.p99_ms), whole ? `p50 ${latency(whole.p50_ms)}` : "nothing lately");
     figures.alerts.set(count(firing), `${ready} of ${answer.nodes.length} nodes ready`);
   }
 
