@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
@@ -269,6 +270,37 @@ static void apps_may_share_a_name(void **state)
     custom_metrics_destroy(other);
 }
 
+static void *push_500(void *arg)
+{
+    for (int i = 0; i < 500; i++) {
+        push("comment.created", i % 2 ? "{\"meta\":{\"channel\":\"news\"},\"price\":0.5}"
+                                      : "{\"meta\":{\"channel\":\"a\\\"b\"},\"price\":0.5}");
+    }
+    return NULL;
+}
+
+static void workers_read_side_by_side(void **state)
+{
+    struct settings_metrics both = {.custom = definitions, .custom_count = 4};
+    struct custom_metrics *ours = metrics;
+    assert_int_equal(custom_metrics_create(&metrics, &both, "crowd"),
+                     0); /* no series is made yet */
+    custom_families_begin();
+    custom_metrics_want(metrics);
+    custom_families_end();
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, push_500, NULL), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_true(shown("tidegate_app_comments_total{app=\"crowd\",channel=\"news\"}") == 1000);
+    assert_true(shown("tidegate_app_sold_total{app=\"crowd\"}") == 1000);
+    custom_metrics_destroy(metrics);
+    metrics = ours;
+}
+
 static void memory_may_be_out(void **state)
 {
     struct settings_custom fresh = definitions[1];
@@ -303,6 +335,7 @@ int main(void)
         TEST(a_definition_may_go_and_come_back),
         TEST(a_metric_that_changes_its_kind_begins_anew),
         TEST(apps_may_share_a_name),
+        TEST(workers_read_side_by_side),
         TEST(memory_may_be_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
