@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from harness.certificates import Authority
 from harness.front import haproxy, nginx, program, running
 from harness.gateway import ROOT
 from harness.tokens import claims, mint
@@ -154,7 +155,7 @@ def test_small_header_buffers_are_found(gateway, tmp_path):
     with running([program("haproxy"), "-db", "-f", str(config)], port, tmp_path):
         checks = doctor(gateway, url, "--idle", "0")
     assert checks["front.headers"]["status"] == "warn"
-    assert "something else than tidegate" in checks["front.headers"]["what"]
+    assert "something else than tidegate; one of 2000 comes" in checks["front.headers"]["what"]
 
 
 # ---- what is not there ----
@@ -169,6 +170,20 @@ def test_a_proxy_without_a_gateway_is_told_from_one_with_a_wrong_path(gateway, t
         checks = doctor(gateway, url, "--idle", "0", code=REFUSED)
     assert checks["front.http"]["status"] == "fail"
     assert "404 by tidegate" in checks["front.http"]["what"]
+
+
+def test_a_certificate_that_is_not_trusted_or_of_another_name_is_told(make_gateway, tmp_path):
+    authority = Authority(tmp_path)
+    listener = {"certificates": [authority.sign("server", names=["localhost"]).files]}
+    gateway = make_gateway({"tls": {"client": listener}})
+    gateway.tls_ca = authority.file
+    trust = ["--ca", str(authority.file), "--idle", "0"]
+    good = doctor(gateway, f"wss://localhost:{gateway.client_port}", *trust)
+    assert good["front.tls"]["what"].startswith("TLSv1.3 in ")
+    unknown = doctor(gateway, f"wss://localhost:{gateway.client_port}", code=REFUSED)
+    assert "the certificate is refused: unable to get local issuer" in unknown["front.tls"]["what"]
+    other = doctor(gateway, f"wss://127.0.0.1:{gateway.client_port}", *trust, code=REFUSED)
+    assert "IP address mismatch" in other["front.tls"]["what"]
 
 
 def test_nobody_there_is_a_failed_step_of_its_own(gateway):

@@ -226,7 +226,7 @@ static void finish_user(struct gather *gather)
         const struct gather_part *part = gather_part_at(gather, i);
         good = part->text.err == 0 && add_part(reading, buf_str(&part->text));
     }
-    reading->is_complete = gather->is_complete;
+    reading->is_complete = reading->is_complete && gather->is_complete;
     /* Once the peer is gone, or the cluster is, the worker may be ending, too. */
     if (good && is_there && gather->asker->gateway->cluster) {
         messages_reading_start(reading);

@@ -8,7 +8,7 @@ enum { POLL_MS = 100 };
 
 static size_t bytes_of(const struct messages_reading *reading)
 {
-    return sizeof(*reading) +
+    return sizeof(*reading) + reading->name_bytes +
            reading->target_cap * (sizeof(*reading->targets) + sizeof(*reading->keys));
 }
 
@@ -82,7 +82,11 @@ bool messages_reading_add(struct messages_reading *reading, enum target_kind kin
 {
     const struct target_space *space = &reading->worker->gateway->keys.space;
     uint64_t key = target_key(space, reading->app_hash, kind, name);
-    if (reading->target_count == MESSAGES_TARGETS_MAX || has_target(reading, key)) {
+    if (has_target(reading, key)) {
+        return true;
+    }
+    if (reading->target_count == MESSAGES_TARGETS_MAX) {
+        reading->is_complete = false;
         return true;
     }
     char *copy = has_room(reading) ? mem_strndup(name.ptr ? name.ptr : "", name.len) : NULL;
@@ -90,6 +94,8 @@ bool messages_reading_add(struct messages_reading *reading, enum target_kind kin
         return false;
     }
     reading->targets[reading->target_count++] = (struct messages_target){key, kind, copy};
+    reading->name_bytes += name.len + 1;
+    mem_account(MEM_HTTP, (int64_t)name.len + 1);
     return true;
 }
 

@@ -7,7 +7,7 @@
 #include "api/api.h"
 #include "core/window_page.h"
 
-enum { MESSAGES_TARGETS_MAX = 4096, MESSAGES_PAGE_BYTES = 1024 * 1024 };
+enum { MESSAGES_TARGETS_MAX = 1024, MESSAGES_PAGE_BYTES = 1024 * 1024 };
 
 /* Whose messages are asked for. */
 struct messages_target {
@@ -21,7 +21,7 @@ struct messages_reading {
     struct http_exchange *exchange;
     uint32_t app_hash;
     bool shows_data;
-    bool is_complete; /* all nodes have said which sessions the user has */
+    bool is_complete; /* false: not all that is sent to the user may be here */
     uint64_t wait_ms;
     uint32_t limit; /* messages of the answer */
     struct session_resume after;
@@ -32,6 +32,7 @@ struct messages_reading {
     struct messages_target *targets; /* by key */
     uint64_t *keys;
     size_t target_count, target_cap;
+    size_t name_bytes; /* of all targets */
     struct window_page page;
     struct worker_pending pending;
     struct timer timer;
@@ -44,7 +45,8 @@ struct messages_reading {
 /* NULL when memory is out. */
 struct messages_reading *messages_reading_create(struct api_call *call);
 
-/* False when memory is out. Over MESSAGES_TARGETS_MAX nothing is added. */
+/* False when memory is out. Over MESSAGES_TARGETS_MAX nothing is added, and the answer is not
+ * complete. */
 bool messages_reading_add(struct messages_reading *reading, enum target_kind kind, struct str name);
 
 /* Reads, waits, answers, and ends the reading. */

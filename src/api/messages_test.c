@@ -1,6 +1,7 @@
 #include "api/messages.h"
 
 #include "api/gateway_test_help.h"
+#include "api/messages_read.h"
 
 static const char key_ticket[] = "tg_ticket";
 
@@ -328,6 +329,31 @@ static void another_app_sees_nothing_of_it(void **state)
     gateway_test_says(test, "{\"messages\":[],");
 }
 
+static void fill(struct gateway_test_job *job, struct worker *worker)
+{
+    struct http_exchange exchange = {0};
+    struct api_call call = {
+        .worker = worker, .exchange = &exchange, .tenant = &worker->tenants->items[0]};
+    struct messages_reading *reading = messages_reading_create(&call);
+    char name[16];
+    for (int i = 0; i < MESSAGES_TARGETS_MAX; i++) {
+        snprintf(name, sizeof(name), "g%d", i);
+        assert_true(messages_reading_add(reading, TARGET_GROUP, str_of(name)));
+    }
+    assert_true(messages_reading_add(reading, TARGET_GROUP, STR("g0")));
+    assert_true(reading->is_complete);
+    assert_true(messages_reading_add(reading, TARGET_GROUP, STR("more")));
+    assert_false(reading->is_complete);
+    assert_int_equal(reading->target_count, MESSAGES_TARGETS_MAX);
+    messages_reading_destroy(reading);
+    gateway_test_job_end(job);
+}
+
+static void over_so_many_targets_the_answer_is_not_complete(void **state)
+{
+    gateway_test_run(*state, 0, fill, NULL);
+}
+
 static void memory_that_is_out_is_no_answer_or_503(void **state)
 {
     struct gateway_test *test = *state;
@@ -364,6 +390,7 @@ int main(void)
         TEST(a_bad_query_is_refused),
         TEST(it_takes_the_right_to_read),
         TEST(who_monitors_sees_all_but_the_data),
+        TEST(over_so_many_targets_the_answer_is_not_complete),
         TEST(another_app_sees_nothing_of_it),
         cmocka_unit_test_setup_teardown(memory_that_is_out_is_no_answer_or_503, setup_one_worker,
                                         gateway_test_teardown),

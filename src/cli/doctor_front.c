@@ -12,7 +12,12 @@
 #include "proto/http_response.h"
 #include "proto/ws_client.h"
 
-enum { LONG_HEADER = 6000, EXPIRY_DAYS = 14, SKEW_S = 30 };
+enum {
+    LONG_HEADER = 6000,
+    EXPIRY_DAYS = 14,
+    SKEW_S = 30,
+    UPGRADE_REQUIRED = 426, /* what a gateway answers to a request without an upgrade */
+};
 
 #define UPGRADE_FIX                                                                            \
     "nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header " \
@@ -210,8 +215,8 @@ static void check_http(struct doctor_front *front)
         return;
     }
     doctor_front_who(&reply, who, sizeof(who));
-    int status = reply.answer.status;
-    if (status == 426) {
+    int status = front->plain_status = reply.answer.status;
+    if (status == UPGRADE_REQUIRED) {
         doctor_say(front->report, "front.http", DOCTOR_OK, NULL,
                    "a request without an upgrade is answered %d by %s", status, who);
     } else if (status == 502 || status == 503 || status == 504) {
@@ -305,7 +310,7 @@ static void say_refused_upgrade(struct doctor_front *front, const struct http_re
     int status = reply->answer.status;
     doctor_front_who(reply, who, sizeof(who));
     doctor_front_code(reply, code, sizeof(code));
-    if (status == 426) {
+    if (status == UPGRADE_REQUIRED) {
         doctor_say(front->report, "front.upgrade", DOCTOR_FAIL, UPGRADE_FIX,
                    "the gateway answers 426: the proxy takes the headers Upgrade and Connection "
                    "away");
@@ -403,32 +408,50 @@ static void check_compression(struct doctor_front *front)
 
 /* ---- long headers: tokens and cookies make them ---- */
 
-static void check_headers(struct doctor_front *front)
+/* Whether a header of so many bytes reaches the gateway; if not, who answers, or why nobody. */
+static bool header_passes(const struct doctor_front *front, int bytes, char *out_why, size_t cap)
 {
     char more[LONG_HEADER + 64];
     char who[256];
     struct http_reply reply = {0};
     int len = snprintf(more, sizeof(more), "X-Tidegate-Doctor: ");
-    memset(more + len, 'x', LONG_HEADER);
-    snprintf(more + len + LONG_HEADER, sizeof(more) - (size_t)len - LONG_HEADER, "\r\n");
+    memset(more + len, 'x', (size_t)bytes);
+    snprintf(more + len + bytes, sizeof(more) - (size_t)(len + bytes), "\r\n");
     int err = doctor_front_get(front, "/v1/ws", more, &reply);
-    doctor_front_who(&reply, who, sizeof(who));
-    if (!err && reply.answer.status == 426) {
-        doctor_say(front->report, "front.headers", DOCTOR_OK, NULL,
-                   "a header of %d bytes comes through", LONG_HEADER);
-    } else if (err) {
-        doctor_say(front->report, "front.headers", DOCTOR_WARN,
-                   "nginx: large_client_header_buffers; HAProxy: tune.bufsize",
-                   "a request with a header of %d bytes is not answered: %s", LONG_HEADER,
-                   err_str(err));
+    if (err) {
+        snprintf(out_why, cap, "not answered: %s", err_str(err));
     } else {
-        doctor_say(front->report, "front.headers", DOCTOR_WARN,
-                   "nginx: large_client_header_buffers; HAProxy: tune.bufsize",
-                   "a header of %d bytes is answered %d by %s: long tokens and cookies will not "
-                   "pass",
-                   LONG_HEADER, reply.answer.status, who);
+        doctor_front_who(&reply, who, sizeof(who));
+        snprintf(out_why, cap, "answered %d by %s", reply.answer.status, who);
     }
+    bool passes = !err && reply.answer.status == UPGRADE_REQUIRED;
     http_reply_fini(&reply);
+    return passes;
+}
+
+static void check_headers(struct doctor_front *front)
+{
+    char why[320];
+    char ignored[320];
+    int bytes = LONG_HEADER;
+    if (front->plain_status != UPGRADE_REQUIRED) {
+        doctor_say(front->report, "front.headers", DOCTOR_SKIP, NULL, "no gateway answers");
+        return;
+    }
+    if (header_passes(front, bytes, why, sizeof(why))) {
+        doctor_say(front->report, "front.headers", DOCTOR_OK, NULL,
+                   "a header of %d bytes comes through", bytes);
+        return;
+    }
+    do {
+        bytes -= 1000;
+    } while (bytes > 0 && !interrupt_raised() &&
+             !header_passes(front, bytes, ignored, sizeof(ignored)));
+    doctor_say(front->report, "front.headers", DOCTOR_WARN,
+               "nginx: large_client_header_buffers; HAProxy: tune.bufsize",
+               "a header of %d bytes is %s; one of %d comes through: long tokens and cookies will "
+               "not pass",
+               LONG_HEADER, why, bytes);
 }
 
 /* ---- hello ---- */
@@ -511,10 +534,11 @@ bool doctor_check_front(struct doctor_front *front)
     if (!check_connect(front)) {
         return !interrupt_raised();
     }
-    check_http(front);
-    check_headers(front);
-    check_compression(front);
-    doctor_check_sse(front);
+    static void (*const steps[])(struct doctor_front *) = {check_http, check_headers,
+                                                           check_compression, doctor_check_sse};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && !interrupt_raised(); i++) {
+        steps[i](front);
+    }
     if (!interrupt_raised() && check_upgrade(front)) {
         check_session(front);
     }

@@ -20,6 +20,8 @@ struct doctor_front {
     struct secret token; /* "": none */
     struct doctor_report *report;
 
+    int plain_status; /* of the answer to a request without an upgrade; 0: none came */
+
     /* Of the session that idles. */
     struct ws_link *link;
     struct buf welcome;  /* the frame; empty: there is no session */

@@ -97,7 +97,7 @@ static double seconds(uint64_t ms)
 
 /* Nothing of tidegate's ends a connection without a close frame, but for a process that is killed.
  */
-static void say_cut(struct doctor_front *front, uint64_t idle_ms, uint64_t silent_ms)
+static void say_cut(struct doctor_front *front, int err, uint64_t idle_ms, uint64_t silent_ms)
 {
     bool was_silent = silent_ms + LOOK_MS >= idle_ms;
     doctor_say(front->report, "front.idle", DOCTOR_FAIL,
@@ -105,9 +105,10 @@ static void say_cut(struct doctor_front *front, uint64_t idle_ms, uint64_t silen
                "or lower that: nginx proxy_read_timeout and proxy_send_timeout (60 s), HAProxy "
                "timeout tunnel (else timeout client and server), AWS ALB idle timeout (60 s), "
                "Azure and others 4 min",
-               "cut after %.1f s by something between: no close frame came, so it was not the "
+               "cut after %.1f s, %s, by something between: no close frame came, so it was not the "
                "gateway; %.1f s after the last sign of life%s, %u pings seen",
-               seconds(idle_ms), seconds(silent_ms),
+               seconds(idle_ms), err == ERR_CLOSED ? "with a plain end" : "by a reset",
+               seconds(silent_ms),
                was_silent ? "" : " (so it is perhaps the connection's age, not its silence)",
                front->pings);
 }
@@ -157,6 +158,6 @@ void doctor_check_idle(struct doctor_front *front)
     } else if (err == ERR_CLOSED && code != 1006 && code != 1005) {
         say_closed(front, code, now_ms - since_ms);
     } else {
-        say_cut(front, now_ms - since_ms, now_ms - front->last_in_ms);
+        say_cut(front, err, now_ms - since_ms, now_ms - front->last_in_ms);
     }
 }

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "cli/args.h"
 #include "cli/exit_code.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/table.h"
 #include "proto/http_response.h"
@@ -47,6 +48,9 @@ void doctor_say(struct doctor_report *report, const char *check, enum doctor_sta
     char what[1024];
     struct buf out = {0};
     va_list args;
+    if (interrupt_raised() && status != DOCTOR_SKIP) {
+        return; /* what the user ended has not failed */
+    }
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);

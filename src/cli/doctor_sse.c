@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "cli/doctor_front.h"
-#include "cli/interrupt.h"
 #include "proto/base64.h"
 
 #define BUFFERING_FIX                                                                         \
@@ -140,9 +139,7 @@ void doctor_check_sse(struct doctor_front *front)
     if (!err) {
         err = take(&stream, clock_monotonic_ms() + front->most_ms);
     }
-    if (!interrupt_raised()) {
-        say(front, &stream, err);
-    }
+    say(front, &stream, err);
     conn_close(stream.conn);
     buf_fini(&stream.in);
 }

@@ -19,14 +19,17 @@ static int doctor(int argc, char **argv)
     return cli_doctor(argc - 1, argv);
 }
 
-/* The connections: one to see whether there is anybody, a request, one with a long header, an
- * upgrade that offers compression, an event stream, an upgrade. */
+/* The connections: one to see whether there is anybody, a request, if a gateway answered that one
+ * with a long header, an upgrade that offers compression, an event stream, an upgrade. */
 static int examine(const char *http, const char *sse, const char *upgrade)
 {
     static const char nothing[] = "";
+    bool is_there = strstr(http, " 426 ") != NULL;
+    const char *const all[] = {nothing, http, http, upgrade, sse, upgrade, NULL};
+    const char *const few[] = {nothing, http, upgrade, sse, upgrade, NULL};
     return test_http_run(&server, doctor,
                          TEST_HTTP_WORDS("doctor", "--json", "--idle", "0", "--timeout", "2s"),
-                         TEST_HTTP_ANSWERS(nothing, http, http, upgrade, sse, upgrade));
+                         is_there ? all : few);
 }
 
 static void says(const char *check, const char *status, const char *part)
@@ -56,7 +59,7 @@ static void a_proxy_without_a_gateway_is_named(void **state)
 {
     assert_int_equal(examine(BAD_GATEWAY, BAD_GATEWAY, BAD_GATEWAY), EXIT_CODE_REFUSED);
     says("front.http", "fail", "502 by something else than tidegate, Server: front/1");
-    says("front.headers", "warn", "502");
+    says("front.headers", "skip", "");
     says("front.sse", "fail", "something else than tidegate");
     says("front.upgrade", "fail", "an upgrade is answered 502");
 }

@@ -22,18 +22,34 @@ struct top {
     uint64_t interval_ms;
     struct top_view view;
     struct top_screen screen;
+    struct buf alerts;  /* the last answer about them; empty: none */
     struct buf last;    /* the last good answer: a failure does not clear the screen */
     struct buf problem; /* … of the last call */
 };
 
-/* Keeps the answer; how to end, or 0. */
+/* Which alerts fire is asked only when some do. Without an answer their number must do. */
+static int ask_alerts(struct top *top)
+{
+    buf_clear(&top->alerts);
+    if (top->client.json || top_view_firing(top->client.body) == 0) {
+        return 0;
+    }
+    int code = api_client_call(&top->client, "GET", STR("/v1/alerts"), (struct str){NULL, 0}, 0);
+    if (code == 0) {
+        buf_append_str(&top->alerts, top->client.body.raw);
+    }
+    return code == API_CLIENT_INTERRUPTED ? code : 0;
+}
+
+/* Keeps the answers; how to end, or 0. */
 static int ask(struct top *top)
 {
     int code = api_client_call(&top->client, "GET", STR("/v1/overview"), (struct str){NULL, 0}, 0);
     buf_clear(&top->problem);
     if (code == 0) {
         buf_clear(&top->last);
-        return buf_append_str(&top->last, top->client.body.raw) ? EXIT_CODE_INTERNAL : 0;
+        int err = buf_append_str(&top->last, top->client.body.raw);
+        return err ? EXIT_CODE_INTERNAL : ask_alerts(top);
     }
     if (code != API_CLIENT_INTERRUPTED) {
         buf_append_str(&top->problem, buf_str(&top->client.words));
@@ -44,6 +60,10 @@ static int ask(struct top *top)
 static int write_view(struct top *top, struct buf *out)
 {
     struct json_value overview;
+    top->view.alerts = (struct json_value){0};
+    if (top->alerts.len > 0) {
+        json_parse(&top->view.alerts, buf_str(&top->alerts), JSON_MAX_DEPTH, NULL);
+    }
     top->view.problem = top->problem.len > 0 ? buf_cstr(&top->problem) : NULL;
     return json_parse(&overview, buf_str(&top->last), JSON_MAX_DEPTH, NULL)
                ? ERR_PROTOCOL
@@ -201,6 +221,7 @@ int cli_top(int argc, char **argv)
     }
     code = check(&top) && api_client_open(&top.client) ? run(&top) : EXIT_CODE_USAGE;
     api_client_close(&top.client);
+    buf_fini(&top.alerts);
     buf_fini(&top.last);
     buf_fini(&top.problem);
     return code;

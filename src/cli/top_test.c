@@ -39,6 +39,29 @@ static void a_gateway_that_is_away_for_a_moment_is_asked_again(void **state)
     assert_string_equal(server.out, ANSWER "\n" ANSWER "\n");
 }
 
+/* Names are asked for only where something fires, and are not needed. */
+static void the_alerts_that_fire_are_named(void **state)
+{
+    const char *firing = TEST_HTTP_OK("{\"cluster\":\"c\",\"as_of\":61000,\"complete\":true,"
+                                      "\"nodes\":[{\"node\":\"gw\",\"alerts_firing\":1}]}");
+    const char *alerts = TEST_HTTP_OK(
+        "{\"alerts\":[{\"alert\":\"BusDown\",\"severity\":\"critical\",\"state\":\"firing\","
+        "\"node\":\"gw\",\"summary\":\"The bus is down\",\"active_at\":1000},"
+        "{\"alert\":\"Slow\",\"state\":\"pending\"}]}");
+    assert_int_equal(test_http_run(&server, cli_top, TEST_HTTP_WORDS("top", "--once"),
+                                   TEST_HTTP_ANSWERS(firing, alerts)),
+                     EXIT_CODE_OK);
+    assert_non_null(strstr(server.out, "1 alert\n"));
+    assert_non_null(strstr(server.out, "BusDown  critical  gw    1m 0s  The bus is down\n"));
+    assert_null(strstr(server.out, "Slow"));
+    assert_non_null(strstr(server.requests[1], "GET /v1/alerts HTTP/1.1"));
+    assert_int_equal(
+        test_http_run(&server, cli_top, TEST_HTTP_WORDS("top", "--once"),
+                      TEST_HTTP_ANSWERS(firing, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")),
+        EXIT_CODE_OK);
+    assert_non_null(strstr(server.out, "1 alert\n"));
+}
+
 static void what_fails_at_first_ends_it(void **state)
 {
     assert_int_equal(
@@ -55,6 +78,7 @@ int main(void)
         cmocka_unit_test(once_prints_the_numbers_and_ends),
         cmocka_unit_test(as_json_it_is_the_answer),
         cmocka_unit_test(a_gateway_that_is_away_for_a_moment_is_asked_again),
+        cmocka_unit_test(the_alerts_that_fire_are_named),
         cmocka_unit_test(what_fails_at_first_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,7 +187,7 @@ static void write_latency(struct buf *out, struct json_value overview, const str
     table_write(&table, out, view->is_bold);
 }
 
-static uint64_t count_alerts(struct json_value overview)
+uint64_t top_view_firing(struct json_value overview)
 {
     struct json_iter iter;
     struct json_value node;
@@ -217,8 +217,37 @@ static void write_total(struct buf *out, struct json_value overview)
         table_append_count(out, api_real(api_member(total, "rates"), rates[i].name));
         buf_printf(out, " %s", rates[i].unit);
     }
-    uint64_t firing = count_alerts(overview);
+    uint64_t firing = top_view_firing(overview);
     buf_printf(out, "   %llu alert%s\n", (unsigned long long)firing, firing == 1 ? "" : "s");
+}
+
+/* Which of them; those that may fire soon are not here. */
+static void write_alerts(struct buf *out, struct json_value overview, const struct top_view *view)
+{
+    static const char *const headings[] = {"ALERT", "SEVERITY", "NODE", ">SINCE", "SUMMARY"};
+    static const char *const texts[] = {"alert", "severity", "node"};
+    struct table table = {headings, sizeof(headings) / sizeof(headings[0]), {0}};
+    uint64_t now_ms = api_number(overview, "as_of");
+    struct json_iter iter;
+    struct json_value alert;
+    json_iter_init(&iter, api_member(view->alerts, "alerts"));
+    while (json_next(&iter, NULL, &alert)) {
+        char scratch[1024];
+        uint64_t since_ms = api_number(alert, "active_at");
+        if (!json_equals(api_member(alert, "state"), STR("firing"))) {
+            continue;
+        }
+        for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+            table_add(&table, api_text(alert, texts[i], scratch, sizeof(scratch)));
+        }
+        add_duration(&table, now_ms > since_ms ? now_ms - since_ms : 0);
+        table_add(&table, api_text(alert, "summary", scratch, sizeof(scratch)));
+    }
+    if (table.cells.len > 0) {
+        table_write(&table, out, view->is_bold);
+        buf_append_char(out, '\n');
+    }
+    buf_fini(&table.cells);
 }
 
 static void write_title(struct buf *out, struct json_value overview, const struct top_view *view)
@@ -247,6 +276,7 @@ int top_view_write(struct buf *out, struct json_value overview, const struct top
     write_title(out, overview, view);
     write_total(out, overview);
     buf_append_char(out, '\n');
+    write_alerts(out, overview, view);
     write_nodes(out, overview, view);
     buf_append_char(out, '\n');
     write_apps(out, overview, view);

@@ -28,8 +28,12 @@ bool top_sort_of_key(char key, enum top_sort *out_sort);
 struct top_view {
     enum top_sort sort;
     bool is_bold;
-    const char *problem; /* why the numbers are old; NULL: they are not */
+    struct json_value alerts; /* of GET /v1/alerts; JSON_TYPE_NONE: not known */
+    const char *problem;      /* why the numbers are old; NULL: they are not */
 };
+
+/* How many alerts fire, on all nodes. */
+uint64_t top_view_firing(struct json_value overview);
 
 /* overview: the answer. 0 or the buffer's failure. */
 int top_view_write(struct buf *out, struct json_value overview, const struct top_view *view);
