@@ -162,3 +162,82 @@ def test_statsd_gets_what_was_added_and_what_is(make_gateway):
         assert statsd.counters[accepted] == 3
     wait_for(lambda: requests_of(gateway, "statsd", "unreachable"), 5, "nobody listens any more")
     gateway.wait_for_line("export.failed", "StatsD")
+
+
+TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def parent(trace=TRACE, flags="01"):
+    return {"traceparent": f"00-{trace}-{CALLER}-{flags}", "tracestate": "congo=t61rcWkgMzE"}
+
+
+def of_trace(trace):
+    return lambda span: span.trace_id.hex() == trace
+
+
+def named(spans, name):
+    found = [span for span in spans if span.name == name]
+    assert len(found) == 1, (name, found)
+    return found[0]
+
+
+def test_a_sampled_push_is_three_spans_and_the_client_can_go_on(make_gateway, collector):
+    gateway = make_gateway(otlp(collector, traces=True, metrics=False))
+    began = time.time_ns()
+    with V1Client(gateway, "42") as client, V1Client(gateway, "42"):
+        body = {"to": {"users": ["42"]}, "data": {"secret": "of the payload"}, "id": "order-81"}
+        assert gateway.api("POST", "/v1/messages", body, parent())[0] == 202
+        told = client.read("msg")["tp"]
+        wait_for(lambda: len(collector.spans()) == 3, 10, collector.spans)
+        spans = collector.spans()
+        push, publish, deliver = (named(spans, name) for name in ("push", "bus publish", "deliver"))
+        assert all(span.trace_id.hex() == TRACE for span in spans)
+        assert all(span.trace_state == "congo=t61rcWkgMzE" for span in spans)
+        assert push.parent_span_id.hex() == CALLER and push.kind == push.SPAN_KIND_SERVER
+        assert publish.parent_span_id == push.span_id and publish.kind == push.SPAN_KIND_PRODUCER
+        assert deliver.parent_span_id == publish.span_id and deliver.kind == push.SPAN_KIND_CONSUMER
+        assert told == f"00-{TRACE}-{publish.span_id.hex()}-01"
+        for span in spans:
+            assert began - 10**9 < span.start_time_unix_nano <= span.end_time_unix_nano < time.time_ns()
+            assert attributes_of(span)["messaging.message.id"] == "order-81"
+            assert span.status.code == 0
+        request = attributes_of(push)
+        assert (request["http.route"], request["http.response.status_code"]) == ("/v1/messages", 202)
+        assert request["tidegate.app"] == "demo" and attributes_of(publish)["tidegate.bus"] == "memory"
+        counts = attributes_of(deliver)
+        assert counts["tidegate.sessions.matched"] == counts["tidegate.sessions.written"] == 2
+        assert "of the payload" not in str(spans) + gateway.stderr()
+
+        assert gateway.api("POST", "/v1/users/42/messages", b"1", parent(flags="00"))[0] == 202
+        assert client.read("msg")["tp"] == parent(flags="00")["traceparent"], "as it came"
+        own, other = "1" * 32, "2" * 32
+        batch = [
+            {"to": {"users": ["42"]}, "data": 1, "traceparent": parent(own)["traceparent"]},
+            {"to": {"users": ["nobody"]}, "data": 2},
+        ]
+        assert gateway.api("POST", "/v1/messages:batch", batch, parent(other))[0] == 200
+        wait_for(lambda: len(collector.spans()) == 9, 10, collector.spans)
+        assert named(filter(of_trace(own), collector.spans()), "push").trace_state == ""
+        nobody = named(filter(of_trace(other), collector.spans()), "deliver")
+        assert attributes_of(nobody)["tidegate.sessions.matched"] == 0
+    assert gateway.metrics().get("tidegate_export_spans_total", result="ok") == 9
+    assert gateway.metrics().get("tidegate_export_spans_waiting") == 0
+    assert gateway.api("POST", "/v1/users/42/messages", b"1", {"traceparent": "00-1-2-3"})[0] == 202
+    assert gateway.metrics().get("tidegate_trace_contexts_ignored_total") == 1
+
+
+def test_every_node_tells_of_its_own_delivery(make_cluster, collector):
+    changes = otlp(collector, traces=True, metrics=False)
+    first, second = make_cluster("redis", 2, changes=changes).nodes
+    with V1Client(second, "42") as client:
+        assert first.api("POST", "/v1/users/42/messages", b"1", parent())[0] == 202
+        told = client.read("msg")["tp"]
+    wait_for(lambda: len(collector.spans()) == 4, 10, collector.spans)
+    publish = named(collector.spans(), "bus publish")
+    assert told == f"00-{TRACE}-{publish.span_id.hex()}-01"
+    written = [
+        attributes_of(span)["tidegate.sessions.written"]
+        for span in collector.spans()
+        if span.name == "deliver" and span.parent_span_id == publish.span_id
+    ]
+    assert sorted(written) == [0, 1], "one node had the session"

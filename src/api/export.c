@@ -141,7 +141,7 @@ int exporter_create(struct exporter **out_exporter, const char *node)
     export_stats_init();
     snprintf(exporter->node, sizeof(exporter->node), "%s", node);
     exporter->source = (struct otlp_source){
-        .node = exporter->node, .cluster = exporter->cluster, .started_us = clock_wall_ms() * 1000};
+        .node = exporter->node, .cluster = exporter->cluster, .started_us = clock_wall_us()};
     exporter->sink.take = take_span;
     int err = loop_create(&exporter->loop);
     err = err ? err : mailbox_init(&exporter->mailbox, exporter->loop);

@@ -217,7 +217,7 @@ static void send_metrics(struct otlp *otlp)
 {
     struct buf body;
     buf_init(&body, BODY_BYTES);
-    int err = otlp_write_metrics(&body, otlp->source, clock_wall_ms() * 1000);
+    int err = otlp_write_metrics(&body, otlp->source, clock_wall_us());
     err = err ? err : send_body(&otlp->metrics, buf_str(&body));
     buf_fini(&body);
     if (err) {

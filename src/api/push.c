@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "api/push_spans.h"
 #include "api/webhook_emit.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -62,6 +63,7 @@ static void free_task(struct push_task *task)
     receipt_unref(task->receipt);
     mem_free(task->watched);
     mem_free(task->readings);
+    push_spans_free(task->spans);
     mem_free(task);
 }
 
@@ -109,6 +111,7 @@ static void answer(struct push_task *task, const struct push_outcome *outcome)
         custom_readings_count(task->readings, task->reading_count);
     }
     task->is_answered = true;
+    push_spans_answered(task->spans, task, outcome);
     task->on_done(task, outcome);
 }
 
@@ -165,6 +168,7 @@ static void on_published(struct publish *publish)
         buf_fini(&publish->parts[i].event); /* the bus has it; what waits now is the caller alone */
     }
     account(task);
+    push_spans_published(task->spans, task);
     stats_latency(STATS_API_TO_BUS, clock_monotonic_us() - task->started_us);
     finish_if_done(task);
 }
@@ -358,12 +362,15 @@ static int encode_parts(struct publish *publish, struct event *event, const stru
 }
 
 /* As an event has it; in place, which must have room for it. */
-static struct str pack_trace(const struct push *push, uint8_t place[EVENT_TRACE_MAX])
+static struct str pack_trace(struct push_task *task, const struct push *push,
+                             uint8_t place[EVENT_TRACE_MAX])
 {
+    struct trace_context context;
     if (!push->has_trace) {
         return STR("");
     }
-    trace_context_pack(place, &push->trace);
+    task->spans = push_spans_begin(task->worker, push, &context);
+    trace_context_pack(place, &context);
     memcpy(place + TRACE_PACKED_LEN, push->trace_state.ptr, push->trace_state.len);
     return str_make(place, TRACE_PACKED_LEN + push->trace_state.len);
 }
@@ -456,7 +463,7 @@ static int build(struct push_task *task, const struct push *push, const struct p
     err = task->publish ? attach_receipt(task, push) : ERR_NO_MEMORY;
     if (!err) {
         fill_event(&event, worker, task, push, kind, app_hash);
-        event.subject = kind ? kind->subject : pack_trace(push, trace);
+        event.subject = kind ? kind->subject : pack_trace(task, push, trace);
         err = encode_parts(task->publish, &event, push, &plan);
     }
     free_plan(&plan);

@@ -27,13 +27,16 @@ struct push_outcome {
 /* Called once, on the worker, when the push is done or the wait is over. */
 typedef void (*push_done_cb)(struct push_task *task, const struct push_outcome *outcome);
 
+struct push_spans;
+
 struct push_task {
     struct worker *worker;
     push_done_cb on_done;
-    void *owner;             /* the caller's */
-    uint32_t index;          /* the caller's */
-    struct publish *publish; /* NULL once the answer is given */
-    struct receipt *receipt; /* a reference, or NULL */
+    void *owner;              /* the caller's */
+    uint32_t index;           /* the caller's */
+    struct push_spans *spans; /* NULL: nobody follows it */
+    struct publish *publish;  /* NULL once the answer is given */
+    struct receipt *receipt;  /* a reference, or NULL */
     struct timer timer;
     struct worker_pending pending;
     struct metric *counted;          /* once the bus has it; NULL: it is no message */

@@ -129,9 +129,11 @@ static void start(struct worker *worker, const struct tenant *tenant,
 }
 
 /* Where the message itself names none, the header's. */
-static void take_trace(struct push *push, const struct http_request *request)
+static void take_trace(struct push *push, const struct http_exchange *exchange)
 {
-    push_take_trace_headers(push, &request->fields);
+    push->route = exchange->route;
+    push->started_us = exchange->started_us;
+    push_take_trace_headers(push, &exchange->request->fields);
     if (push->trace_is_wrong) {
         metric_add(SERIES(trace_contexts_ignored_total), 1);
     }
@@ -170,7 +172,7 @@ void push_answer_message(struct worker *worker, const struct tenant *tenant,
     bool good = json_parse(&object, exchange->body, (unsigned)limits->json_depth, NULL) == 0 &&
                 push_read_object(push, object, limits, &error) &&
                 read_idempotency_key(push, exchange->request, limits, &error);
-    take_trace(push, exchange->request);
+    take_trace(push, exchange);
     if (good) {
         start(worker, tenant, exchange, push);
     } else {
@@ -197,7 +199,7 @@ static void handle_raw(struct api_call *call, enum target_kind kind, struct str 
                 push_read_raw(push, call->request->query, type.ptr ? type : STR(""),
                               call->exchange->body, limits, &error) &&
                 read_idempotency_key(push, call->request, limits, &error);
-    take_trace(push, call->request);
+    take_trace(push, call->exchange);
     if (good) {
         start(call->worker, call->tenant, call->exchange, push);
     } else {
@@ -341,7 +343,7 @@ static void start_item(struct batch *batch, const struct tenant *tenant, uint32_
         refuse_item(batch, index, tenant, &error);
         return;
     }
-    take_trace(push, batch->exchange->request);
+    take_trace(push, batch->exchange);
     int err = push_start(batch->worker, tenant, push, NULL, on_item_done, batch, index);
     if (err) {
         error = start_error(err);

@@ -30,6 +30,8 @@ struct push {
     bool is_final; /* the targets' last message: they are tickets all */
     enum push_wait wait;
     uint64_t wait_ms;
+    const char *route;   /* a literal: how it came, for its trace; NULL: not by a request */
+    uint64_t started_us; /* monotonic: when that began; 0: not known */
     bool has_trace;      /* of who pushes, for the next two */
     bool trace_is_wrong; /* one was given that can't be used, or a tracestate; it is not there */
     struct trace_context trace;

@@ -335,6 +335,7 @@ static int create_gateway(struct server *server, const char **out_problem)
         .tls = server->tls,
         .main_mailbox = &server->mailbox,
         .webhooks = server->webhooks,
+        .spans = exporter_span_sink(server->exporter),
         .sampler = server->sampler,
     };
     options.has_client = parse_listen(&options.client, settings->listen.client);

@@ -25,6 +25,11 @@ static inline uint64_t clock_monotonic_ms(void)
 }
 
 /* Since 1970-01-01 UTC. */
+static inline uint64_t clock_wall_us(void)
+{
+    return clock_ns(CLOCK_REALTIME) / 1000;
+}
+
 static inline uint64_t clock_wall_ms(void)
 {
     return clock_ns(CLOCK_REALTIME) / 1000000;

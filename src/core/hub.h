@@ -166,6 +166,11 @@ struct hub_callbacks {
     void (*on_foreign)(void *owner, uint64_t age_ms);
     /* On the worker: a struct ticket_news (core/tickets.h), which it frees. */
     void (*run_ticket_news)(struct mail *mail);
+    /* Whether somebody follows traces: then on_traced runs once all workers have gone over a
+     * message that came just now, whose trace is sampled and whose targets are no tickets. On any
+     * thread, from where the last one is. */
+    bool (*wants_traces)(void *owner);
+    void (*on_traced)(void *owner, struct message *message);
     /* Messages of a queue are lost to this node. */
     void (*on_loss)(void *owner, uint32_t queue, enum session_gap_why why);
 };

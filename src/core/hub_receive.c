@@ -10,13 +10,15 @@
 /* Nobody will find it in the window any more, so those who still owed a report can't give it. */
 static void close_owed(struct message *message)
 {
-    uint64_t owed = message->receipt
+    uint64_t owed = message_is_counted(message)
                         ? atomic_exchange_explicit(&message->owed, 0, memory_order_relaxed)
                         : 0;
-    if (owed) {
+    unsigned count = (unsigned)__builtin_popcountll(owed);
+    if (owed && message->receipt) {
         atomic_store_explicit(&message->receipt->is_short, true, memory_order_release);
-        receipt_close_many(message->receipt, (unsigned)__builtin_popcountll(owed));
+        receipt_close_many(message->receipt, count);
     }
+    message_trace_close(message, count);
 }
 
 void hub_on_evict(void *owner, struct message *message)
@@ -220,13 +222,30 @@ static void void_messages(struct hub *hub, const struct event *revoke)
     }
 }
 
+/* What is read back was followed when it came. */
+static bool is_followed(const struct hub *hub, const struct arrival *arrival)
+{
+    return event_is_sampled(&arrival->event) && hub->callbacks->wants_traces &&
+           !(hub->reading_back >> arrival->queue & 1) &&
+           target_key_kind(arrival->event.header.key) != TARGET_TICKET &&
+           hub->callbacks->wants_traces(hub->owner);
+}
+
+static struct message *create_message(struct hub *hub, const struct arrival *arrival)
+{
+    struct message_trace trace = {.on_done = hub->callbacks->on_traced, .owner = hub->owner};
+    return is_followed(hub, arrival)
+               ? message_create_traced(arrival->encoded, &arrival->event, arrival->queue,
+                                       arrival->pos, &trace)
+               : message_create(arrival->encoded, &arrival->event, arrival->queue, arrival->pos);
+}
+
 static void take_new(struct hub *hub, const struct arrival *arrival, struct publish_part *own)
 {
     if (arrival->event.kind == EVENT_REVOKE) {
         void_messages(hub, &arrival->event);
     }
-    struct message *message = message_create(arrival->encoded, &arrival->event, arrival->queue,
-                                             arrival->pos);
+    struct message *message = create_message(hub, arrival);
     if (message) {
         message->receipt = receipt_of(hub, arrival->queue, &arrival->event, own);
     }
@@ -245,6 +264,9 @@ static void take_new(struct hub *hub, const struct arrival *arrival, struct publ
     bool is_of_push = own && own->publish->receipt;
     if (message && message->receipt && !is_of_push) {
         close_receipt(hub, message->receipt, is_lost);
+    }
+    if (message) {
+        message_trace_close(message, 1);
     }
     message_unref(message);
 }

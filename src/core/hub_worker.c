@@ -192,6 +192,7 @@ void hub_offer(struct hub *hub, uint32_t index, struct message *message)
     if (message->receipt) {
         receipt_open(message->receipt);
     }
+    message_trace_open(message);
     if (hub_worker_push(hub, &hub->workers[index], RING_MESSAGE, message_ref(message))) {
         return;
     }

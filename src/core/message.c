@@ -5,17 +5,18 @@
 #include "base/mem.h"
 #include "core/receipt.h"
 
-static size_t links_offset(size_t header)
+static size_t aligned(size_t size)
 {
-    return (header + 7) & ~(size_t)7;
+    return (size + 7) & ~(size_t)7;
 }
 
-struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
-                               struct bus_pos pos)
+static struct message *create(struct str encoded, const struct event *event, uint32_t queue,
+                              struct bus_pos pos, bool is_traced)
 {
-    size_t links_at = links_offset(sizeof(struct message));
+    size_t links_at = aligned(sizeof(struct message));
     size_t bytes_at = links_at + sizeof(uint64_t) * event->header.target_count;
-    size_t size = bytes_at + encoded.len;
+    size_t size = is_traced ? aligned(bytes_at + encoded.len) + sizeof(struct message_trace)
+                            : bytes_at + encoded.len;
     struct message *message = size <= UINT32_MAX ? mem_alloc(size) : NULL;
     if (!message) {
         return NULL;
@@ -30,6 +31,7 @@ struct message *message_create(struct str encoded, const struct event *event, ui
     message->queue = queue;
     message->pos = pos;
     message->size = (uint32_t)size;
+    message->is_traced = is_traced;
     atomic_init(&message->fate, 0);
     atomic_init(&message->open_workers, 0);
     atomic_init(&message->matched, 0);
@@ -38,10 +40,44 @@ struct message *message_create(struct str encoded, const struct event *event, ui
     return message;
 }
 
+struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
+                               struct bus_pos pos)
+{
+    return create(encoded, event, queue, pos, false);
+}
+
+struct message *message_create_traced(struct str encoded, const struct event *event, uint32_t queue,
+                                      struct bus_pos pos, const struct message_trace *trace)
+{
+    struct message *message = create(encoded, event, queue, pos, true);
+    if (message) {
+        struct message_trace *own = message_trace(message);
+        *own = (struct message_trace){.on_done = trace->on_done, .owner = trace->owner};
+        atomic_init(&own->open, 1);
+    }
+    return message;
+}
+
 struct str message_encoded(const struct message *message)
 {
     const uint8_t *bytes = (const uint8_t *)(message->links + message->event.header.target_count);
-    return str_make(bytes, (size_t)((const uint8_t *)message + message->size - bytes));
+    return str_make(bytes, EVENT_HEADER_LEN + (size_t)message->event.header.length);
+}
+
+void message_trace_open(struct message *message)
+{
+    if (message->is_traced) {
+        atomic_fetch_add_explicit(&message_trace(message)->open, 1, memory_order_relaxed);
+    }
+}
+
+void message_trace_close(struct message *message, unsigned count)
+{
+    struct message_trace *trace = message_trace(message);
+    if (trace && count > 0 &&
+        atomic_fetch_sub_explicit(&trace->open, count, memory_order_acq_rel) == count) {
+        trace->on_done(trace->owner, message);
+    }
 }
 
 void message_unref(struct message *message)

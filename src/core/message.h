@@ -19,6 +19,17 @@ enum message_fate {
                                 * not replayed */
 };
 
+struct message;
+
+/* What became of a message on this node, for who follows its trace: see hub_callbacks.on_traced. It
+ * stands at the end of the message's memory, so that others pay nothing for it. */
+struct message_trace {
+    void (*on_done)(void *owner, struct message *message); /* any thread, once */
+    void *owner;
+    atomic_uint open;                      /* the hub, and workers that have not gone over it yet */
+    atomic_uint matched, written, dropped; /* sessions; what is neither waits in a queue */
+};
+
 struct message {
     atomic_uint refs;
     uint32_t queue;
@@ -38,6 +49,7 @@ struct message {
     atomic_uchar fate;  /* of enum message_fate; set by the hub */
     /* How many sessions it was for: workers that were offered it add theirs, the last one tells. */
     atomic_uchar open_workers;
+    bool is_traced;
     atomic_uint matched;
     /* From the request until received_us, of some of this node's own pushes; 0: not measured. */
     uint32_t way_us;
@@ -46,6 +58,27 @@ struct message {
 /* Copies the encoded event, which event was decoded from. One reference; NULL: no memory. */
 struct message *message_create(struct str encoded, const struct event *event, uint32_t queue,
                                struct bus_pos pos);
+
+/* The same with a struct message_trace, which is open once, for the hub. */
+struct message *message_create_traced(struct str encoded, const struct event *event, uint32_t queue,
+                                      struct bus_pos pos, const struct message_trace *trace);
+
+/* NULL: nobody follows it. */
+static inline struct message_trace *message_trace(struct message *message)
+{
+    uint8_t *end = (uint8_t *)message + message->size;
+    return message->is_traced ? (struct message_trace *)end - 1 : NULL;
+}
+
+/* Somebody is to be told what workers did with it. */
+static inline bool message_is_counted(const struct message *message)
+{
+    return message->receipt || message->is_traced;
+}
+
+/* One more worker will go over it; count of them have, or never will. No effect without a trace. */
+void message_trace_open(struct message *message);
+void message_trace_close(struct message *message, unsigned count);
 
 /* One to a ticket alone: it is handed over apart from its queue's order (core/tickets.h), so that
  * its position says nothing to a client. */

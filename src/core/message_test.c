@@ -55,6 +55,39 @@ static void the_last_reference_takes_the_receipt_along(void **state)
     buf_fini(&wire);
 }
 
+static int told;
+
+static void tell(void *owner, struct message *message)
+{
+    told += *(int *)owner;
+}
+
+static void a_message_that_is_followed_tells_once_all_have_gone_over_it(void **state)
+{
+    struct buf wire = {0};
+    int step = 7;
+    struct message_trace trace = {.on_done = tell, .owner = &step};
+    struct message *plain = make(&wire);
+    struct event decoded = event_test_decode(&wire);
+    struct message *message = message_create_traced(buf_str(&wire), &decoded, 5, pos, &trace);
+    assert_null(message_trace(plain));
+    assert_true(str_equal(message_encoded(message), message_encoded(plain)));
+    assert_true(message->size >= plain->size + sizeof(trace));
+    message_trace_open(message);
+    message_trace_open(message);
+    message_trace_close(message, 2);
+    message_trace_close(message, 0);
+    assert_int_equal(told, 0);
+    message_trace_close(message, 1);
+    assert_int_equal(told, 7);
+    message_trace_open(plain);
+    message_trace_close(plain, 1);
+    assert_int_equal(told, 7);
+    message_unref(plain);
+    message_unref(message);
+    buf_fini(&wire);
+}
+
 static void *ref_and_unref(void *arg)
 {
     for (int i = 0; i < 20000; i++) {
@@ -130,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_a_copy_of_its_event),
+        cmocka_unit_test(a_message_that_is_followed_tells_once_all_have_gone_over_it),
         cmocka_unit_test(the_last_reference_takes_the_receipt_along),
         cmocka_unit_test(threads_share_it),
         cmocka_unit_test(without_memory_there_is_none),

@@ -397,9 +397,8 @@ bool cast_run(struct shard *shard, struct cast *cast, uint32_t *budget)
     }
 }
 
-static void report(const struct cast *cast)
+static void report_receipt(const struct cast *cast, struct receipt *receipt)
 {
-    struct receipt *receipt = cast->item.message->receipt;
     atomic_fetch_add_explicit(&receipt->matched, cast->matched, memory_order_relaxed);
     atomic_fetch_add_explicit(&receipt->written, cast->written, memory_order_relaxed);
     if (cast->dropped) {
@@ -422,6 +421,27 @@ static void tell_fan_out(const struct shard *shard, const struct cast *cast)
     if (atomic_fetch_sub_explicit(&message->open_workers, 1, memory_order_acq_rel) == 1) {
         shard->callbacks->on_fan_out(shard->owner,
                                      atomic_load_explicit(&message->matched, memory_order_relaxed));
+    }
+}
+
+static void report_trace(const struct cast *cast, struct message *message)
+{
+    struct message_trace *trace = message_trace(message);
+    atomic_fetch_add_explicit(&trace->matched, cast->matched, memory_order_relaxed);
+    atomic_fetch_add_explicit(&trace->written, cast->written, memory_order_relaxed);
+    atomic_fetch_add_explicit(&trace->dropped, cast->dropped + cast->withdrawn,
+                              memory_order_relaxed);
+    message_trace_close(message, 1);
+}
+
+static void report(const struct cast *cast)
+{
+    struct message *message = cast->item.message;
+    if (message->receipt) {
+        report_receipt(cast, message->receipt);
+    }
+    if (message->is_traced) {
+        report_trace(cast, message);
     }
 }
 

@@ -79,7 +79,7 @@ struct lane_item {
     struct message *message; /* a reference */
     uint64_t ordinal;
     struct bus_pos before; /* what its queue had passed when it came */
-    bool reports;          /* its receipt waits for this worker */
+    bool reports;          /* its receipt, or its trace, waits for this worker */
 };
 
 /* A message on its way through the targets of this worker. */

@@ -157,7 +157,7 @@ static bool take_owed(const struct shard *shard, struct message *message)
 static void take_late(struct shard *shard, struct message *message)
 {
     if (take_owed(shard, message)) {
-        lane_add(shard, message, message->receipt != NULL);
+        lane_add(shard, message, message_is_counted(message));
     } else {
         message_unref(message);
     }
@@ -172,7 +172,7 @@ static void take_controls(struct shard *shard, uint32_t queue, struct bus_pos fr
         struct message *message = catch_up->controls[i];
         if (message->queue == queue && bus_pos_compare(message->pos, from) > 0 &&
             bus_pos_compare(message->pos, to) <= 0) {
-            bool reports = take_owed(shard, message) && message->receipt;
+            bool reports = take_owed(shard, message) && message_is_counted(message);
             lane_add(shard, message_ref(message), reports);
         }
     }
@@ -372,7 +372,7 @@ static void on_entry(struct shard *shard, enum ring_kind kind, void *ptr)
     switch (kind) {
     case RING_MESSAGE: {
         struct message *message = ptr;
-        lane_add(shard, message, message->receipt != NULL);
+        lane_add(shard, message, message_is_counted(message));
         break;
     }
     case RING_FENCE: on_fence(shard, ptr); break;

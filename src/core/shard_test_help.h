@@ -34,6 +34,8 @@ struct shard_test {
     bool refuses_users;      /* as if memory was out */
     uint32_t run_asked_ms;   /* by the shard */
     struct bus_pos gap_from; /* of the last one */
+    bool wants_traces;
+    struct buf traces; /* "m1 3/1/1; ": matched, written, dropped */
 };
 
 static struct shard_test shard_test;
@@ -149,9 +151,24 @@ static inline void shard_test_on_state(void *owner, bool up, const char *reason)
 {
 }
 
-static const struct hub_callbacks shard_test_hub_callbacks = {.wake = shard_test_wake,
-                                                              .give_back = shard_test_give_back,
-                                                              .on_bus_state = shard_test_on_state};
+static inline bool shard_test_wants_traces(void *owner)
+{
+    return shard_test.wants_traces;
+}
+
+static inline void shard_test_on_traced(void *owner, struct message *message)
+{
+    struct message_trace *trace = message_trace(message);
+    buf_printf(&shard_test.traces, "%.*s %u/%u/%u; ", STR_ARG(message->event.id), trace->matched,
+               trace->written, trace->dropped);
+}
+
+static const struct hub_callbacks shard_test_hub_callbacks = {
+    .wants_traces = shard_test_wants_traces,
+    .on_traced = shard_test_on_traced,
+    .wake = shard_test_wake,
+    .give_back = shard_test_give_back,
+    .on_bus_state = shard_test_on_state};
 static inline bool shard_test_on_user(void *owner, uint16_t app, uint64_t key, struct str user,
                                       bool is_there)
 {

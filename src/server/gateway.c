@@ -92,6 +92,8 @@ static const struct hub_callbacks hub_callbacks = {.wake = wake,
                                                    .on_returned = on_returned,
                                                    .on_foreign = on_foreign,
                                                    .run_ticket_news = ws_ticket_run_news,
+                                                   .wants_traces = gateway_wants_traces,
+                                                   .on_traced = gateway_on_traced,
                                                    .on_loss = on_loss};
 
 /* Records come during the bus thread's turn; the hub has no clock. */

@@ -28,6 +28,7 @@ struct http_exchange;
 struct presence_change;
 struct sampler;
 struct session;
+struct span_sink;
 struct webhooks;
 struct worker;
 
@@ -63,6 +64,7 @@ struct gateway_options {
     struct listen_tls tls;        /* references are taken; admin is not used */
     struct mailbox *main_mailbox; /* borrowed; NULL: nothing is reloaded */
     struct webhooks *webhooks;    /* borrowed, for the hooks; NULL: there are none */
+    struct span_sink *spans;      /* borrowed; NULL: nobody follows traces */
     struct sampler *sampler;      /* borrowed, for the API; NULL: nothing is sampled */
     bool has_client;
     bool has_api;
