@@ -100,17 +100,17 @@ static double seconds(uint64_t ms)
 static void say_cut(struct doctor_front *front, int err, uint64_t idle_ms, uint64_t silent_ms)
 {
     bool was_silent = silent_ms + LOOK_MS >= idle_ms;
-    doctor_say(front->report, "front.idle", DOCTOR_FAIL,
-               "raise the time that the proxy lets a connection be quiet above heartbeat.interval, "
-               "or lower that: nginx proxy_read_timeout and proxy_send_timeout (60 s), HAProxy "
-               "timeout tunnel (else timeout client and server), AWS ALB idle timeout (60 s), "
-               "Azure and others 4 min",
-               "cut after %.1f s, %s, by something between: no close frame came, so it was not the "
-               "gateway; %.1f s after the last sign of life%s, %u pings seen",
-               seconds(idle_ms), err == ERR_CLOSED ? "with a plain end" : "by a reset",
-               seconds(silent_ms),
-               was_silent ? "" : " (so it is perhaps the connection's age, not its silence)",
-               front->pings);
+    doctor_say(
+        front->report, "front.idle", DOCTOR_FAIL,
+        "raise the time that the proxy lets a connection be quiet above heartbeat.interval, "
+        "or lower that: nginx proxy_read_timeout and proxy_send_timeout (60 s), HAProxy "
+        "timeout tunnel (else timeout client and server), AWS ALB idle timeout (60 s), "
+        "Azure and others 4 min",
+        "cut after %.1f s, %s, by something between: no close frame came, so it was not the "
+        "gateway, unless its process died; %.1f s after the last sign of life%s, %u pings seen",
+        seconds(idle_ms), err == ERR_CLOSED ? "with a plain end" : "by a reset", seconds(silent_ms),
+        was_silent ? "" : " (so it is perhaps the connection's age, not its silence)",
+        front->pings);
 }
 
 static void say_closed(struct doctor_front *front, uint16_t code, uint64_t idle_ms)
