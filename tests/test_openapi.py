@@ -78,6 +78,7 @@ RIGHT = {
     "createRevocation": ("/v1/revocations", b'{"user":"nobody"}'),
     "getOverview": ("/v1/overview?history=30", b""),
     "listNodes": ("/v1/nodes", b""),
+    "listAlerts": ("/v1/alerts", b""),
     "drainNode": ("/v1/nodes/NODE:drain", b"{}"),
     "resumeNode": ("/v1/nodes/NODE:resume", b""),
     "getDescription": ("/v1/openapi.json", b""),

@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "api/alerts.h"
 #include "api/assets.h"
 #include "api/frames.h"
 #include "api/loopback.h"
@@ -75,6 +76,7 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_GET, "/v1/nodes", SETTINGS_SCOPE_MONITOR, nodes_handle_list},
     {HTTP_METHOD_POST, "/v1/nodes/{}:drain", SETTINGS_SCOPE_ADMIN, nodes_handle_drain},
     {HTTP_METHOD_POST, "/v1/nodes/{}:resume", SETTINGS_SCOPE_ADMIN, nodes_handle_resume},
+    {HTTP_METHOD_GET, "/v1/alerts", SETTINGS_SCOPE_MONITOR, alerts_handle_list},
     {HTTP_METHOD_GET, "/v1/openapi.json", 0, handle_openapi},
 };
 

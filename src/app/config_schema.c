@@ -286,6 +286,8 @@ static const struct config_key root_keys[] = {
     {"metrics", CONFIG_MAP, FIELD(settings, metrics), .map = &config_schema_export,
      .help = "Who is told of the metrics, beside those who scrape /metrics; see "
              "[Monitoring](how-to/monitoring.md)."},
+    {"alerts", CONFIG_MAP, FIELD(settings, alerts), .map = &config_schema_alerts,
+     .help = "The built-in alerter; see [Alerts without Prometheus](how-to/alerts.md)."},
     {"apps", CONFIG_MAPS, FIELD(settings, apps),
      .count_offset = offsetof(struct settings, app_count), .max = 256, .map = &config_schema_app,
      .help = "The tenants. Users, groups and tickets of one app are unknown to the others."},

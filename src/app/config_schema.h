@@ -69,6 +69,7 @@ extern const struct config_map config_schema_proxy_protocol;
 extern const struct config_map config_schema_forwarded;
 extern const struct config_map config_schema_metrics; /* struct settings_metrics; …_metrics.c */
 extern const struct config_map config_schema_export;  /* …_export; config_schema_export.c */
+extern const struct config_map config_schema_alerts;  /* config_schema_alerts.c */
 extern const struct config_map config_schema_secrets; /* struct settings_secret; there too */
 
 /* Calls visit for every key, maps before what is in them, in the order of the table; path is

@@ -167,7 +167,7 @@ static void the_options_that_are_off_are_right_but_for_their_files(void **state)
     read_document("config/tidegate.yaml", &text);
     uncomment(buf_str(&text), &yaml);
     assert_int_equal(config_parse(&settings, buf_str(&yaml), NULL, &report), ERR_SYNTAX);
-    assert_int_equal(report.mistakes, 16);
+    assert_int_equal(report.mistakes, 17);
     for (size_t i = 0; i < report.count; i++) {
         assert_non_null(strstr(report.remarks[i].text, "No such file"));
     }

@@ -22,6 +22,7 @@ static const struct {
     {"metrics", app_metrics_main, "list the metrics that this gateway can expose"},
     {"key", app_key_main, "make an API key"},
     {"token", app_token_main, "mint a token for tests"},
+    {"alerts", app_alerts_main, "list the alert rules, for Prometheus too"},
     {"push", cli_push, "push a message"},
     {"tail", cli_tail, "print messages: as a client, or those sent to somebody"},
     {"nodes", cli_nodes, "list the nodes of the cluster"},

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/admin.h"
+#include "api/alerter.h"
 #include "api/api.h"
 #include "api/demo.h"
 #include "api/export.h"
@@ -49,6 +50,7 @@ struct server {
     struct webhooks *webhooks;
     struct sampler *sampler;
     struct exporter *exporter;
+    struct alerter *alerter;
     struct gateway *gateway;
     struct admin *admin;
     struct loop_watch signals;
@@ -121,9 +123,11 @@ static void apply_reload(struct server *server)
     tenants_show_metrics(server->tenants);
     stats_config_loaded(server->settings->hash);
     stats_config_reload(true);
+    stats_limits(server->settings);
     log_set_level(server->settings->log.level);
     set_export(server);
     admin_set_settings(server->admin, server->settings, server->tls.admin);
+    alerter_set_settings(server->alerter, server->settings);
 }
 
 static void log_lines(const char *event, const struct buf *lines)
@@ -337,6 +341,7 @@ static int create_gateway(struct server *server, const char **out_problem)
         .webhooks = server->webhooks,
         .spans = exporter_span_sink(server->exporter),
         .sampler = server->sampler,
+        .alerter = server->alerter,
     };
     options.has_client = parse_listen(&options.client, settings->listen.client);
     options.has_api = parse_listen(&options.api, settings->listen.api);
@@ -420,6 +425,10 @@ static int start(struct server *server, const char **out_problem)
         *out_problem = "the exporters can't be made";
         err = create_exporter(server);
     }
+    if (!err) {
+        *out_problem = "the alerter can't be made";
+        err = alerter_create(&server->alerter, server->loop, server->fetcher, server->settings);
+    }
     err = err ? err : create_tls(server, out_problem);
     err = err ? err : create_gateway(server, out_problem);
     err = err ? err : create_admin(server, out_problem);
@@ -441,6 +450,7 @@ static void stop(struct server *server)
     webhooks_destroy(server->webhooks);
     sampler_destroy(server->sampler);
     exporter_destroy(server->exporter);
+    alerter_destroy(server->alerter);
     tenants_destroy(server->tenants);
     tenants_destroy(server->next_tenants);
     fetcher_destroy(server->fetcher);
@@ -507,6 +517,7 @@ int app_serve_main(int argc, char **argv)
     raise_descriptor_limit();
     stats_init();
     stats_config_loaded(server.settings->hash);
+    stats_limits(server.settings);
     log_set_level(server.settings->log.level);
     log_start(STDERR_FILENO);
     log_lines("config.remark", &remarks);

@@ -8,4 +8,7 @@ int app_key_main(int argc, char **argv);
 /* Mints a test token with the HS256 secret of an app. */
 int app_token_main(int argc, char **argv);
 
+/* Lists the alert rules. */
+int app_alerts_main(int argc, char **argv);
+
 #endif

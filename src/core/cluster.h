@@ -40,6 +40,8 @@ enum {
      * told that it counts, too); and then it knows everybody who is not gone by definition. */
     CLUSTER_READY_MS = 1500,
     CLUSTER_SETTLE_MS = CLUSTER_SILENCE_MS,
+    /* So long a node that fell silent is missed, unless one of its name comes or leaves. */
+    CLUSTER_LOST_MS = 3600 * 1000,
     CLUSTER_REPLY_BYTES = 256 * 1024, /* of an answer's text; a longer one is cut by who answers */
 };
 
@@ -239,6 +241,9 @@ bool cluster_count_states(struct cluster *cluster, uint32_t out_counts[CLUSTER_G
  * USER_TALLY_APPS - 1) and of all. Some 2 s behind; see core/hll.h for how exact. */
 uint64_t cluster_users(struct cluster *cluster, uint32_t app);
 uint64_t cluster_all_users(struct cluster *cluster);
+/* How many fell silent without a word within CLUSTER_LOST_MS and have not come back. At most 32 are
+ * remembered. */
+uint32_t cluster_count_lost(struct cluster *cluster, uint64_t now_ms);
 /* Whether a node of that boot is there, or may be. */
 bool cluster_may_have(struct cluster *cluster, uint32_t boot);
 /* Why the node can't serve. False: it can. */

@@ -186,6 +186,7 @@ static void add_member(struct cluster *cluster, uint32_t boot, const struct clus
     member->is_told = false;
     take_beacon(cluster, member, boot, beacon);
     users_on_beacon(cluster, slot, beacon);
+    lost_forget(cluster, &member->node);
     tell(cluster, &member->node, CLUSTER_CAME);
     tell_conflict(cluster, member);
     update_conflict(cluster);
@@ -259,6 +260,7 @@ static void expire_member(struct cluster *cluster, uint32_t slot)
     bool was_there = members_is_there(&cluster->members[slot]);
     free_slot(cluster, slot);
     if (was_there) {
+        lost_add(cluster, &node);
         tell(cluster, &node, CLUSTER_SILENT);
     }
 }

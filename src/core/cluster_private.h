@@ -136,6 +136,14 @@ struct room {
     size_t bytes;
 };
 
+enum { CLUSTER_LOST_MAX = 32 };
+
+/* A node that went without a word. */
+struct cluster_lost {
+    char name[CLUSTER_NAME_MAX + 1];
+    uint64_t at_ms; /* 0: a free place */
+};
+
 struct cluster {
     struct hub *hub;
     const struct cluster_callbacks *callbacks;
@@ -169,6 +177,7 @@ struct cluster {
     pthread_mutex_t lock; /* of writing what follows, and of others' reading it */
     struct member members[CLUSTER_MAX_NODES];
     bool is_known;
+    struct cluster_lost lost[CLUSTER_LOST_MAX];
     bool is_crowded;    /* somebody has no slot */
     char conflict[224]; /* "": none */
 
@@ -236,6 +245,10 @@ void members_expire(struct cluster *cluster);
 void members_describe_self(struct cluster *cluster);
 bool members_is_there(const struct member *member);
 uint32_t members_find(const struct cluster *cluster, uint32_t boot); /* slot; 0: none */
+
+/* cluster_lost.c */
+void lost_add(struct cluster *cluster, const struct cluster_node *node);
+void lost_forget(struct cluster *cluster, const struct cluster_node *node); /* it is there */
 /* Who counts and answers what has just come on the queue; false: there may be others. */
 bool members_expected(const struct cluster *cluster, uint32_t queue, struct node_set *out_set);
 

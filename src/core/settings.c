@@ -76,6 +76,7 @@ static const struct settings defaults = {
                          .metrics = true,
                          .span_queue = 4096},
                 .statsd = {.interval_ms = 10 * SECOND}},
+    .alerts = {.enabled = true, .interval_ms = 5 * SECOND},
 };
 
 int settings_create_default(struct settings **out_settings)

@@ -384,6 +384,47 @@ struct settings_console {
     uint64_t session_max_ms;  /* from signing in, whatever is asked */
 };
 
+/* Changes one of the alert rules (api/alert_rules.h). */
+struct settings_alert_rule {
+    struct str name;
+    bool enabled;
+    bool has_threshold, has_hold;
+    double threshold;
+    uint64_t hold_ms;
+};
+
+enum settings_receiver_kind {
+    SETTINGS_RECEIVER_ALERTMANAGER, /* url is its root; its v2 API is behind it */
+    SETTINGS_RECEIVER_WEBHOOK,      /* gets what Alertmanager's own webhooks send */
+};
+
+/* Who is told of alerts. */
+struct settings_receiver {
+    struct str url;
+    enum settings_receiver_kind kind;
+    struct str user; /* "": secret is a bearer token, else the password that goes with it */
+    struct settings_secret secret; /* material "": none */
+    uint64_t timeout_ms;           /* of one request */
+};
+
+struct settings_label {
+    struct str name, value;
+};
+
+/* The built-in alerter. */
+struct settings_alerts {
+    bool enabled;
+    uint64_t interval_ms;          /* from one evaluation to the next */
+    struct str runbooks;           /* where the pages are, before their names; "": docs/runbooks/ */
+    struct str link;               /* what a notice names as its origin; "": nothing */
+    struct settings_label *labels; /* that every alert carries */
+    size_t label_count;
+    struct settings_receiver *receivers; /* none: alerts are only shown and logged */
+    size_t receiver_count;
+    struct settings_alert_rule *rules;
+    size_t rule_count;
+};
+
 struct settings_chunk;
 
 struct settings {
@@ -403,6 +444,7 @@ struct settings {
     struct settings_log log;
     struct settings_console console;
     struct settings_export metrics;
+    struct settings_alerts alerts;
     struct settings_app *apps;
     size_t app_count;
     uint64_t hash; /* of the file, 48 bits; 0: there is none */

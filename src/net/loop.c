@@ -33,7 +33,8 @@ struct loop {
     int batch_len;
     struct epoll_event batch[BATCH_MAX];
     _Atomic uint64_t busy_us;
-    _Atomic uint64_t longest_us;
+    _Atomic uint64_t period;        /* of longest_us */
+    _Atomic uint64_t longest_us[2]; /* the longest turn of it, and of the period before */
     struct timer_wheel timers;
 };
 
@@ -178,14 +179,35 @@ static int wait_for_events(struct loop *loop, int max_wait_ms)
     return count;
 }
 
+static uint64_t load(const _Atomic uint64_t *at)
+{
+    return atomic_load_explicit(at, memory_order_relaxed);
+}
+
+static void store(_Atomic uint64_t *at, uint64_t value)
+{
+    atomic_store_explicit(at, value, memory_order_relaxed);
+}
+
+static void account_longest(struct loop *loop, uint64_t end_us, uint64_t turn_us)
+{
+    uint64_t period = end_us / LOOP_PERIOD_US;
+    uint64_t before = load(&loop->period);
+    if (period != before) {
+        store(&loop->longest_us[1], period == before + 1 ? load(&loop->longest_us[0]) : 0);
+        store(&loop->longest_us[0], 0);
+        store(&loop->period, period);
+    }
+    if (turn_us > load(&loop->longest_us[0])) {
+        store(&loop->longest_us[0], turn_us);
+    }
+}
+
 static void account_turn(struct loop *loop)
 {
-    uint64_t turn_us = clock_monotonic_us() - loop->now_us;
-    atomic_fetch_add_explicit(&loop->busy_us, turn_us, memory_order_relaxed);
-    /* A reader that takes the figure between load and store costs one sample, nothing more. */
-    if (turn_us > atomic_load_explicit(&loop->longest_us, memory_order_relaxed)) {
-        atomic_store_explicit(&loop->longest_us, turn_us, memory_order_relaxed);
-    }
+    uint64_t end_us = clock_monotonic_us();
+    atomic_fetch_add_explicit(&loop->busy_us, end_us - loop->now_us, memory_order_relaxed);
+    account_longest(loop, end_us, end_us - loop->now_us);
 }
 
 int loop_turn(struct loop *loop, int max_wait_ms)
@@ -250,7 +272,14 @@ uint64_t loop_busy_us(const struct loop *loop)
     return atomic_load_explicit(&loop->busy_us, memory_order_relaxed);
 }
 
-uint64_t loop_take_longest_turn_us(struct loop *loop)
+/* A period that begins while this reads costs one sample, nothing more. */
+uint64_t loop_longest_turn_us(const struct loop *loop, uint64_t now_us)
 {
-    return atomic_exchange_explicit(&loop->longest_us, 0, memory_order_relaxed);
+    uint64_t age = now_us / LOOP_PERIOD_US - load(&loop->period);
+    uint64_t newer = load(&loop->longest_us[0]);
+    uint64_t older = load(&loop->longest_us[1]);
+    if (age == 0) {
+        return newer > older ? newer : older;
+    }
+    return age == 1 ? newer : 0;
 }

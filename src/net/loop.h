@@ -61,9 +61,12 @@ uint64_t loop_now_us(const struct loop *loop); /* monotonic, of this turn */
 void loop_timer_start(struct loop *loop, struct timer *timer, uint64_t delay_ms);
 void loop_timer_stop(struct loop *loop, struct timer *timer);
 
-/* Time spent outside epoll_wait since the loop began, and the length of the longest turn since the
- * last call, in microseconds. Any thread. */
+/* Time spent outside epoll_wait since the loop began, in microseconds. Any thread. */
 uint64_t loop_busy_us(const struct loop *loop);
-uint64_t loop_take_longest_turn_us(struct loop *loop);
+
+/* The longest turn that ended in this period of LOOP_PERIOD_US or the one before; however many ask,
+ * all see it. now_us is monotonic. Any thread. */
+enum { LOOP_PERIOD_US = 15 * 1000000 };
+uint64_t loop_longest_turn_us(const struct loop *loop, uint64_t now_us);
 
 #endif

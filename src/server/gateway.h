@@ -22,6 +22,7 @@
 #include "server/listen_tls.h"
 #include "server/tenants.h"
 
+struct alerter;
 struct bus_engine;
 struct gateway;
 struct http_exchange;
@@ -66,6 +67,7 @@ struct gateway_options {
     struct webhooks *webhooks;    /* borrowed, for the hooks; NULL: there are none */
     struct span_sink *spans;      /* borrowed; NULL: nobody follows traces */
     struct sampler *sampler;      /* borrowed, for the API; NULL: nothing is sampled */
+    struct alerter *alerter;      /* borrowed, for GET /v1/alerts; NULL: there is none */
     bool has_client;
     bool has_api;
 };

@@ -94,6 +94,9 @@ void stats_tls_handshake(const char *listener, const char *result);
 /* What a trusted proxy said of a client could not be used; reason is a literal. */
 void stats_forwarded_ignored(const char *reason);
 
+/* Main thread: the limits that the settings set, and that of descriptors, for gauges. */
+void stats_limits(const struct settings *settings);
+
 /* When the certificates in use end; see listen_tls.h. Main thread, at start and after a reload. */
 struct listen_tls;
 void stats_tls_certificates(const struct listen_tls *tls);

@@ -1,6 +1,7 @@
 /* What is known of the other nodes, asked for at a scrape. */
 #include <stddef.h>
 
+#include "base/clock.h"
 #include "core/presence.h"
 #include "server/stats.h"
 #include "server/stats_private.h"
@@ -27,6 +28,22 @@ static double read_nodes(void *arg)
     return counts[(size_t)arg];
 }
 
+static double read_lost(void *arg)
+{
+    return cluster_count_lost(attached->cluster, clock_monotonic_ms());
+}
+
+/* Why a node is not ready, as gateway_not_ready; a drain is somebody's wish. */
+static double read_unready(void *arg)
+{
+    char reason[BUS_HEALTH_TEXT];
+    switch ((size_t)arg) {
+    case 0: return !bus_health_is_up(&attached->bus_health, reason);
+    case 1: return cluster_is_unready(attached->cluster, reason, sizeof(reason));
+    default: return atomic_load_explicit(&attached->draining, memory_order_acquire);
+    }
+}
+
 static double read_lag(void *arg)
 {
     return (double)cluster_lag_us(attached->cluster) / 1e6;
@@ -41,6 +58,7 @@ static const struct stats_reader readers[] = {
     {FAMILY(presence_users), read_presence, 0},
     {FAMILY(presence_untracked_total), read_count, offsetof(struct cluster_stats, users_untracked)},
     {FAMILY(cluster_known), read_known, 0},
+    {FAMILY(cluster_nodes_lost), read_lost, 0},
     {FAMILY(bus_lag_seconds), read_lag, 0},
     {FAMILY(cluster_beacons_received_total), read_count,
      offsetof(struct cluster_stats, beacons_in)},
@@ -67,9 +85,18 @@ static void set_node_readers(bool attach)
     }
 }
 
+static void set_unready_readers(bool attach)
+{
+    static const char *const reasons[] = {"bus", "cluster", "draining"};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        metric_set_reader(SERIES(not_ready, reasons[i]), attach ? read_unready : NULL, (void *)i);
+    }
+}
+
 void stats_set_cluster_readers(struct gateway *gateway, bool attach)
 {
     attached = gateway;
     set_node_readers(attach);
+    set_unready_readers(attach);
     stats_set_table(readers, sizeof(readers) / sizeof(readers[0]), attach);
 }

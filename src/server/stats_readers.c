@@ -54,6 +54,11 @@ static double read_window_age(void *arg)
     return (double)window_age_ms(hub_window(attached->hub), clock_monotonic_ms()) / 1000;
 }
 
+static double read_start(void *arg)
+{
+    return (double)attached->started_ms / 1000;
+}
+
 static double read_receipts(void *arg)
 {
     return (double)receipt_held();
@@ -66,7 +71,7 @@ static double read_busy(void *arg)
 
 static double read_lag(void *arg)
 {
-    return (double)loop_take_longest_turn_us(arg) / 1e6;
+    return (double)loop_longest_turn_us(arg, clock_monotonic_us()) / 1e6;
 }
 
 static double read_log_lost(void *arg)
@@ -121,6 +126,7 @@ static const struct stats_reader readers[] = {
     {FAMILY(interest_keys), read_hub, offsetof(struct hub_stats, interest_keys)},
     {FAMILY(window_bytes), read_window_bytes, 0},
     {FAMILY(window_messages), read_window_messages, 0},
+    {FAMILY(start_time_seconds), read_start, 0},
     {FAMILY(receipts), read_receipts, 0},
     {FAMILY(window_age_seconds), read_window_age, 0},
     {FAMILY(log_lines_lost_total), read_log_lost, 0},
