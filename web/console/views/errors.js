@@ -14,7 +14,7 @@ const LEVELS = { error: ["Error", "bad"], warn: ["Warning", "warn"] };
 // What a line says beside its message.
 function rest(line) {
   return ["code", "app", "sid", "request_id", "trace_id"].filter((key) => line[key]).map((key) => `${key}=${line[key]}`).join(" ")
-    + (line.suppressed ? ` and ${count(line.suppressed)} more` : "");
+    + (line.suppressed ? ` ${count(line.suppressed)} more like it` : "");
 }
 
 export function mount(root, context) {
