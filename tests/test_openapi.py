@@ -154,7 +154,9 @@ def make_ticket(gateway):
 
 
 def over(name, gateway):
-    """To a ticket that has its final message, or whose time is over."""
+    """To a ticket that has its final message, or whose time is over; a watch that is none any more."""
+    if name == "watchSession":
+        return request_bytes(name, gateway, path=RIGHT[name][0] + "?after=1.1")
     ticket = make_ticket(gateway)
     if name == "endTicket":
         ticket = gateway.api("POST", "/v1/tickets", {"ttl_ms": 1})[2]["id"]

@@ -15,7 +15,7 @@ enum { FRAMES_OF_SESSION = 30 };
 
 /* Counts of a part. */
 enum { PART_VERDICT, PART_HAS_NEWS };
-enum verdict { SESSION_UNKNOWN, SESSION_WATCHED, WATCHES_FULL };
+enum verdict { SESSION_UNKNOWN, SESSION_WATCHED, WATCHES_FULL, WATCH_OVER };
 
 /* A part's text: members of the answer's object, at most so long. */
 enum { TEXT_MAX = 192 * 1024 };
@@ -144,16 +144,10 @@ static size_t most_text(const struct worker *worker)
     return most < TEXT_MAX ? most : TEXT_MAX;
 }
 
-/* Frames of an earlier watch count for nothing. */
-static uint64_t start_of(const struct watch *watch, const struct wanted *wanted)
-{
-    return wanted->watch == watch->id ? wanted->after : 0;
-}
-
 static void fill(struct gather_part *part, const struct watch *watch, const struct wanted *wanted)
 {
     struct buf *out = &part->text;
-    uint64_t after = start_of(watch, wanted);
+    uint64_t after = wanted->after;
     const struct watch_frame *first = watch_frames_after(watch, after);
     json_write_string_field(out, STR("node"), str_of(part->worker->gateway->node));
     uint64_t last = write_frames(out, watch, after, wanted->limit, most_text(part->worker));
@@ -230,19 +224,43 @@ static void hold_until_news(struct gather_part *part, struct watch *watch,
     loop_timer_start(part->worker->loop, &hold->timer, (uint32_t)wanted->hold_ms);
 }
 
-static struct watch *begin(struct gather_part *part, const struct sid *sid)
+static const struct session *find_session(const struct gather_part *part, const struct sid *sid)
 {
     struct shard *shard = part->worker->shard;
     const struct session *session = shard_session_find(shard, sid->slot, sid->generation);
+    bool is_there = session && session->app == part->app && session->state >= SESSION_REPLAYING &&
+                    session->state != SESSION_ENDED;
+    return is_there ? session : NULL;
+}
+
+/* NULL: there is none, and the verdict says why. */
+static struct watch *begin(struct gather_part *part, const struct session *session)
+{
     struct watch *watch = NULL;
-    if (!session || session->app != part->app || session->state < SESSION_REPLAYING ||
-        session->state == SESSION_ENDED) {
-        return NULL;
-    }
-    if (watch_start(part->worker, session, &watch)) {
+    if (session && watch_start(part->worker, session, &watch)) {
         part->counts[PART_VERDICT] = WATCHES_FULL;
     }
     return watch;
+}
+
+/* Who goes on does so with the watch of before, or is told that it is over: each beginning is an
+ * act that is audited, also where somebody else watches already. */
+static struct watch *find_watch(struct gather_part *part, const struct sid *sid,
+                                const struct wanted *wanted)
+{
+    struct watch *watch = watch_find(part->worker, sid->slot, sid->generation);
+    const struct session *session = find_session(part, sid);
+    watch = watch && watch->app == part->app ? watch : NULL;
+    if (wanted->watch == 0) {
+        return watch ? watch : begin(part, session);
+    }
+    if (watch && watch->id == wanted->watch) {
+        return watch;
+    }
+    if (watch || session) {
+        part->counts[PART_VERDICT] = WATCH_OVER;
+    }
+    return NULL;
 }
 
 static bool is_here(const struct worker *worker, struct str text, struct sid *out_sid)
@@ -260,14 +278,12 @@ static void ask(struct gather_part *part)
     if (!read_wanted(&wanted, part->gather->name) || !is_here(part->worker, wanted.sid, &sid)) {
         return;
     }
-    struct watch *watch = watch_find(part->worker, sid.slot, sid.generation);
-    bool is_new = !watch;
-    watch = watch ? watch : begin(part, &sid);
-    if (!watch || watch->app != part->app) {
+    struct watch *watch = find_watch(part, &sid, &wanted);
+    if (!watch) {
         return;
     }
-    bool has_news = watch->has_ended || watch_frames_after(watch, start_of(watch, &wanted));
-    if (is_new || has_news || wanted.hold_ms == 0) {
+    bool has_news = watch->has_ended || watch_frames_after(watch, wanted.after);
+    if (wanted.watch == 0 || has_news || wanted.hold_ms == 0) {
         fill(part, watch, &wanted);
     } else {
         hold_until_news(part, watch, &wanted);
@@ -346,7 +362,11 @@ static void answer_frames(const struct looking *looking, const struct gather_par
 static void answer_none(struct gather *gather, const struct gather_part *part)
 {
     struct http_exchange *exchange = gather->exchange;
-    if (part && part->counts[PART_VERDICT] == WATCHES_FULL) {
+    uint64_t verdict = part ? part->counts[PART_VERDICT] : SESSION_UNKNOWN;
+    if (verdict == WATCH_OVER) {
+        http_answer_problem(exchange, 410, "watch_over",
+                            "Nobody asked for ten seconds: begin again, without `after`.");
+    } else if (verdict == WATCHES_FULL) {
         http_answer_retry(exchange, 429, "too_many_watches",
                           "The session's worker has as many sessions watched as it may.", 10);
     } else if (gather->is_complete) {

@@ -146,12 +146,15 @@ static void who_asks_wrongly_is_refused(void **state)
         assert_int_equal(ask(test, KEY_READ, client.sid, wrong[i][0]), 422);
         gateway_test_says_code(test, wrong[i][1]);
     }
+    assert_int_equal(ask(test, KEY_READ, client.sid, "?after=1.5"), 410); /* it begins none */
     assert_int_equal(ask(test, KEY_PUSH, client.sid, ""), 403);
     assert_int_equal(ask(test, KEY_OTHER, client.sid, ""), 404);
     assert_int_equal(ask(test, KEY_READ, "s_AQAAAAAAAAAAAAAAAAAAAAAAAAAA", ""), 404);
     assert_int_equal(ask(test, KEY_READ, client.sid, ""), 200);
     assert_int_equal(ask(test, KEY_OTHER, client.sid, ""), 404); /* nor once it is watched */
-    assert_int_equal(ask(test, KEY_READ, client.sid, "?after=1.5"), 200); /* of another watch */
+    assert_int_equal(ask(test, KEY_READ, client.sid, "?after=1.5"), 410); /* of another watch */
+    gateway_test_says_code(test, "watch_over");
+    assert_int_equal(ask(test, KEY_OTHER, client.sid, "?after=1.5"), 404);
     gateway_test_close(&client);
 }
 

@@ -123,7 +123,7 @@ int watch_start(struct worker *worker, const struct session *session, struct wat
                             .slot = session->cold,
                             .generation = session->generation,
                             .app = session->app,
-                            .id = (uint32_t)clock_monotonic_us()};
+                            .id = (uint32_t)clock_monotonic_us() | 1};
     renew(worker, watch);
     look_again(worker);
     *out_watch = watch;

@@ -180,6 +180,8 @@ function frames(context, path, app, root) {
     } else if (error.status === 404) {
       show(status, badge("Ended", "calm"), " The session is not there any more.");
       ended.abort();
+    } else if (error.code === "watch_over") {
+      next = ""; // this page was hidden for a while: what came meanwhile is not known
     } else {
       status.textContent = error.message;
     }
