@@ -130,7 +130,9 @@ static void write_nodes(struct buf *out, struct json_value overview, const struc
         struct json_value node = rows[i].item;
         uint64_t started_ms = api_number(node, "started_at");
         bool answered = api_flag(node, "answered");
-        bool bus_down = answered && !api_flag(node, "bus_up");
+        /* A node that has just started has taken no sample yet. */
+        bool has_sample = api_number(node, "memory_bytes") > 0;
+        bool bus_down = answered && has_sample && !api_flag(node, "bus_up");
         table_add(&table, str_of(rows[i].name));
         table_add(&table, !answered  ? STR("silent")
                           : bus_down ? STR("bus down")

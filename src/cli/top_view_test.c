@@ -26,7 +26,7 @@ static const char answer[] = "{\"cluster\":\"c\",\"as_of\":91000,\"complete\":tr
                                "70", "5", "4", "300",
                                "0") "}},"
                                     "{\"node\":\"gw-2\",\"state\":\"ready\",\"started_at\":1000,\"answered\":true,\"bus_up\":false,"
-                                    "\"memory_bytes\":0,\"alerts_firing\":0,\"now\":{" STATS(
+                                    "\"memory_bytes\":1048576,\"alerts_firing\":0,\"now\":{" STATS(
                                         "50", "6", "1", "10",
                                         "2") "}},"
                                              "{\"node\":\"gw-3\",\"state\":\"ready\",\"answered\":false}],"
@@ -70,7 +70,7 @@ static void everything_has_its_place(void **state)
         "ALERTS\n"
         "gw-1  ready     1m 30s     70      5           4        300          0     30.0     0.8  "
         "     1\n"
-        "gw-2  bus down  1m 30s     50      6           1         10          2      0.0     0.0  "
+        "gw-2  bus down  1m 30s     50      6           1         10          2      1.0     0.0  "
         "     0\n"
         "gw-3  silent        0s      0      0           0          0          0      0.0     0.0  "
         "     0\n"
