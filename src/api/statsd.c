@@ -23,6 +23,7 @@ struct statsd {
     struct resolve *resolve; /* under way */
     struct addr addr;        /* of fd's other end */
     int fd;                  /* -1: none */
+    size_t turn;             /* which of the name's addresses: nobody listened at the one before */
     bool is_failing;
 };
 
@@ -77,6 +78,7 @@ static void emit(void *owner, struct str datagram)
         return;
     }
     bool is_busy = errno == EAGAIN || errno == ENOBUFS;
+    statsd->turn += errno == ECONNREFUSED && !statsd->is_failing; /* once a round */
     note_failure(statsd, is_busy ? "busy" : "unreachable", err_str(-errno));
 }
 
@@ -103,8 +105,9 @@ static void on_resolved(void *owner, int err, const struct addr *addrs, size_t c
         note_failure(statsd, "no_name", detail);
         return;
     }
-    err = connect_to(statsd, &addrs[0]);
+    err = connect_to(statsd, &addrs[statsd->turn % count]);
     if (err) {
+        statsd->turn++;
         note_failure(statsd, "unreachable", err_str(err));
     } else {
         send_round(statsd);

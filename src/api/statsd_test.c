@@ -109,6 +109,20 @@ static void a_name_that_nobody_has_is_counted(void **state)
     turn_until("no_name", before);
 }
 
+/* 127.0.0.2, where nobody listens, and 127.0.0.1. */
+static void of_several_addresses_each_gets_its_turn(void **state)
+{
+    char address[64];
+    struct str known = test.settings->metrics.statsd.address;
+    snprintf(address, sizeof(address), "second.test%s", strchr(known.ptr, ':'));
+    test.settings->metrics.statsd.address = str_of(address);
+    statsd_set_settings(test.statsd, test.settings);
+    int64_t before = result("unreachable");
+    turn_until("unreachable", before);
+    metric_add(metric_series(&pushes), 1);
+    must_arrive("test_pushes_total.node.n1:");
+}
+
 static void without_an_address_nothing_is_sent(void **state)
 {
     char byte;
@@ -126,6 +140,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rounds_go_to_the_server, begin, end),
         cmocka_unit_test_setup_teardown(a_server_that_is_away_is_counted, begin, end),
         cmocka_unit_test_setup_teardown(a_name_that_nobody_has_is_counted, begin, end),
+        cmocka_unit_test_setup_teardown(of_several_addresses_each_gets_its_turn, begin, end),
         cmocka_unit_test_setup_teardown(without_an_address_nothing_is_sent, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
