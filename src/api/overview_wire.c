@@ -60,7 +60,6 @@ int overview_part_write(struct buf *out, const struct overview_part *part)
     put(out, part->boot, 4);
     put(out, part->tick, 8);
     put(out, part->memory_bytes, 8);
-    put(out, part->socket_bytes, 8);
     put(out, part->bus_up, 1);
     put(out, part->alerts, 4);
     put(out, part->scope_count, 1);
@@ -184,7 +183,6 @@ bool overview_part_read(struct overview_part *out_part, struct str *text)
     out_part->boot = take32(&reader);
     out_part->tick = take(&reader, 8);
     out_part->memory_bytes = take(&reader, 8);
-    out_part->socket_bytes = take(&reader, 8);
     out_part->bus_up = take(&reader, 1) != 0;
     out_part->alerts = take32(&reader);
     if (!take_counts(&reader, out_part)) {

@@ -53,7 +53,6 @@ struct overview_part {
     uint32_t boot;
     uint64_t tick; /* of the newest sample: ms since 1970 / OVERVIEW_STEP_MS. 0: none yet */
     uint64_t memory_bytes;
-    uint64_t socket_bytes; /* of the kernel, for the sockets; 0: not known */
     bool bus_up;
     uint32_t alerts; /* that fire here */
     uint32_t scope_count, stage_count, point_count;

@@ -44,7 +44,7 @@ struct found {
     char stages[OVERVIEW_STAGES][OVERVIEW_NAME + 1];
     uint64_t buckets[OVERVIEW_STAGES][OVERVIEW_BUCKETS];
     uint32_t scope_count, stage_count;
-    double memory_bytes, socket_bytes;
+    double memory_bytes, alerts;
     bool bus_up;
 };
 
@@ -58,7 +58,8 @@ struct sampler {
     struct stage *stages[OVERVIEW_STAGES];
     uint64_t ticks[OVERVIEW_POINTS]; /* when the point of this place was taken */
     uint64_t tick;
-    uint64_t memory_bytes, socket_bytes;
+    uint64_t memory_bytes;
+    uint32_t alerts;
     bool bus_up;
 };
 
@@ -161,6 +162,8 @@ static void visit(void *arg, const struct metric_sample *sample)
         add_stage(found, sample);
     } else if (sample->family == FAMILY(memory_bytes)) {
         found->memory_bytes += sample->value;
+    } else if (strcmp(sample->family->name, "tidegate_alerts_firing") == 0) {
+        found->alerts += sample->value;
     } else if (sample->family == FAMILY(bus_up)) {
         found->bus_up = sample->value > 0;
     } else {
@@ -278,7 +281,7 @@ void sampler_take(struct sampler *sampler, uint64_t wall_ms)
     sampler->ticks[at] = tick;
     sampler->tick = tick;
     sampler->memory_bytes = (uint64_t)found->memory_bytes;
-    sampler->socket_bytes = (uint64_t)found->socket_bytes;
+    sampler->alerts = (uint32_t)found->alerts;
     sampler->bus_up = found->bus_up;
     pthread_mutex_unlock(&sampler->lock);
 }
@@ -381,7 +384,7 @@ void sampler_read(struct sampler *sampler, struct str app, uint32_t points,
     pthread_mutex_lock(&sampler->lock);
     *out_part = (struct overview_part){.tick = sampler->tick,
                                        .memory_bytes = sampler->memory_bytes,
-                                       .socket_bytes = sampler->socket_bytes,
+                                       .alerts = sampler->alerts,
                                        .bus_up = sampler->bus_up};
     read_all(sampler, app, points, out_part);
     pthread_mutex_unlock(&sampler->lock);

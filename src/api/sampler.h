@@ -18,7 +18,7 @@ void sampler_destroy(struct sampler *sampler); /* NULL is fine */
 void sampler_take(struct sampler *sampler, uint64_t wall_ms);
 
 /* Any thread: the newest numbers, and points of the past of an app ("": of the node), of which none
- * has been taken where the app is not known. boot and alerts are left to the caller. */
+ * has been taken where the app is not known. boot is left to the caller. */
 void sampler_read(struct sampler *sampler, struct str app, uint32_t points,
                   struct overview_part *out_part);
 

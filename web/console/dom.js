@@ -45,7 +45,8 @@ export function announce(text) {
 /**
  * A table: columns are {title, cell: (row) => text or element, number: true, hide: "narrow"}; the first
  * cell of a row is its header. update(rows) shows other rows; rows of the same key keep their place in the
- * document, and a cell keeps the focus.
+ * document, and a cell whose content looks the same keeps its elements, with the handlers of the first row
+ * that looked so.
  */
 export function table({ caption, columns, key, empty = "Nothing here." }) {
   const body = h("tbody");
@@ -88,13 +89,16 @@ export function table({ caption, columns, key, empty = "Nothing here." }) {
   return { element, update };
 }
 
-// Who is on a button of the cell stays on it, and hears of it only when it has become another.
+// What looks the same stays: a button may be about to be pressed. Who is on a button that has become another
+// stays on that, and hears of it.
 function replace(cell, content) {
-  const isFocused = cell.contains(document.activeElement);
   const fresh = h(cell.tagName, {}, content);
-  if (isFocused && [...fresh.childNodes].every((node, index) => cell.childNodes[index]?.isEqualNode(node))) {
+  const isSame = fresh.childNodes.length === cell.childNodes.length &&
+    [...fresh.childNodes].every((node, index) => cell.childNodes[index].isEqualNode(node));
+  if (isSame) {
     return;
   }
+  const isFocused = cell.contains(document.activeElement);
   show(cell, [...fresh.childNodes]);
   if (isFocused) {
     cell.querySelector("button, a, input, select")?.focus();

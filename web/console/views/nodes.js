@@ -33,11 +33,16 @@ export function mount(root, context) {
   });
   const remark = h("p", { class: "help" });
 
+  let known = [];
+
+  // The button may be older than what is known of its node by now.
+  const latest = (node) => known.find((one) => one.boot === node.boot) ?? node;
+
   function button(node) {
     const drains = node.state === "draining";
     return h("button", { class: "button small", type: "button", "data-act": drains ? "resume" : "drain",
       "aria-label": `${drains ? "Resume" : "Drain"} ${node.node}`,
-      onclick: () => (drains ? resume(node) : drain(node)) }, drains ? "Resume" : "Drain…");
+      onclick: () => (drains ? resume(node) : drain(latest(node))) }, drains ? "Resume" : "Drain…");
   }
 
   async function order(node, what, said) {
@@ -67,6 +72,7 @@ export function mount(root, context) {
   const load = () => get("/v1/nodes", { signal: context.signal });
 
   function update(answer) {
+    known = answer.nodes;
     nodes.update(answer.nodes);
     remark.textContent = answer.complete ? "" : "Nothing comes back from the bus: who else is there is not known.";
   }
