@@ -96,6 +96,19 @@ def test_a15_a_cookie_alone_changes_nothing(gateway):
     assert ask(gateway, node, method="POST", headers=[cookie, own, ours])[0] == 404
 
 
+def test_a_long_poll_waits_over_the_bridge(gateway):
+    answer = sign_in_by(gateway, gateway.api_key)[1]
+    cookie = ("Cookie", answer.header("Set-Cookie").split(";")[0])
+    path = "/console/api/v1/users/polled/messages"
+    first = json.loads(ask(gateway, path, headers=[cookie])[1].body)
+    with Wire(gateway.admin_port, timeout=10 * gateway.slowness) as wire:
+        host = f"127.0.0.1:{gateway.admin_port}"
+        wire.send(get(f"{path}?after={first['after']}&wait_ms=9000", [cookie], host))
+        gateway.push({"users": ["polled"]}, {"n": 1}, id="polled-1")
+        news = json.loads(wire.read_response().body)
+    assert [message["id"] for message in news["messages"]] == ["polled-1"]
+
+
 def test_a12_the_key_that_signs_in_is_in_no_log(gateway):
     sign_in_by(gateway, gateway.api_key)
     sign_in_by(gateway, "tg_a-key-that-somebody-mistyped")

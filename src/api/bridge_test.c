@@ -119,6 +119,7 @@ static struct {
 
 static void on_waiter_gone(struct http_exchange *exchange)
 {
+    assert_true(exchange->is_gone);
     assert_null(exchange->request);
     atomic_fetch_add(&waits.gone, 1);
     http_answer_json(exchange, 200, STR("{}"));

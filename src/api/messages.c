@@ -220,7 +220,6 @@ static void finish_user(struct gather *gather)
 {
     const struct http_exchange *exchange = gather->exchange;
     struct messages_reading *reading = exchange->user;
-    bool is_there = exchange->conn || exchange->on_answer;
     bool good = true;
     for (uint32_t i = 0; i < gather->part_count && good; i++) {
         const struct gather_part *part = gather_part_at(gather, i);
@@ -228,7 +227,7 @@ static void finish_user(struct gather *gather)
     }
     reading->is_complete = reading->is_complete && gather->is_complete;
     /* Once the peer is gone, or the cluster is, the worker may be ending, too. */
-    if (good && is_there && gather->asker->gateway->cluster) {
+    if (good && !exchange->is_gone && gather->asker->gateway->cluster) {
         messages_reading_start(reading);
     } else {
         give_up(reading);

@@ -171,8 +171,7 @@ static void wait(struct messages_reading *reading, uint64_t delay_ms, bool is_wa
 /* The peer is gone, or the node is about to go: who waits is let go. */
 static bool must_end(const struct messages_reading *reading)
 {
-    const struct http_exchange *exchange = reading->exchange;
-    return (!exchange->conn && !exchange->on_answer) ||
+    return reading->exchange->is_gone ||
            atomic_load_explicit(&reading->worker->callers_told, memory_order_acquire);
 }
 

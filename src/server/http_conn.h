@@ -45,6 +45,7 @@ struct http_exchange {
     bool keep_alive;
     bool head_only;
     bool is_secure; /* over TLS */
+    bool is_gone;   /* nobody waits for the answer any more, as on_gone tells */
 };
 
 /* Which part of the settings a listener reads. */

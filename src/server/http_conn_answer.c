@@ -81,6 +81,7 @@ void http_exchange_tell_gone(struct http_exchange *exchange)
 {
     void (*on_gone)(struct http_exchange * exchange) = exchange->on_gone;
     exchange->on_gone = NULL;
+    exchange->is_gone = true;
     if (on_gone) {
         on_gone(exchange);
     }
