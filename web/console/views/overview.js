@@ -15,6 +15,7 @@ const KEYS = ["connections", "users", "accepted", "written", "dropped", "p50_ms"
 const STAGES = {
   api_to_bus: "API to bus",
   bus: "On the bus",
+  other_node: "Bus to another node",
   bus_to_write: "Bus to socket",
   write_to_ack: "Socket to confirmation",
   total: "Altogether",
