@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -47,7 +48,20 @@ def check(results):
         assert result["machine"]["cores"] > 0
         for row in result["rows"]:
             assert row["gateway"] is not None, row
-            assert row["floor"] is not None, row
+            assert row["floor"] is not None or result["scenario"].startswith("monitoring_"), row
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="needs valgrind: tools/install run profile")
+def test_the_cost_of_monitoring_is_counted(tmp_path):
+    lines = tmp_path / "bench.jsonl"
+    command = [sys.executable, ROOT / "tools/bench/bench.py", "monitoring_push", "--quick", "--json", lines]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [json.loads(line) for line in lines.read_text().splitlines()]
+    check(results)
+    for row in results[0]["rows"]:
+        assert 0.1 < row["gateway"] < 10, row  # something is found, and not everything
 
 
 @pytest.mark.heavy

@@ -117,6 +117,15 @@ def test_a_pong_that_answers_no_ping_is_not_timed(make_gateway):
     assert gateway.metrics().get("tidegate_ping_seconds_count") == 0
 
 
+def test_pages_that_wait_with_a_ticket_are_counted(make_gateway):
+    gateway = make_gateway()
+    ticket = gateway.api("POST", "/v1/tickets", {})[2]["ticket"]
+    assert gateway.metrics().get("tidegate_ticket_sessions", app="demo") == 0
+    with V1Client(gateway, hello={"claim": "page-1"}, path=f"/v1/ws?ticket={ticket}"):
+        assert gateway.metrics().get("tidegate_ticket_sessions", app="demo") == 1
+    wait_for(lambda: gateway.metrics().get("tidegate_ticket_sessions", app="demo") == 0, 5, "the end")
+
+
 # The configuration and the process
 
 

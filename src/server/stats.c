@@ -24,6 +24,7 @@ struct app_series {
     struct metric *given_up;
     struct metric *gaps[STATS_GAPS];
     struct metric *slow;
+    struct metric *ticket_sessions;
     struct metric *over_quota[STATS_QUOTAS];
 };
 
@@ -83,6 +84,7 @@ static struct metric *make_app_series(struct app_series *series, const char *app
         series->gaps[i] = SERIES(gaps_total, app, gap_names[i]);
     }
     series->slow = SERIES(slow_sessions, app);
+    series->ticket_sessions = SERIES(ticket_sessions, app);
     return SERIES(messages_written_total, app);
 }
 
@@ -267,6 +269,11 @@ void stats_ticket(const char *app, enum stats_ticket what)
                                                      [STATS_TICKET_DONE] = "done",
                                                      [STATS_TICKET_DELETED] = "deleted"};
     metric_add(SERIES(tickets_total, app, names[what]), 1);
+}
+
+void stats_ticket_session(const struct session *session, int change)
+{
+    metric_gauge_add(series_of(session->app)->ticket_sessions, change);
 }
 
 void stats_ticket_refused(const char *app, const char *reason)

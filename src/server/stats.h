@@ -72,6 +72,9 @@ enum stats_ticket {
 
 void stats_ticket(const char *app, enum stats_ticket what);
 
+/* A session with a ticket is there now (1), or ends (-1). */
+void stats_ticket_session(const struct session *session, int change);
+
 /* A session with a ticket was turned away; reason is a literal. Logs it. */
 void stats_ticket_refused(const char *app, const char *reason);
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "server/test_gateway.h"
 #include "server/ws_session.h"
@@ -123,6 +124,61 @@ static void a_records_way_to_the_bus_is_observed(void **state)
     assert_true(value_of("tidegate_bus_publish_seconds_count{bus=\"memory\"}") == 1);
 }
 
+enum { MANY = 100000, SCRAPES = 5, SCRAPE_MS = 50 };
+
+/* Sessions of as many users without sockets, in the worker's own tables. */
+static void make_many(void)
+{
+    for (uint32_t i = 0; i < MANY; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "u%u", i);
+        struct session *session = shard_session_create(t.worker->shard, 0, WS_TRANSPORT);
+        assert_non_null(session);
+        assert_int_equal(shard_session_set_user(t.worker->shard, session, str_of(name)), 0);
+    }
+}
+
+static void free_many(void)
+{
+    for (uint32_t slot = 1; slot < shard_slot_limit(t.worker->shard); slot++) {
+        struct session *session = shard_session_at(t.worker->shard, slot);
+        if (session->state != SESSION_FREE) {
+            shard_session_free(t.worker->shard, session);
+        }
+    }
+}
+
+static uint64_t scrape_us(void)
+{
+    uint64_t fastest = UINT64_MAX;
+    for (int i = 0; i < SCRAPES; i++) {
+        struct buf text = {0};
+        uint64_t started_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        assert_int_equal(metrics_render(&text), 0);
+        uint64_t took_us = (clock_ns(CLOCK_THREAD_CPUTIME_ID) - started_ns) / 1000;
+        fastest = took_us < fastest ? took_us : fastest;
+        buf_fini(&text);
+    }
+    return fastest;
+}
+
+/* No reader walks over sessions or users. */
+static void a_scrape_with_100000_sessions_takes_under_50_ms(void **state)
+{
+    stats_attach(t.gateway);
+    uint64_t empty_us = scrape_us();
+    make_many();
+    test_gateway_turn(&t, 3);
+    assert_true(value_of("tidegate_users{app=\"demo\"}") == MANY);
+    uint64_t full_us = scrape_us();
+    print_message("a scrape: %u us without sessions, %u us with %u\n", (unsigned)empty_us,
+                  (unsigned)full_us, (unsigned)MANY);
+    assert_true(full_us < SCRAPE_MS * 1000);
+    free_many();
+    test_gateway_turn(&t, 3);
+    stats_detach();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -133,6 +189,7 @@ int main(void)
         TEST(a_request_is_counted_by_its_route_and_class),
         TEST(a_records_way_to_the_bus_is_observed),
         TEST(readers_are_there_as_long_as_the_gateway),
+        TEST(a_scrape_with_100000_sessions_takes_under_50_ms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

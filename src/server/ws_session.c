@@ -127,6 +127,9 @@ void ws_session_destroy(struct worker *worker, struct session *session)
     }
     loop_timer_stop(worker->loop, &cold->timer);
     loop_unwatch_tag(worker->loop, session->fd);
+    if (ws_ticket_of(worker, session)) {
+        stats_ticket_session(session, -1);
+    }
     destroy_extra(worker, cold->extra);
     cold->extra = NULL;
     close(session->fd);
@@ -291,6 +294,9 @@ struct session *ws_session_open(struct worker *worker, int fd, struct tls_conn *
         return NULL;
     }
     stats_session_opened(worker, session, ws_tenant_of(worker, session));
+    if (open->ticket) {
+        stats_ticket_session(session, 1);
+    }
     if (identify(worker, session, open)) {
         ws_session_doom(worker, session, WS_CLOSE_OVERLOADED);
     }

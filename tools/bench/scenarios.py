@@ -67,6 +67,7 @@ class Scenario:
     bus: str = ""  # of the gateway: a name in servers.BUSES, with three nodes; else it has the bus memory
     tls: bool = False  # of the gateway: its client listener
     measures_others: bool = False  # pushes go to the first node, CPU is that of the others
+    counts: bool = False  # instructions, under callgrind: see monitoring.py. There is no floor
 
 
 GROUP = ["--json", "--group", "room:bench"]
@@ -346,9 +347,27 @@ def bus_foreign(scale: Scale, name: str) -> Scenario:
     return Scenario(f"foreign_{name}", "memory", args, [row, rate], bus=name, measures_others=True)
 
 
+def monitoring(scale: Scale, name: str, sessions: int, words: str, spec: str) -> Scenario:
+    """What counts and observes, of all that the gateway does; it is scraped every second."""
+    args = ["--sessions", str(sessions), *settle(scale), *phases(f"name=load,{spec},secs={scale.secs * 6}")]
+    rows = [
+        Row(f"monitoring's share of CPU, {words}", "%", lambda figures: figures["cpu_share"], at_most=2),
+        Row(f"… of the gateway's own instructions, {words}", "%", lambda figures: figures["share"]),
+    ]
+    return Scenario(f"monitoring_{name}", "", args, rows, counts=True)
+
+
 def all_scenarios(scale: Scale) -> list[Scenario]:
     buses = [bus(scale, name) for name in BUS_TARGETS]
-    return [*one_node(scale), *buses, bus_foreign(scale, "redis"), bus_foreign(scale, "rocketmq")]
+    foreign = [bus_foreign(scale, "redis"), bus_foreign(scale, "rocketmq")]
+    return [*one_node(scale), *watched(scale), *buses, *foreign]
+
+
+def watched(scale: Scale) -> list[Scenario]:
+    return [
+        monitoring(scale, "push", 50, "pushes, pipelined", "conns=8,depth=32"),
+        monitoring(scale, "fanout", 200, "broadcasts to 200", "to=all,window=1,size=128"),
+    ]
 
 
 def one_node(scale: Scale) -> list[Scenario]:

@@ -60,6 +60,7 @@ class Server:
 
     processes: list[subprocess.Popen]
     load_args: list[str]
+    admin_url: str = ""  # of a single gateway
 
     def load(self, build: Path, args: list[str]) -> dict:
         """Runs the load generator against this server and returns its figures."""
@@ -160,7 +161,11 @@ def node(
     try:
         ready = f"http://127.0.0.1:{ports['admin']}/readyz"
         wait_until(lambda: answers_200(ready), process, "the gateway", log)
-        yield Server([process], ["--port", str(ports["client"]), "--api-port", str(ports["api"])])
+        yield Server(
+            [process],
+            ["--port", str(ports["client"]), "--api-port", str(ports["api"])],
+            f"http://127.0.0.1:{ports['admin']}",
+        )
     finally:
         stop(process)
 
