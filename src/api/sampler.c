@@ -162,7 +162,7 @@ static void visit(void *arg, const struct metric_sample *sample)
         add_stage(found, sample);
     } else if (sample->family == FAMILY(memory_bytes)) {
         found->memory_bytes += sample->value;
-    } else if (strcmp(sample->family->name, "tidegate_alerts_firing") == 0) {
+    } else if (sample->family == FAMILY(alerts_firing)) {
         found->alerts += sample->value;
     } else if (sample->family == FAMILY(bus_up)) {
         found->bus_up = sample->value > 0;
