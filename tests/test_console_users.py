@@ -205,6 +205,14 @@ def test_who_only_looks_is_offered_nothing_and_refused(browser, gateway):
     leave(browser)
 
 
+def test_what_fires_and_the_rules_are_shown(console):
+    console.go("alerts")
+    console.until(".badge", "0 firing")
+    console.until("summary", "Rules").click()
+    console.until("tbody .soft", "TidegateBusDown")
+    assert console.barriers() == []
+
+
 def test_every_view_of_users_fits_a_phone(console, gateway):
     with V1Client(
         gateway, "a-user-with-quite-a-long-id-as-some-systems-have-them", hello={"device": "d" * 60}
