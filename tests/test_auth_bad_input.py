@@ -473,7 +473,7 @@ def test_a11_what_a_peer_sends_stays_inside_its_log_line(make_gateway, injection
     text = data.decode()  # and UTF-8
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]", text)
     assert all(
-        line["event"] != "forged" and line["level"] in ("debug", "info", "warn", "error")
+        line["event"] != "forged" and line["level"] in ("debug", "info", "warn", "error", "audit")
         for line in gateway.log()
     )
     assert gateway.log()

@@ -297,6 +297,7 @@ def test_the_options_that_pages_name_exist():
     rows = re.findall(r"^\| `([\w.\[\]]+)` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
     known = {name.replace("[]", "") for name in rows}
     sections = {name.split(".")[0] for name in known if "." in name} - {"bus", "apps"}
+    known |= set(re.findall(r"`(\w+\.\w+)`", (ROOT / "docs/logs.md").read_text()))  # events
     for page in PAGES:
         for name in re.findall(r"`(\w+\.\w+)`", page.read_text()):
             if name.split(".")[0] in sections:

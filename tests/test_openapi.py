@@ -79,6 +79,7 @@ RIGHT = {
     "getOverview": ("/v1/overview?history=30", b""),
     "listNodes": ("/v1/nodes", b""),
     "listAlerts": ("/v1/alerts", b""),
+    "listErrors": ("/v1/errors", b""),
     "drainNode": ("/v1/nodes/NODE:drain", b"{}"),
     "resumeNode": ("/v1/nodes/NODE:resume", b""),
     "getDescription": ("/v1/openapi.json", b""),
@@ -131,6 +132,7 @@ def unprocessable(name, gateway):
         "listUsers": "/v1/users?limit=0",
         "listTickets": "/v1/tickets?limit=0",
         "getOverview": "/v1/overview?history=901",
+        "listErrors": "/v1/errors?limit=0",
     }
     return request_bytes(
         name, gateway, path=options.get(name) or spoilt_path(name) or "/v1/broadcast?ttl_ms=0"

@@ -2,6 +2,7 @@
 
 #include "api/alerts.h"
 #include "api/assets.h"
+#include "api/recent.h"
 #include "api/frames.h"
 #include "api/loopback.h"
 #include "api/messages.h"
@@ -14,11 +15,14 @@
 #include "api/tickets.h"
 #include "api/tickets_list.h"
 #include "api/users.h"
+#include "base/audit.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "proto/uri.h"
 #include "server/api_key.h"
 #include "server/bearer.h"
+#include "server/client_addr.h"
 #include "server/token.h"
 
 static void handle_openapi(struct api_call *call)
@@ -77,10 +81,26 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_POST, "/v1/nodes/{}:drain", SETTINGS_SCOPE_ADMIN, nodes_handle_drain},
     {HTTP_METHOD_POST, "/v1/nodes/{}:resume", SETTINGS_SCOPE_ADMIN, nodes_handle_resume},
     {HTTP_METHOD_GET, "/v1/alerts", SETTINGS_SCOPE_MONITOR, alerts_handle_list},
+    {HTTP_METHOD_GET, "/v1/errors", SETTINGS_SCOPE_MONITOR, recent_handle_errors},
     {HTTP_METHOD_GET, "/v1/openapi.json", 0, handle_openapi},
 };
 
-enum { ENDPOINTS = sizeof(endpoints) / sizeof(endpoints[0]) };
+/* Those that the audit log tells of, and how. Ordinary pushes are no acts of administration. */
+static const struct {
+    void (*handle)(struct api_call *call);
+    const char *action;
+} audited[] = {
+    {receipts_handle_delete, "message.cancel"},  {tickets_handle_delete, "ticket.delete"},
+    {query_handle_kick_user, "user.kick"},       {query_handle_kick_session, "session.kick"},
+    {query_handle_join, "group.join"},           {query_handle_part, "group.part"},
+    {revocations_handle_create, "token.revoke"}, {nodes_handle_drain, "node.drain"},
+    {nodes_handle_resume, "node.resume"},
+};
+
+enum {
+    ENDPOINTS = sizeof(endpoints) / sizeof(endpoints[0]),
+    AUDITED = sizeof(audited) / sizeof(audited[0])
+};
 
 void api_refuse(struct api_call *call, int status, const char *code, const char *detail)
 {
@@ -178,6 +198,52 @@ static void answer_unknown(struct http_exchange *exchange, bool path_known, stru
                              buf_err(allow) ? 0 : 1);
 }
 
+/* ---- the audit log ---- */
+
+/* "users/42" of "/v1/users/42", "nodes/a" of "/v1/nodes/a:drain". */
+static struct str target_of(const struct api_call *call)
+{
+    struct str path = call->request->path;
+    const char *route = call->exchange->route;
+    const char *verb = route ? strstr(route, "{}:") : NULL;
+    path.len -= verb && strlen(verb + 2) < path.len ? strlen(verb + 2) : 0;
+    return str_starts_with(path, STR("/v1/")) ? str_make(path.ptr + 4, path.len - 4) : path;
+}
+
+bool api_begin_act(struct api_call *call, const char *action, struct str target)
+{
+    struct http_exchange *exchange = call->exchange;
+    char peer[ADDR_TEXT_MAX];
+    struct addr addr = client_addr_of(&call->worker->settings->forwarded, call->request,
+                                      &exchange->peer);
+    struct audit_act act = {.action = action,
+                            .app = call->tenant ? str_of(call->tenant->name) : STR(""),
+                            .key = call->caller_name,
+                            .role = call->tenant ? api_key_role(call->scopes) : STR(""),
+                            .via = call->caller ? STR("console") : STR("api"),
+                            .peer = str_of(addr_format(&addr, peer)),
+                            .target = target,
+                            .request_id = request_id_str(&exchange->request_id),
+                            .trace_id = request_trace_id(call->request)};
+    mem_free(exchange->act);
+    exchange->act = audit_begin(&act);
+    if (!exchange->act) {
+        http_answer_retry(exchange, 503, "overloaded", "The gateway is short of memory.", 1);
+    }
+    return exchange->act != NULL;
+}
+
+/* False: the call is answered. */
+static bool begin_audited(struct api_call *call, const struct endpoint *endpoint)
+{
+    for (int i = 0; i < AUDITED; i++) {
+        if (audited[i].handle == endpoint->handle) {
+            return api_begin_act(call, audited[i].action, target_of(call));
+        }
+    }
+    return true;
+}
+
 /* ---- who calls ---- */
 
 static bool has_keys(const struct settings *settings)
@@ -190,12 +256,15 @@ static bool has_keys(const struct settings *settings)
     return false;
 }
 
-static void answer_unauthorized(struct http_exchange *exchange)
+static void answer_unauthorized(struct api_call *call)
 {
     struct http_pair header = {STR("WWW-Authenticate"), STR("Bearer")};
     log_warn("api.unauthorized", "refused a request without a valid API key");
-    http_answer_problem_with(exchange, 401, "unauthorized", "The API key is missing or not valid.",
-                             &header, 1);
+    if (!api_begin_act(call, "key.refused", target_of(call))) {
+        return;
+    }
+    http_answer_problem_with(call->exchange, 401, "unauthorized",
+                             "The API key is missing or not valid.", &header, 1);
 }
 
 /* A page of another site can make a browser on this machine ask; it has no key, but here none is
@@ -287,7 +356,7 @@ static bool identify(struct api_call *call)
     const struct settings_api_key *key = find_key(call, &app);
     call->tenant = key ? tenants_find(call->worker->tenants, app->name) : NULL;
     if (!call->tenant) {
-        answer_unauthorized(call->exchange);
+        answer_unauthorized(call);
         return false;
     }
     call->scopes = api_key_scopes(key);
@@ -313,7 +382,11 @@ static bool may_call(struct api_call *call, const struct endpoint *endpoint)
     if (!identify(call) || !check_app(call)) {
         return false;
     }
+    call->exchange->app = call->tenant->id + 1;
     if (!(call->scopes & endpoint->scopes)) {
+        if (!api_begin_act(call, "key.refused", target_of(call))) {
+            return false;
+        }
         api_refuse(call, 403, "scope_missing", "The API key has not the scope that this needs.");
         return false;
     }
@@ -380,7 +453,7 @@ void api_on_request_as(struct worker *worker, struct http_exchange *exchange,
     struct api_call call;
     begin_call(&call, worker, exchange, caller);
     const struct endpoint *endpoint = admit(&call);
-    if (endpoint && decode_names(&call)) {
+    if (endpoint && decode_names(&call) && begin_audited(&call, endpoint)) {
         endpoint->handle(&call);
     }
 }

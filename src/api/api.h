@@ -39,6 +39,11 @@ void api_on_request_as(struct worker *worker, struct http_exchange *exchange,
 /* Answers 422 with "invalid_<field>" or another code. */
 void api_refuse(struct api_call *call, int status, const char *code, const char *detail);
 
+/* What the call does goes to the audit log, with its answer: action is a literal and a row of
+ * docs/logs.md, target says what it is done to, as a path of the API without its /v1/. Another one
+ * in the place of what was said before is fine. False: memory is out, and the call is answered. */
+bool api_begin_act(struct api_call *call, const char *action, struct str target);
+
 static inline const struct settings_limits *api_limits(const struct worker *worker)
 {
     return &worker->settings->limits;

@@ -181,9 +181,12 @@ static void handle(struct call *call, const struct http_request *request)
     }
     call->exchange->peer = call->peer;
     call->exchange->is_secure = call->is_secure;
+    struct request_scope scope;
+    request_scope_enter(&scope, request, &call->exchange->request_id);
     call->in_handler = true;
     call->bridge->options.handle(worker, call->exchange, &call->caller);
     call->in_handler = false;
+    request_scope_leave(&scope);
     if (call->exchange) { /* later: what it borrows is kept by nobody */
         call->exchange->request = NULL;
         call->exchange->body = (struct str){NULL, 0};
@@ -255,6 +258,7 @@ static int copy_request(struct call *call, const struct http_exchange *exchange,
     buf_append_str(out, STR(" HTTP/1.1\r\n"));
     http_append_header(out, STR("Host"), request->host.len ? request->host : STR("console"));
     copy_headers(out, request);
+    http_append_header(out, STR("X-Request-Id"), request_id_str(&exchange->request_id));
     buf_printf(out, "Content-Length: %zu\r\n\r\n", exchange->body.len);
     call->head_len = out->len;
     buf_append_str(out, exchange->body);

@@ -221,7 +221,8 @@ static void tell_act(const struct http_exchange *exchange, const char *action,
                             .via = STR("console"),
                             .peer = str_of(peer),
                             .code = str_of(code),
-                            .status = status};
+                            .status = status,
+                            .request_id = request_id_str(&exchange->request_id)};
     if (who && who->key) {
         act.app = who->app->name;
         act.key = who->key->name;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "api/recent.h"
 #include "api/frames.h"
 #include "api/alerts.h"
 #include "api/gather.h"
@@ -486,9 +487,9 @@ void query_handle_group(struct api_call *call)
 void query_on_node_ask(struct gateway *gateway, struct cluster_ask *ask)
 {
     const struct gather_kind *const kinds[] = {
-        &user_kind,          &users_kind,    &session_kind,   &group_kind,
-        nodes_order_kind(),  &receipts_kind, &up_kind,        &users_list_kind,
-        &messages_user_kind, &frames_kind,   overview_kind(), &alerts_kind,
+        &user_kind,      &users_kind,  &session_kind,       &group_kind,         nodes_order_kind(),
+        &receipts_kind,  &up_kind,     &users_list_kind,    &messages_user_kind, &frames_kind,
+        overview_kind(), &alerts_kind, &recent_errors_kind,
     };
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (kinds[i]->number == ask->body.kind) {

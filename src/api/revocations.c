@@ -166,6 +166,20 @@ static int publish(struct api_call *call, const struct revocation_request *reque
                       push.ttl_ms);
 }
 
+/* For the audit log: "users/42", "tokens/7f3a", or all of the app's. */
+static bool name_target(struct api_call *call, const struct revocation_request *request)
+{
+    struct buf target = {0};
+    bool by_user = request->user.len > 0;
+    struct str name = by_user ? request->user : request->token_id;
+    buf_append_str(&target, by_user ? STR("users/") : STR("tokens"));
+    buf_append_str(&target, by_user || name.len == 0 ? STR("") : STR("/"));
+    buf_append_str(&target, name);
+    bool begun = api_begin_act(call, "token.revoke", buf_str(&target));
+    buf_fini(&target);
+    return begun;
+}
+
 void revocations_handle_create(struct api_call *call)
 {
     struct revocation_request request = {.now_ms = clock_wall_ms()};
@@ -177,6 +191,9 @@ void revocations_handle_create(struct api_call *call)
     }
     if (!read_request(&request, body, call)) {
         api_refuse(call, 422, request.code, request.detail);
+        return;
+    }
+    if (!name_target(call, &request)) {
         return;
     }
     if (publish(call, &request)) {

@@ -23,8 +23,9 @@ struct attempt {
 static void bury(struct endpoint *endpoint, struct webhook_event *event, const char *reason)
 {
     webhook_stats_dead(endpoint->app, reason);
-    log_warn("webhook.dead_letter", "app '%s', webhook %u: %s is dropped: %s", endpoint->app.name,
-             endpoint->number, settings_event_name(event->type).ptr, reason);
+    log_warn_of(LOG_OF(.app = str_of(endpoint->app.name), .code = str_of(reason)),
+                "webhook.dead_letter", "app '%s', webhook %u: %s is dropped: %s",
+                endpoint->app.name, endpoint->number, settings_event_name(event->type).ptr, reason);
     webhook_unref_event(endpoint, event);
 }
 
@@ -74,11 +75,13 @@ static void log_failure(const struct endpoint *endpoint, int err,
     const char *why = response->address_refused ? "the address is not one that it may reach"
                                                 : response->detail;
     if (err) {
-        log_warn("webhook.failed", "app '%s', webhook %u: %s: %s", endpoint->app.name,
-                 endpoint->number, err_str(err), why);
+        log_warn_of(LOG_OF(.app = str_of(endpoint->app.name)), "webhook.failed",
+                    "app '%s', webhook %u: %s: %s", endpoint->app.name, endpoint->number,
+                    err_str(err), why);
     } else {
-        log_warn("webhook.failed", "app '%s', webhook %u: answered with %d", endpoint->app.name,
-                 endpoint->number, response->status);
+        log_warn_of(LOG_OF(.app = str_of(endpoint->app.name)), "webhook.failed",
+                    "app '%s', webhook %u: answered with %d", endpoint->app.name, endpoint->number,
+                    response->status);
     }
 }
 

@@ -225,6 +225,10 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const struct config_key log_keys[] = {
     {"level", CONFIG_CHOICE, FIELD(settings_log, level), .choices = levels,
      .help = "Lines of lower levels are not written."},
+    {"audit", CONFIG_TEXT, FIELD(settings_log, audit), .text = &config_text_audit,
+     .help =
+         "Where the [audit log](logs.md#audit-log) goes: a file of its own (made with mode 0600, "
+         "opened anew by SIGHUP), `stderr`, between the log's lines, or nowhere."},
 };
 
 static const struct config_key console_keys[] = {

@@ -59,6 +59,12 @@ static bool is_node(struct str text)
     return text.len == 0 || is_name(text);
 }
 
+/* Absolute: what the directory is when the file is opened anew is not for the file to say. */
+static bool is_audit(struct str text)
+{
+    return is_any(text) && (text.len == 0 || str_equal(text, STR("stderr")) || text.ptr[0] == '/');
+}
+
 static bool is_address(struct str text)
 {
     struct addr addr;
@@ -242,6 +248,8 @@ const struct config_text config_text_address = {
 const struct config_text config_text_prefix = {"a prefix such as \"10.0.0.0/8\" or \"fd00::/8\"",
                                                is_prefix, NULL};
 const struct config_text config_text_file = {"the name of a file", is_any, NULL};
+const struct config_text config_text_audit = {
+    "the absolute name of a file, \"stderr\", or \"\" for none", is_audit, NULL};
 const struct config_text config_text_token = {"letters, digits and \"-\" or \"_\" (an HTTP token)",
                                               is_token, NULL};
 const struct config_text config_text_origin = {

@@ -21,6 +21,7 @@ extern const struct config_text config_text_label;   /* for people: any, but not
 extern const struct config_text config_text_address; /* "127.0.0.1:8080", "" */
 extern const struct config_text config_text_prefix;  /* "10.0.0.0/8" */
 extern const struct config_text config_text_file;    /* the name of one, or "" */
+extern const struct config_text config_text_audit;   /* "/var/log/tidegate/audit.log" */
 extern const struct config_text config_text_token;   /* RFC 9110 5.6.2: names of headers, cookies */
 extern const struct config_text config_text_origin;  /* "https://www.example.com", "*" */
 extern const struct config_text config_text_pattern; /* "room:*" */

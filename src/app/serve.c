@@ -20,6 +20,7 @@
 #include "api/webhook.h"
 #include "api/webhook_emit.h"
 #include "app/config.h"
+#include "base/audit.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -59,6 +60,7 @@ struct server {
     struct tenants *next_tenants;
     struct listen_tls next_tls;
     uint64_t reload_started_ms;
+    uint32_t reload_uid; /* who asked for it */
     uint64_t drain_ends_ms;
     bool has_mailbox;
     bool is_draining;
@@ -66,6 +68,27 @@ struct server {
     bool nodes_told;   /* none is left; the other nodes are being told */
     bool has_left;     /* they were; webhooks are waited for */
 };
+
+/* ---- the audit log ---- */
+
+static void audit_signal(const char *action, enum audit_result result, uint32_t uid)
+{
+    char peer[32];
+    snprintf(peer, sizeof(peer), "uid %u", uid);
+    audit(&(const struct audit_act){
+        .action = action, .result = result, .via = STR("signal"), .peer = str_of(peer)});
+}
+
+/* Whoever rotates the file has moved it away and sends SIGHUP, however good the configuration is.
+ */
+static void reopen_audit(const struct settings *settings)
+{
+    int err = audit_open(settings->log.audit);
+    if (err) {
+        log_error("audit.reopen_failed", "log.audit stays as it was, %.*s can't be opened: %s",
+                  STR_ARG(settings->log.audit), err_str(err));
+    }
+}
 
 /* ---- reload ---- */
 
@@ -84,6 +107,7 @@ static void on_reloaded(void *owner)
     struct server *server = owner;
     end_reload(server);
     log_info("reload.done", "the configuration was read anew");
+    audit_signal("config.reload", AUDIT_DONE, server->reload_uid);
 }
 
 /* What is told to others of the metrics is no reason to stay with the old settings. */
@@ -106,6 +130,7 @@ static void apply_reload(struct server *server)
         webhooks_discard(endpoints);
         stats_config_reload(false);
         log_error("reload.failed", "nothing was changed: %s", err_str(err));
+        audit_signal("config.reload", AUDIT_FAILED, server->reload_uid);
         end_reload(server);
         return;
     }
@@ -126,6 +151,9 @@ static void apply_reload(struct server *server)
     stats_limits(server->settings);
     log_set_level(server->settings->log.level);
     set_export(server);
+    if (!str_equal(server->settings->log.audit, settings->log.audit)) {
+        reopen_audit(server->settings);
+    }
     admin_set_settings(server->admin, server->settings, server->tls.admin);
     alerter_set_settings(server->alerter, server->settings);
 }
@@ -139,6 +167,20 @@ static void log_lines(const char *event, const struct buf *lines)
             log_warn(event, "%.*s", STR_ARG(line));
         }
     }
+}
+
+/* A new name must be good before anything is changed. */
+static bool check_audit(struct server *server)
+{
+    struct str next = server->next_settings->log.audit;
+    int err = str_equal(next, server->settings->log.audit) ? 0 : audit_check(next);
+    if (err) {
+        log_error("reload.refused", "nothing was changed: log.audit: %.*s can't be opened: %s",
+                  STR_ARG(next), err_str(err));
+        settings_unref(server->next_settings);
+        server->next_settings = NULL;
+    }
+    return err == 0;
 }
 
 static bool load_next(struct server *server)
@@ -159,7 +201,7 @@ static bool load_next(struct server *server)
     }
     buf_fini(&remarks);
     buf_fini(&restart);
-    return err == 0;
+    return err == 0 && check_audit(server);
 }
 
 static int make_tenants(struct server *server, struct tenants **out_tenants,
@@ -173,16 +215,17 @@ static int make_tenants(struct server *server, struct tenants **out_tenants,
     return tenants_create(out_tenants, &options);
 }
 
-static void begin_reload(struct server *server)
+/* False: nothing was changed. */
+static bool begin_reload(struct server *server)
 {
     if (server->next_settings || server->is_draining) {
         stats_config_reload(false);
         log_warn("reload.refused", "nothing was changed: another reload or a drain is under way");
-        return;
+        return false;
     }
     if (!load_next(server)) {
         stats_config_reload(false);
-        return;
+        return false;
     }
     const char *problem = NULL;
     int err = listen_tls_create(&server->next_tls, server->next_settings, &problem);
@@ -191,10 +234,21 @@ static void begin_reload(struct server *server)
         stats_config_reload(false);
         log_error("reload.refused", "nothing was changed: %s", problem ? problem : err_str(err));
         end_reload(server);
-        return;
+        return false;
     }
     server->reload_started_ms = loop_now_ms(server->loop);
     loop_timer_start(server->loop, &server->timer, 0);
+    return true;
+}
+
+static void on_hangup(struct server *server, uint32_t uid)
+{
+    reopen_audit(server->settings);
+    if (begin_reload(server)) {
+        server->reload_uid = uid;
+    } else {
+        audit_signal("config.reload", AUDIT_REFUSED, uid);
+    }
 }
 
 static void continue_reload(struct server *server)
@@ -265,8 +319,9 @@ static void on_signal(struct loop_watch *watch, unsigned events)
     struct signalfd_siginfo info;
     while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGHUP) {
-            begin_reload(server);
+            on_hangup(server, info.ssi_uid);
         } else {
+            audit_signal("node.drain", AUDIT_DONE, info.ssi_uid);
             begin_drain(server);
         }
     }
@@ -404,9 +459,13 @@ static int create_exporter(struct server *server)
 
 static int start(struct server *server, const char **out_problem)
 {
-    *out_problem = "the main loop can't be made";
+    *out_problem = "the audit log can't be opened (log.audit)";
     server->timer.on_fire = on_timer;
-    int err = loop_create(&server->loop);
+    int err = audit_open(server->settings->log.audit);
+    if (!err) {
+        *out_problem = "the main loop can't be made";
+        err = loop_create(&server->loop);
+    }
     err = err ? err : watch_signals(server);
     err = err ? err : mailbox_init(&server->mailbox, server->loop);
     server->has_mailbox = !err;
@@ -484,6 +543,15 @@ static int serve(struct server *server)
     return err ? EXIT_CODE_REFUSED : EXIT_CODE_OK;
 }
 
+static void open_logs(const struct settings *settings)
+{
+    char node[SETTINGS_NODE_MAX + 1];
+    settings_node_name(settings, node);
+    log_set_node(node);
+    log_set_level(settings->log.level);
+    log_start(STDERR_FILENO);
+}
+
 static const char *config_path(const char *given)
 {
     return given ? given : getenv("TIDEGATE_CONFIG");
@@ -518,11 +586,11 @@ int app_serve_main(int argc, char **argv)
     stats_init();
     stats_config_loaded(server.settings->hash);
     stats_limits(server.settings);
-    log_set_level(server.settings->log.level);
-    log_start(STDERR_FILENO);
+    open_logs(server.settings);
     log_lines("config.remark", &remarks);
     buf_fini(&remarks);
     exit_code = serve(&server);
+    audit_close();
     log_stop();
     return exit_code;
 }

@@ -42,7 +42,7 @@ static void it_serves_until_sigterm_and_ends_well(void **state)
     assert_int_equal(serve(LISTEN SMALL APP), EXIT_CODE_OK);
     verb_test_must_say("\"event\":\"server.started\"");
     verb_test_must_say("client 127.0.0.1:");
-    verb_test_must_say(", 2 workers\"}");
+    verb_test_must_say(", 2 workers\",\"node\":\"");
     verb_test_must_say("\"event\":\"drain.started\"");
     verb_test_must_say("\"event\":\"server.stopped\"");
     assert_string_equal(verb_wrote, "");

@@ -14,6 +14,7 @@
 #include "base/log_private.h"
 #include "base/log_rate.h"
 #include "base/log_stream.h"
+#include "base/mem.h"
 
 enum { FLUSH_MS = 1000, FILE_MODE = 0600, NAME_MAX_BYTES = 4096 };
 enum audit_mode { AUDIT_OFF, AUDIT_STDERR, AUDIT_FILE };
@@ -23,14 +24,15 @@ static struct log_stream stream = LOG_STREAM_INIT(memory, -1);
 static _Atomic int mode = AUDIT_OFF;
 static _Atomic uint64_t lines;
 static pthread_mutex_t rate_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct log_rate rate; /* of callers that nobody knows */
+static struct log_rate rate; /* of callers that have not the right */
 
 static const char *const result_names[] = {
     [AUDIT_DONE] = "done", [AUDIT_REFUSED] = "refused", [AUDIT_FAILED] = "failed"};
 
 static bool may_speak(const struct audit_act *act, uint64_t *out_suppressed)
 {
-    if (act->result != AUDIT_REFUSED || act->key.len > 0) {
+    bool is_denied = act->key.len == 0 || act->status == 401 || act->status == 403;
+    if (act->result != AUDIT_REFUSED || !is_denied) {
         return true;
     }
     pthread_mutex_lock(&rate_lock);
@@ -102,6 +104,52 @@ void audit(const struct audit_act *act)
     errno = saved_errno;
 }
 
+/* ---- acts that take their time ---- */
+
+static void move_text(char **at, struct str *text)
+{
+    if (text->len > 0) {
+        memcpy(*at, text->ptr, text->len);
+        text->ptr = *at;
+        *at += text->len;
+    }
+}
+
+/* Its texts follow in the same memory. */
+struct audit_act *audit_begin(const struct audit_act *act)
+{
+    size_t bytes = act->app.len + act->key.len + act->role.len + act->via.len + act->peer.len +
+                   act->target.len + act->request_id.len + act->trace_id.len;
+    struct audit_act *copy = mem_alloc(sizeof(*copy) + bytes);
+    if (!copy) {
+        return NULL;
+    }
+    *copy = *act;
+    char *at = (char *)(copy + 1);
+    move_text(&at, &copy->app);
+    move_text(&at, &copy->key);
+    move_text(&at, &copy->role);
+    move_text(&at, &copy->via);
+    move_text(&at, &copy->peer);
+    move_text(&at, &copy->target);
+    move_text(&at, &copy->request_id);
+    move_text(&at, &copy->trace_id);
+    copy->code = STR("");
+    return copy;
+}
+
+void audit_end(struct audit_act *act, int status, struct str code)
+{
+    if (!act) {
+        return;
+    }
+    act->status = status;
+    act->code = code;
+    act->result = status < 400 ? AUDIT_DONE : status < 500 ? AUDIT_REFUSED : AUDIT_FAILED;
+    audit(act);
+    mem_free(act);
+}
+
 /* ---- where ---- */
 
 static void on_lost(const char *line, size_t len)
@@ -141,13 +189,27 @@ static int switch_to_file(struct str name)
     return 0;
 }
 
+static bool is_file(struct str destination)
+{
+    return destination.len > 0 && !str_equal(destination, STR("stderr"));
+}
+
+int audit_check(struct str destination)
+{
+    int fd = -1;
+    int err = is_file(destination) ? open_file(destination, &fd) : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return err;
+}
+
 int audit_open(struct str destination)
 {
-    bool is_stderr = str_equal(destination, STR("stderr"));
-    if (destination.len > 0 && !is_stderr) {
+    if (is_file(destination)) {
         return switch_to_file(destination);
     }
-    atomic_store(&mode, is_stderr ? AUDIT_STDERR : AUDIT_OFF);
+    atomic_store(&mode, destination.len ? AUDIT_STDERR : AUDIT_OFF);
     log_stream_stop(&stream, FLUSH_MS, -1);
     return 0;
 }

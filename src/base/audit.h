@@ -5,11 +5,11 @@
  * "request_id":"…"}`. It has a file of its own, or goes between the log's lines on stderr. Ordinary
  * pushes are not acts of administration and leave no line.
  *
- * Each act gets a line; only refusals of callers that nobody knows, who could fill the disk, are
- * held to 10 a second an action, and the next such line tells how many were held back. A line that
- * can't be written (full disk, a queue of 256 KiB used up) costs nobody the act: it is counted, and
- * its text goes to the log as "audit.lost". Any thread, but open and close by one; nothing is
- * allocated. */
+ * Each act gets a line; only refusals for want of a right (no key, 401, 403), by which anybody
+ * could fill the disk, are held to 10 a second an action, and the next such line tells how many
+ * were held back. A line that can't be written (full disk, a queue of 256 KiB used up) costs nobody
+ * the act: it is counted, and its text goes to the log as "audit.lost". Any thread, but open and
+ * close by one; only audit_begin allocates. */
 #ifndef TIDEGATE_BASE_AUDIT_H
 #define TIDEGATE_BASE_AUDIT_H
 
@@ -41,10 +41,19 @@ struct audit_act {
 
 void audit(const struct audit_act *act);
 
+/* A copy of an act whose end is not known yet, for the one who answers: audit_end tells it, with
+ * the status (and the result that follows from it) and the code, "" for none, and frees it
+ * (mem_free alone drops it); NULL is fine. NULL from audit_begin: memory is out. */
+struct audit_act *audit_begin(const struct audit_act *act);
+void audit_end(struct audit_act *act, int status, struct str code);
+
 /* Where lines go from now on: "" nowhere, "stderr", or the name of a file, which is made with mode
  * 0600 and appended to. The same name again opens the file anew, for who has moved it away. 0, or
  * -errno: then nothing has changed. */
 int audit_open(struct str destination);
+
+/* Whether audit_open could be done: 0 or -errno. The file is made. */
+int audit_check(struct str destination);
 
 /* Flushes for at most 1 s, and is off. */
 void audit_close(void);

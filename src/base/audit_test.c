@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 
 static char folder[] = "/tmp/audit_test.XXXXXX";
 static char path[64];
@@ -82,6 +83,39 @@ static void a_line_says_who_did_what_to_what_and_how_it_ended(void **state)
         "\"result\":\"done\",\"app\":\"demo\",\"key\":\"ops\",\"role\":\"admin\",\"via\":\"api\","
         "\"peer\":\"10.0.0.7\",\"status\":204,\"request_id\":\"r-1\",\"target\":\"sessions/s_1\"}\n");
     assert_int_equal(audit_lines() - before, 1);
+}
+
+static void an_act_that_takes_its_time_is_told_with_its_end(void **state)
+{
+    static const struct {
+        int status;
+        const char *result;
+    } cases[] = {{202, "done"}, {404, "refused"}, {503, "failed"}};
+    assert_int_equal(audit_open(str_of(path)), 0);
+    for (int i = 0; i < 3; i++) {
+        char target[] = "sessions/s_1";
+        struct audit_act act = kick;
+        act.target = str_of(target);
+        struct audit_act *kept = audit_begin(&act);
+        assert_non_null(kept);
+        memset(target, 'x', sizeof(target));
+        audit_end(kept, cases[i].status, i ? STR("why") : STR(""));
+    }
+    audit_end(NULL, 200, STR(""));
+    mem_free(audit_begin(&kick)); /* one that came to nothing */
+    audit_close();
+    char *at = (char *)content(path);
+    for (int i = 0; i < 3; i++) {
+        char expected[80];
+        snprintf(expected, sizeof(expected), "\"status\":%d", cases[i].status);
+        at = strstr(at, cases[i].result);
+        assert_non_null(at);
+        assert_non_null(strstr(at, expected));
+    }
+    assert_int_equal(count(text, "\"target\":\"sessions/s_1\"}\n"), 3);
+    assert_int_equal(count(text, "\"code\":\"why\""), 2);
+    mem_fail_nth(1);
+    assert_null(audit_begin(&kick));
 }
 
 static void the_file_is_for_its_owner_alone_and_is_appended_to(void **state)
@@ -221,6 +255,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_line_says_who_did_what_to_what_and_how_it_ended, begin,
                                         end),
         cmocka_unit_test_setup_teardown(the_file_is_for_its_owner_alone_and_is_appended_to, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(an_act_that_takes_its_time_is_told_with_its_end, begin,
                                         end),
         cmocka_unit_test_setup_teardown(no_level_silences_it, begin, end),
         cmocka_unit_test_setup_teardown(acts_of_known_callers_all_get_a_line, begin, end),

@@ -84,6 +84,15 @@ static bool may_speak(enum log_level level, const char *event, uint64_t *out_sup
     return allowed;
 }
 
+static bool is_kept(const char *event)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    pthread_mutex_lock(&lock);
+    bool kept = log_rate_keep(&rate, event, now_ms);
+    pthread_mutex_unlock(&lock);
+    return kept;
+}
+
 /* Long ones are cut, since there are few of them anyway. */
 static void remember(struct log_line *line, char text[static LOG_LINE_MAX], size_t len)
 {
@@ -119,7 +128,7 @@ static void write_line(enum log_level level, struct log_line *line, const struct
     line->pair_count = sizeof(pairs) / sizeof(pairs[0]);
     size_t len = log_line_build(text, line);
     log_stream_write(&stream, text, len);
-    if (level >= LOG_LEVEL_WARN) {
+    if (level >= LOG_LEVEL_WARN && is_kept(line->event.ptr)) {
         remember(line, text, len);
     }
 }
@@ -128,7 +137,7 @@ void log_write(enum log_level level, const struct log_fields *given, const char 
                const char *format, ...)
 {
     int saved_errno = errno;
-    struct log_line line = {.event = str_of(event)};
+    struct log_line line = {.event = str_of(event)}; /* ends with a NUL */
     if ((int)level < atomic_load(&min_level) || !may_speak(level, event, &line.suppressed)) {
         return;
     }

@@ -79,8 +79,9 @@ int log_level_parse(const char *name, enum log_level *out_level);
 uint64_t log_lines_lost(void);
 uint64_t log_lines_suppressed(void);
 
-/* The last lines of the levels warn and error (256 at most, and 64 KiB; long ones are cut), newest
- * first: appends at most max of them, without their newlines, each with a NUL behind it. */
+/* The last lines of the levels warn and error (256 at most, and 64 KiB; long ones are cut, and of
+ * an event that comes all the time one each 10 s is enough), newest first: appends at most max of
+ * them, without their newlines, each with a NUL behind it. */
 void log_recent_lines(struct buf *out, size_t max);
 
 #endif

@@ -49,6 +49,16 @@ bool log_rate_allow(struct log_rate *rate, const char *event, int level, uint64_
     return true;
 }
 
+bool log_rate_keep(struct log_rate *rate, const char *event, uint64_t now_ms)
+{
+    struct log_rate_entry *entry = find_or_add(rate, event);
+    if (entry->keep_ms > now_ms + (LOG_RATE_KEEP - 1) * LOG_RATE_KEEP_MS) {
+        return false;
+    }
+    entry->keep_ms = (entry->keep_ms > now_ms ? entry->keep_ms : now_ms) + LOG_RATE_KEEP_MS;
+    return true;
+}
+
 static bool take_held(struct log_rate_entry *entry, uint64_t now_ms,
                       struct log_rate_entry *out_entry)
 {

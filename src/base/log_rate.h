@@ -5,13 +5,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LOG_RATE_EVENTS = 256, LOG_RATE_LINES = 10, LOG_RATE_WINDOW_MS = 1000 };
+enum {
+    LOG_RATE_EVENTS = 256,
+    LOG_RATE_LINES = 10,
+    LOG_RATE_WINDOW_MS = 1000,
+    LOG_RATE_KEEP = 16,
+    LOG_RATE_KEEP_MS = 10000
+};
 
 struct log_rate_entry {
     const char *event; /* borrowed, a literal; NULL: free */
     uint64_t window_start_ms;
-    uint32_t spoken; /* in this window */
-    int level;       /* of the line that was held back last */
+    uint32_t spoken;  /* in this window */
+    int level;        /* of the line that was held back last */
+    uint64_t keep_ms; /* see log_rate_keep: when all that were kept are paid for */
     uint64_t suppressed;
 };
 
@@ -27,6 +34,10 @@ struct log_rate {
  * log_rate_next. */
 bool log_rate_allow(struct log_rate *rate, const char *event, int level, uint64_t now_ms,
                     uint64_t *out_suppressed);
+
+/* Whether a line of this event, which may be written, is worth remembering: 16 at once and then one
+ * each 10 s, so that one event that a peer can provoke does not push all others out. */
+bool log_rate_keep(struct log_rate *rate, const char *event, uint64_t now_ms);
 
 /* An event of which lines were held back and whose window is over by now, so that nothing may
  * follow that says so: *out_entry is a copy, and its count starts anew. False: there is none

@@ -108,6 +108,24 @@ static void what_was_held_back_of_names_beyond_the_table_is_told_too(void **stat
     assert_int_equal(nameless, 1);
 }
 
+static int keep(const char *event, uint64_t now_ms, int lines)
+{
+    int kept = 0;
+    for (int i = 0; i < lines; i++) {
+        kept += log_rate_keep(&rate, event, now_ms);
+    }
+    return kept;
+}
+
+static void one_event_does_not_push_all_others_out_of_memory(void **state)
+{
+    assert_int_equal(keep("a.b", 5000, 100), LOG_RATE_KEEP);
+    assert_int_equal(keep("a.c", 5000, 3), 3);
+    assert_int_equal(keep("a.b", 5000 + LOG_RATE_KEEP_MS - 1, 100), 0);
+    assert_int_equal(keep("a.b", 5000 + LOG_RATE_KEEP_MS, 100), 1);
+    assert_int_equal(keep("a.b", 5000 + 100 * LOG_RATE_KEEP_MS, 100), LOG_RATE_KEEP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +136,7 @@ int main(void)
         cmocka_unit_test_setup(the_very_first_second_of_the_clock_counts_too, reset),
         cmocka_unit_test_setup(names_beyond_the_table_share_one_place, reset),
         cmocka_unit_test_setup(what_nothing_follows_is_told_once_its_second_is_over, reset),
+        cmocka_unit_test_setup(one_event_does_not_push_all_others_out_of_memory, reset),
         cmocka_unit_test_setup(what_was_held_back_of_names_beyond_the_table_is_told_too, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,7 +147,7 @@ static void watch_session(zhandle_t *handle, int type, int state, const char *pa
 
 static void log_library(const char *message)
 {
-    log_debug("bus.zookeeper", "%s", message);
+    log_debug("bus.library_said", "%s", message);
 }
 
 /* The library takes "host:port" and cuts at the last colon, so IPv6 goes without brackets. */

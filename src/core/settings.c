@@ -69,7 +69,6 @@ static const struct settings defaults = {
     .heartbeat = {.interval_ms = 25 * SECOND, .missed = 2},
     .drain = {.window_ms = 20 * SECOND, .rate = 2000, .max_window_ms = 60 * SECOND},
     .console = {.enabled = true, .session_idle_ms = 30 * MINUTE, .session_max_ms = 720 * MINUTE},
-    .log = {LOG_LEVEL_INFO},
     .metrics = {.otlp = {.interval_ms = 15 * SECOND,
                          .timeout_ms = 10 * SECOND,
                          .gzip = true,
@@ -77,6 +76,7 @@ static const struct settings defaults = {
                          .span_queue = 4096},
                 .statsd = {.interval_ms = 10 * SECOND}},
     .alerts = {.enabled = true, .interval_ms = 5 * SECOND},
+    .log = {.level = LOG_LEVEL_INFO, .audit = STR("stderr")},
 };
 
 int settings_create_default(struct settings **out_settings)

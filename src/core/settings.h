@@ -375,6 +375,7 @@ struct settings_export {
 
 struct settings_log {
     enum log_level level;
+    struct str audit; /* a file, "stderr", or "": nowhere; see base/audit.h */
 };
 
 /* The console on the admin listener. */

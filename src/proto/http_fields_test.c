@@ -68,6 +68,7 @@ static void every_numbered_name_is_recognised_and_no_neighbour_of_it(void **stat
         {"User-Agent: x\r\n\r\n", HTTP_FIELD_USER_AGENT},
         {"traceparent: x\r\n\r\n", HTTP_FIELD_TRACEPARENT},
         {"Content-Type: x\r\n\r\n", HTTP_FIELD_CONTENT_TYPE},
+        {"X-Request-ID: x\r\n\r\n", HTTP_FIELD_X_REQUEST_ID},
         {"AUTHORIZATION: x\r\n\r\n", HTTP_FIELD_AUTHORIZATION},
         {"Last-Event-ID: x\r\n\r\n", HTTP_FIELD_LAST_EVENT_ID},
         {"Content-Length: x\r\n\r\n", HTTP_FIELD_CONTENT_LENGTH},

@@ -106,6 +106,9 @@ static void append_head(struct buf *out, const struct http_response *response)
     if (response->close || response->stream) {
         buf_append_str(out, STR("Connection: close\r\n"));
     }
+    if (response->request_id.len > 0) {
+        http_append_header(out, STR("X-Request-Id"), response->request_id);
+    }
     for (size_t i = 0; i < response->header_count; i++) {
         http_append_header(out, response->headers[i].name, response->headers[i].value);
     }
@@ -114,7 +117,7 @@ static void append_head(struct buf *out, const struct http_response *response)
 
 int http_response_write(struct buf *out, const struct http_response *response)
 {
-    if (!value_is_clean(response->content_type) ||
+    if (!value_is_clean(response->content_type) || !value_is_clean(response->request_id) ||
         !http_pairs_are_clean(response->headers, response->header_count)) {
         return ERR_SYNTAX;
     }
@@ -193,6 +196,10 @@ int http_problem_write_body(struct buf *out, const struct http_problem *problem)
     if (problem->detail.len > 0) {
         buf_append_str(out, STR(",\"detail\":"));
         http_append_json_string(out, problem->detail);
+    }
+    if (problem->request_id.len > 0) {
+        buf_append_str(out, STR(",\"request_id\":"));
+        http_append_json_string(out, problem->request_id);
     }
     return buf_append_char(out, '}');
 }

@@ -26,6 +26,7 @@ struct http_response {
                      * implies close */
     const struct http_pair *headers; /* further ones; may be NULL */
     size_t header_count;
+    struct str request_id; /* for X-Request-Id; empty: not sent */
 };
 
 /* Appends the response. 0, the buffer's error, or ERR_SYNTAX when a header has a control byte in it
@@ -46,13 +47,15 @@ struct str http_status_phrase(int status);
 
 struct http_problem {
     int status;
-    struct str code;   /* the stable name, like "body_too_large" */
-    struct str title;  /* empty: the status phrase */
-    struct str detail; /* empty: left out */
-    struct str type;   /* a URI; empty: "about:blank" */
+    struct str code;       /* the stable name, like "body_too_large" */
+    struct str title;      /* empty: the status phrase */
+    struct str detail;     /* empty: left out */
+    struct str type;       /* a URI; empty: "about:blank" */
+    struct str request_id; /* empty: left out */
 };
 
-/* Appends {"type","title","status","code","detail"}. Bytes that are not UTF-8 become U+FFFD. */
+/* Appends {"type","title","status","code","detail","request_id"}. Bytes that are not UTF-8 become
+ * U+FFFD. */
 int http_problem_write_body(struct buf *out, const struct http_problem *problem);
 
 /* Appends a whole response of type application/problem+json. response gives close, head_only and

@@ -65,3 +65,13 @@ bool api_key_hash_parse(struct str text, uint8_t out_digest[DIGEST_SHA256_LEN])
            hex_decode(out_digest, DIGEST_SHA256_LEN,
                       str_make(text.ptr + hash_prefix.len, text.len - hash_prefix.len));
 }
+
+struct str api_key_role(uint32_t scopes)
+{
+    if (scopes == UINT32_MAX) {
+        return STR("open");
+    }
+    return scopes & SETTINGS_SCOPE_ADMIN     ? STR("admin")
+           : scopes & SETTINGS_SCOPE_MONITOR ? STR("monitor")
+                                             : STR("app");
+}

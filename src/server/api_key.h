@@ -17,6 +17,10 @@ enum {
 const struct settings_api_key *api_key_find(const struct settings *settings, struct str presented,
                                             const struct settings_app **out_app);
 
+/* What whoever has these scopes is, for the audit log: "admin", "monitor", or "app" when they are
+ * good for one app's business alone. All at once, which no key has: "open". */
+struct str api_key_role(uint32_t scopes);
+
 /* The part after hashing. */
 const struct settings_api_key *api_key_find_digest(const struct settings *settings,
                                                    const uint8_t digest[DIGEST_SHA256_LEN],

@@ -14,7 +14,9 @@
 #include "net/loop.h"
 #include "proto/http_request.h"
 #include "proto/http_response.h"
+#include "server/request_id.h"
 
+struct audit_act;
 struct http_conn; /* http_conn.c */
 struct http_service;
 struct tls_conn;
@@ -41,7 +43,13 @@ struct http_exchange {
     http_answer_cb on_answer; /* of one that never had a connection; NULL: the others */
     void *answer_owner;
     const char *route; /* the handler's: a literal for metrics; NULL: "other" */
-    uint16_t status;   /* of the answer; 0: not answered */
+    const char *code;  /* of the problem that it is answered with, a literal; NULL: none */
+    /* The handler's, and owned from there on: what is done, for the audit log, which is told with
+     * the answer. NULL: nothing that is audited. */
+    struct audit_act *act;
+    struct request_id request_id;
+    uint16_t app;    /* the handler's, for logs: 1 + the app's number; 0: nobody's */
+    uint16_t status; /* of the answer; 0: not answered */
     bool keep_alive;
     bool head_only;
     bool is_secure; /* over TLS */
@@ -53,7 +61,8 @@ enum http_listener { HTTP_LISTENER_CLIENT, HTTP_LISTENER_API, HTTP_LISTENER_ADMI
 
 struct http_service_options {
     struct loop *loop;
-    const char *name; /* of the listener: "client", "api", "admin"; for metrics and logs */
+    const char *name;      /* of the listener: "client", "api", "admin"; for metrics and logs */
+    bool shows_request_id; /* answers have an X-Request-Id */
     enum http_listener listener;
     const struct settings *settings; /* a reference is taken */
     struct tls_context *tls;         /* NULL: plain; a reference is taken */

@@ -1,4 +1,5 @@
 /* Exchanges and their answers: in order of the requests, however late they come. */
+#include "base/audit.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "server/http_conn_private.h"
@@ -33,6 +34,7 @@ void http_exchange_free(struct http_exchange *exchange)
         service->current = NULL;
     }
     buf_fini(&exchange->answer);
+    mem_free(exchange->act);
     count_exchange(service, -1);
     if (service->free_count < HTTP_CONN_MAX_PIPELINED) {
         exchange->next = service->free_exchanges;
@@ -71,6 +73,7 @@ struct http_exchange *http_exchange_detached(struct http_service *service,
         exchange->body = body;
         exchange->started_us = loop_now_us(service->options.loop);
         exchange->head_only = request->method == HTTP_METHOD_HEAD;
+        request_id_read(&exchange->request_id, request);
         exchange->on_answer = on_answer;
         exchange->answer_owner = owner;
     }
@@ -128,6 +131,8 @@ static void collect_answers(struct http_conn *conn)
 static void count_answer(struct http_exchange *exchange, int status)
 {
     exchange->status = (uint16_t)status;
+    audit_end(exchange->act, status, str_of(exchange->code));
+    exchange->act = NULL;
     if (exchange->service->options.on_answered) {
         exchange->service->options.on_answered(exchange->service->options.owner, exchange);
     }
@@ -156,6 +161,9 @@ void http_answer(struct http_exchange *exchange, const struct http_response *res
     struct http_response full = *response;
     full.close = full.close || !exchange->keep_alive || is_last_word(exchange);
     full.head_only = exchange->head_only;
+    if (exchange->service->options.shows_request_id) {
+        full.request_id = request_id_str(&exchange->request_id);
+    }
     conn->closing = conn->closing || full.close; /* nothing behind it is read any more */
     bool at_once = conn->first == exchange;
     struct buf *out = at_once ? &conn->out : &exchange->answer;
@@ -178,8 +186,11 @@ void http_answer_problem_with(struct http_exchange *exchange, int status, const 
                               const char *detail, const struct http_pair *headers, size_t count)
 {
     struct buf body = {0};
-    struct http_problem problem = {
-        .status = status, .code = str_of(code), .detail = str_of(detail ? detail : "")};
+    struct http_problem problem = {.status = status,
+                                   .code = str_of(code),
+                                   .detail = str_of(detail ? detail : ""),
+                                   .request_id = request_id_str(&exchange->request_id)};
+    exchange->code = code;
     bool whole = http_problem_write_body(&body, &problem) == 0;
     struct http_response response = {.status = status,
                                      .content_type = STR("application/problem+json"),
@@ -219,6 +230,7 @@ static void close_with_answer(struct http_exchange *exchange, int err)
 
 void http_answer_refusal(struct http_exchange *exchange, enum http_refusal refusal)
 {
+    exchange->code = http_refusal_slug(refusal);
     count_answer(exchange, http_refusal_status(refusal));
     if (exchange->conn) {
         close_with_answer(exchange, http_refusal_write(&exchange->answer, refusal));

@@ -30,6 +30,7 @@ static struct http_exchange *begin_exchange(struct http_conn *conn)
     exchange->started_us = loop_now_us(conn->service->options.loop);
     exchange->keep_alive = request->keep_alive;
     exchange->head_only = request->method == HTTP_METHOD_HEAD;
+    request_id_read(&exchange->request_id, request);
     *conn->last = exchange;
     conn->last = &exchange->next;
     conn->exchanges++;
@@ -49,6 +50,20 @@ static void drop_last_exchange(struct http_conn *conn, struct http_exchange *exc
     http_exchange_free(exchange);
 }
 
+/* Lines of the log that the handler writes say which request they are about. */
+static void call_handler(struct http_conn *conn, struct http_exchange *exchange,
+                         void (*handler)(void *owner, struct http_exchange *exchange))
+{
+    struct http_service *service = conn->service;
+    struct request_scope scope;
+    request_scope_enter(&scope, &service->request, &exchange->request_id);
+    service->current = exchange;
+    conn->in_handler = true;
+    handler(service->options.owner, exchange);
+    conn->in_handler = false;
+    request_scope_leave(&scope);
+}
+
 /* True when the handler has answered, so that the body is not wanted. */
 static bool call_on_head(struct http_conn *conn)
 {
@@ -62,10 +77,7 @@ static bool call_on_head(struct http_conn *conn)
         return true;
     }
     exchange->keep_alive = false; /* the body stays unread, so nothing can follow it */
-    service->current = exchange;
-    conn->in_handler = true;
-    service->options.on_head(service->options.owner, exchange);
-    conn->in_handler = false;
+    call_handler(conn, exchange, service->options.on_head);
     bool answered = service->current != exchange || exchange->status != 0;
     if (!answered) {
         drop_last_exchange(conn, exchange);
@@ -85,10 +97,7 @@ static void call_on_request(struct http_conn *conn, struct str body, struct str 
     exchange->body = body;
     service->rest = rest;
     service->came_late |= service->flushing;
-    service->current = exchange;
-    conn->in_handler = true;
-    service->options.on_request(service->options.owner, exchange);
-    conn->in_handler = false;
+    call_handler(conn, exchange, service->options.on_request);
     if (service->current == exchange) { /* not answered inside */
         exchange->request = NULL;
         exchange->body = (struct str){NULL, 0};

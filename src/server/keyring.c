@@ -47,9 +47,10 @@ static int build_keyset(const struct keyring *keyring, struct keyset **out_keyse
     for (size_t i = 0; !err && i < jwt->key_count; i++) {
         err = keyset_add_configured(keyset, &jwt->keys[i]);
         if (err) {
-            log_error("keyring.bad_key", "app '%.*s', key %zu of auth.jwt.keys%s%.*s: %s",
-                      STR_ARG(app_name(keyring)), i + 1, jwt->keys[i].file.len ? " from " : "",
-                      STR_ARG(jwt->keys[i].file), err_str(err));
+            log_error_of(LOG_OF(.app = app_name(keyring)), "keyring.bad_key",
+                         "app '%.*s', key %zu of auth.jwt.keys%s%.*s: %s",
+                         STR_ARG(app_name(keyring)), i + 1, jwt->keys[i].file.len ? " from " : "",
+                         STR_ARG(jwt->keys[i].file), err_str(err));
         }
     }
     for (size_t i = 0; !err && i < keyring->source_count; i++) {
@@ -123,9 +124,9 @@ static int take_body(struct source *source, struct str body)
     }
     buf_fini(&source->body);
     source->body = copy;
-    log_info("keyring.fetched", "app '%.*s': %zu keys after fetching %.*s",
-             STR_ARG(app_name(source->keyring)), keyset_count(keyset),
-             STR_ARG(source->configured->url));
+    log_info_of(LOG_OF(.app = app_name(source->keyring)), "keyring.fetched",
+                "app '%.*s': %zu keys after fetching %.*s", STR_ARG(app_name(source->keyring)),
+                keyset_count(keyset), STR_ARG(source->configured->url));
     publish(source->keyring, keyset);
     return 0;
 }
@@ -144,9 +145,11 @@ static void on_fetched(void *owner, int err, const struct fetch_response *respon
         err = take_body(source, response->body);
     }
     if (err) {
-        log_warn("keyring.fetch_failed", "app '%.*s': key set %.*s: %s (status %d) %s; keeping %s",
-                 STR_ARG(app_name(source->keyring)), STR_ARG(source->configured->url), err_str(err),
-                 response->status, response->detail, source->body.len ? "the last" : "none");
+        log_warn_of(LOG_OF(.app = app_name(source->keyring)), "keyring.fetch_failed",
+                    "app '%.*s': key set %.*s: %s (status %d) %s; keeping %s",
+                    STR_ARG(app_name(source->keyring)), STR_ARG(source->configured->url),
+                    err_str(err), response->status, response->detail,
+                    source->body.len ? "the last" : "none");
         schedule_retry(source);
         return;
     }
@@ -166,9 +169,9 @@ static void start_fetch(struct source *source)
     source->started_ms = loop_now_ms(options->loop);
     int err = fetch_start(&source->fetch, options->fetcher, &request, on_fetched, source);
     if (err) {
-        log_warn("keyring.fetch_failed", "app '%.*s': key set %.*s: %s",
-                 STR_ARG(app_name(source->keyring)), STR_ARG(source->configured->url),
-                 err_str(err));
+        log_warn_of(LOG_OF(.app = app_name(source->keyring)), "keyring.fetch_failed",
+                    "app '%.*s': key set %.*s: %s", STR_ARG(app_name(source->keyring)),
+                    STR_ARG(source->configured->url), err_str(err));
         schedule_retry(source);
     }
 }

@@ -188,8 +188,12 @@ void stats_session_closed(struct worker *worker, const struct session *session, 
     if (close_code == WS_CLOSE_ABORT || close_code == WS_CLOSE_DRAIN) {
         return;
     }
-    log_info("session.closed", "app '%s': closed a session with %u: %s", app_name(worker, session),
-             close_code, reason);
+    char sid[SID_LEN + 1];
+    ws_session_format_sid(worker, session, sid);
+    log_info_of(LOG_OF(.app = str_of(app_name(worker, session)), .sid = str_of(sid),
+                       .code = str_of(reason)),
+                "session.closed", "app '%s': closed a session with %u: %s",
+                app_name(worker, session), close_code, reason);
 }
 
 void stats_closed_by_peer(struct worker *worker, const struct session *session)
@@ -250,16 +254,20 @@ void stats_resumed(struct worker *worker, const struct session *session,
 void stats_frame_refused(struct worker *worker, const struct session *session, const char *code)
 {
     metric_add(SERIES(frames_refused_total, code), 1);
-    log_info("frame.refused", "app '%s': answered a client's frame with err '%s'",
-             app_name(worker, session), code);
+    char sid[SID_LEN + 1];
+    ws_session_format_sid(worker, session, sid);
+    log_info_of(
+        LOG_OF(.app = str_of(app_name(worker, session)), .sid = str_of(sid), .code = str_of(code)),
+        "frame.refused", "app '%s': answered a client's frame with err '%s'",
+        app_name(worker, session), code);
 }
 
 void stats_police_unsure(struct worker *worker, const struct session *session)
 {
     metric_add(SERIES(session_policy_unsure_total, app_name(worker, session)), 1);
-    log_warn("session.policy_unsure",
-             "app '%s': a session's policy was judged by what is known: not all nodes answered",
-             app_name(worker, session));
+    log_warn_of(LOG_OF(.app = str_of(app_name(worker, session))), "session.policy_unsure",
+                "app '%s': a session's policy was judged by what is known: not all nodes answered",
+                app_name(worker, session));
 }
 
 void stats_ticket(const char *app, enum stats_ticket what)
@@ -279,7 +287,8 @@ void stats_ticket_session(const struct session *session, int change)
 void stats_ticket_refused(const char *app, const char *reason)
 {
     metric_add(SERIES(tickets_refused_total, app, reason), 1);
-    log_info("ticket.refused", "app '%s': turned away a session with a ticket: %s", app, reason);
+    log_info_of(LOG_OF(.app = str_of(app), .code = str_of(reason)), "ticket.refused",
+                "app '%s': turned away a session with a ticket: %s", app, reason);
 }
 
 void stats_auth(enum credential_refusal refusal, const struct credential *credential)
@@ -289,28 +298,32 @@ void stats_auth(enum credential_refusal refusal, const struct credential *creden
                              : credential_refusal_slug(refusal, credential->token_refusal);
     metric_add(SERIES(auth_results_total, result), 1);
     if (refusal != CREDENTIAL_REFUSED_NOT && refusal != CREDENTIAL_REFUSED_NONE) {
-        log_warn("auth.refused", "refused a client's credential: %s", result);
+        log_warn_of(LOG_OF(.code = str_of(result)), "auth.refused",
+                    "refused a client's credential: %s", result);
     }
 }
 
 void stats_forwarded_ignored(const char *reason)
 {
     metric_add(SERIES(forwarded_ignored_total, reason), 1);
-    log_info("forwarded.ignored", "a trusted proxy did not name the client: %s", reason);
+    log_info_of(LOG_OF(.code = str_of(reason)), "forwarded.ignored",
+                "a trusted proxy did not name the client: %s", reason);
 }
 
 void stats_handshake_refused(const char *reason, const struct addr *peer, int status)
 {
     char text[ADDR_TEXT_MAX];
     metric_add(SERIES(handshakes_refused_total, reason), 1);
-    log_info("handshake.refused", "answered %d to %s: %s", status, addr_format(peer, text), reason);
+    log_info_of(LOG_OF(.code = str_of(reason)), "handshake.refused", "answered %d to %s: %s",
+                status, addr_format(peer, text), reason);
 }
 
 void stats_up(const char *result)
 {
     metric_add(SERIES(ups_total, result), 1);
     if (strcmp(result, "accepted") != 0) {
-        log_info("up.refused", "refused what a client of an event stream said: %s", result);
+        log_info_of(LOG_OF(.code = str_of(result)), "up.refused",
+                    "refused what a client of an event stream said: %s", result);
     }
 }
 
@@ -320,12 +333,13 @@ void stats_http_refused(const char *listener, const struct addr *peer, int statu
     char text[ADDR_TEXT_MAX];
     metric_add(SERIES(http_refused_total, listener, reason), 1);
     if (status == 0) {
-        log_info("http.refused", "%s listener: closed on %s: %s", listener, addr_format(peer, text),
-                 reason);
+        log_info_of(LOG_OF(.code = str_of(reason)), "http.refused", "%s listener: closed on %s: %s",
+                    listener, addr_format(peer, text), reason);
         return;
     }
-    log_info("http.refused", "%s listener: answered %d to %s: %s", listener, status,
-             addr_format(peer, text), reason);
+    log_info_of(LOG_OF(.code = str_of(reason)), "http.refused",
+                "%s listener: answered %d to %s: %s", listener, status, addr_format(peer, text),
+                reason);
 }
 
 static const char *status_class(int status)
@@ -370,6 +384,17 @@ void stats_request(const char *listener, const struct http_exchange *exchange, u
     metric_observe_us(series->seconds, now_us - exchange->started_us);
 }
 
+void stats_api_refused(const char *app, const struct http_exchange *exchange)
+{
+    if (exchange->status < 400 || exchange->status == 401 || !exchange->code) {
+        return;
+    }
+    log_info_of(LOG_OF(.app = str_of(app), .code = str_of(exchange->code),
+                       .request_id = request_id_str(&exchange->request_id)),
+                "api.refused", "answered %d to %s: %s", exchange->status,
+                exchange->route ? exchange->route : "other", exchange->code);
+}
+
 void stats_push_refused(const struct tenant *tenant, const char *reason)
 {
     metric_add(SERIES(messages_refused_total, tenant->name, reason), 1);
@@ -378,8 +403,9 @@ void stats_push_refused(const struct tenant *tenant, const char *reason)
 void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota)
 {
     metric_add(series_of_tenant(tenant)->over_quota[quota], 1);
-    log_warn("quota.exceeded", "app '%s' is over its quota of %s", tenant->name,
-             quota_names[quota]);
+    log_warn_of(LOG_OF(.app = str_of(tenant->name), .code = str_of(quota_names[quota])),
+                "quota.exceeded", "app '%s' is over its quota of %s", tenant->name,
+                quota_names[quota]);
 }
 
 void stats_accepts_paced(void)

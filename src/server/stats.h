@@ -107,6 +107,9 @@ void stats_tls_certificates(const struct listen_tls *tls);
 /* A request was answered. */
 void stats_request(const char *listener, const struct http_exchange *exchange, uint64_t now_us);
 
+/* Logs it when it was refused for another reason than its key, which has a line of its own. */
+void stats_api_refused(const char *app, const struct http_exchange *exchange);
+
 void stats_push_refused(const struct tenant *tenant, const char *reason);
 
 /* The engine's name in the series of the bus; before any thread of the gateway. */

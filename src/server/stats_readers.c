@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/audit.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/hub.h"
@@ -93,6 +94,16 @@ static double read_queued_bytes(void *arg)
     return (double)sum;
 }
 
+static double read_audit(void *arg)
+{
+    return (double)audit_lines();
+}
+
+static double read_audit_lost(void *arg)
+{
+    return (double)audit_lines_lost();
+}
+
 static double read_shortages(void *arg)
 {
     uint64_t sum = 0;
@@ -131,6 +142,8 @@ static const struct stats_reader readers[] = {
     {FAMILY(window_age_seconds), read_window_age, 0},
     {FAMILY(log_lines_lost_total), read_log_lost, 0},
     {FAMILY(log_lines_suppressed_total), read_log_suppressed, 0},
+    {FAMILY(audit_lines_total), read_audit, 0},
+    {FAMILY(audit_lines_lost_total), read_audit_lost, 0},
     {FAMILY(accept_shortages_total), read_shortages, 0},
     {FAMILY(queued_bytes), read_queued_bytes, 0},
 };

@@ -48,7 +48,10 @@ static void on_client_answered(void *owner, const struct http_exchange *exchange
 
 static void on_api_answered(void *owner, const struct http_exchange *exchange)
 {
+    const struct worker *worker = owner;
     stats_request("api", exchange, clock_monotonic_us());
+    stats_api_refused(exchange->app ? worker->tenants->items[exchange->app - 1].name : "",
+                      exchange);
 }
 
 static void on_client_handshake(void *owner, const char *result)
@@ -113,6 +116,7 @@ static int create_services(struct worker *worker)
                                           .on_refused = on_client_refused};
     struct http_service_options api = client;
     api.name = "api";
+    api.shows_request_id = true;
     api.listener = HTTP_LISTENER_API;
     api.tls = worker->gateway->options.tls.api;
     api.connections = &worker->gateway->admission.api_connections;

@@ -1,0 +1,147 @@
+/* What the API listener tells the audit log, and how requests are known by their ids. */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "api/api.h"
+#include "api/gateway_test_help.h"
+#include "base/audit.h"
+
+static char path[] = "/tmp/api_audit_test.XXXXXX";
+static char text[100000];
+
+static int begin(void **state)
+{
+    strcpy(path, "/tmp/api_audit_test.XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(audit_open(str_of(path)), 0);
+    return gateway_test_setup(state);
+}
+
+static int end(void **state)
+{
+    audit_close();
+    unlink(path);
+    return gateway_test_teardown(state);
+}
+
+/* Everything that was told so far. */
+static const char *told(void)
+{
+    audit_close();
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    ssize_t len = read(fd, text, sizeof(text) - 1);
+    assert_true(len >= 0);
+    text[len] = '\0';
+    close(fd);
+    return text;
+}
+
+static size_t count(const char *haystack, const char *needle)
+{
+    size_t found = 0;
+    for (; (haystack = strstr(haystack, needle)); haystack += strlen(needle)) {
+        found++;
+    }
+    return found;
+}
+
+static void assert_told(const char *event, const char *target, const char *result)
+{
+    char head[128];
+    char tail[256];
+    snprintf(head, sizeof(head), "\"event\":\"%s\",", event);
+    snprintf(tail, sizeof(tail), "\"target\":\"%s\"}", target);
+    char *line = strstr(text, head);
+    assert_non_null(line);
+    char *line_end = strchr(line, '\n');
+    assert_non_null(line_end);
+    *line_end = '\0';
+    assert_non_null(strstr(line, tail));
+    assert_non_null(strstr(line, result));
+    assert_non_null(strstr(line, "\"via\":\"api\",\"peer\":\"127.0.0.1:"));
+    *line_end = '\n';
+}
+
+static void acts_of_administration_are_told_with_their_end(void **state)
+{
+    gateway_test_ask(*state, KEY_ALL, "DELETE /v1/users/4%202/sessions", NULL);
+    gateway_test_ask(*state, KEY_ALL, "DELETE /v1/sessions/s_nobody", NULL);
+    gateway_test_ask(*state, KEY_ALL, "PUT /v1/groups/room:1/users/42", NULL);
+    gateway_test_ask(*state, KEY_ALL, "DELETE /v1/groups/room:1/users/42", NULL);
+    gateway_test_ask(*state, KEY_ALL, "DELETE /v1/messages/nothing", NULL);
+    gateway_test_ask(*state, KEY_ALL, "POST /v1/revocations", "{\"user\":\"mallory\"}");
+    gateway_test_ask(*state, KEY_ALL, "POST /v1/revocations", "{\"token_id\":\"jti-7\"}");
+    gateway_test_ask(*state, KEY_ALL, "POST /v1/revocations", "nonsense");
+    gateway_test_ask(*state, KEY_ADMIN, "POST /v1/nodes/nowhere:drain", "{}");
+    told();
+    assert_told("user.kick", "users/4%202/sessions",
+                "\"result\":\"done\",\"app\":\"shop\",\"key\":\"tg_all\","
+                "\"role\":\"app\"");
+    assert_told("session.kick", "sessions/s_nobody", "\"result\":\"refused\"");
+    assert_told("group.join", "groups/room:1/users/42", "\"result\":\"done\"");
+    assert_told("group.part", "groups/room:1/users/42", "\"status\":200");
+    assert_told("message.cancel", "messages/nothing", "\"result\":\"refused\"");
+    assert_told("token.revoke", "users/mallory", "\"result\":\"done\"");
+    assert_non_null(strstr(text, "\"target\":\"tokens/jti-7\"}"));
+    assert_non_null(strstr(text, "\"target\":\"revocations\"}"));
+    assert_told("node.drain", "nodes/nowhere", "\"key\":\"tg_admin\",\"role\":\"admin\"");
+    assert_int_equal(count(text, "\n"), 9);
+}
+
+static void pushes_and_questions_are_not(void **state)
+{
+    gateway_test_ask(*state, KEY_ALL, "POST /v1/users/42/messages", "{\"secret\":1}");
+    gateway_test_ask(*state, KEY_ALL, "GET /v1/users/42", NULL);
+    gateway_test_ask(*state, KEY_ALL, "GET /nowhere", NULL);
+    assert_string_equal(told(), "");
+}
+
+static void a_key_that_is_refused_is_told_but_not_shown(void **state)
+{
+    gateway_test_ask(*state, "tg_guessed", "DELETE /v1/users/42/sessions?x=tg_hidden", NULL);
+    gateway_test_ask(*state, KEY_READ, "DELETE /v1/users/42/sessions", NULL);
+    told();
+    assert_told("key.refused", "users/42/sessions", "\"code\":\"unauthorized\",\"status\":401");
+    assert_non_null(strstr(text, "\"key\":\"tg_read\",\"role\":\"app\",\"via\":\"api\""));
+    assert_non_null(strstr(text, "\"code\":\"scope_missing\",\"status\":403"));
+    assert_null(strstr(text, "tg_guessed"));
+    assert_null(strstr(text, "tg_hidden"));
+    assert_int_equal(count(text, "\n"), 2);
+}
+
+static void an_id_of_the_caller_is_in_the_answer_the_problem_and_the_audit(void **state)
+{
+    const char *lines = "X-Request-Id: trace-me-1\r\nAuthorization: Bearer " KEY_ALL "\r\n";
+    gateway_test_ask_with(*state, NULL, "DELETE /v1/messages/nothing", lines, NULL);
+    gateway_test_has_header(*state, "X-Request-Id: trace-me-1");
+    gateway_test_says(*state, "\"request_id\":\"trace-me-1\"}");
+    assert_int_equal(count(told(), "\"request_id\":\"trace-me-1\""), 1);
+}
+
+static void who_brings_no_id_gets_one(void **state)
+{
+    struct gateway_test *test = *state;
+    gateway_test_ask(test, KEY_ALL, "GET /v1/users/42", NULL);
+    const char *first = strstr(test->head, "X-Request-Id: ");
+    assert_non_null(first);
+    assert_int_equal(strcspn(first + 14, "\r"), REQUEST_ID_MADE);
+    gateway_test_ask(test, KEY_ALL, "POST /v1/messages", "nonsense");
+    assert_non_null(strstr(test->head, "X-Request-Id: "));
+    gateway_test_says(test, ",\"request_id\":\"");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(acts_of_administration_are_told_with_their_end, begin, end),
+        cmocka_unit_test_setup_teardown(pushes_and_questions_are_not, begin, end),
+        cmocka_unit_test_setup_teardown(a_key_that_is_refused_is_told_but_not_shown, begin, end),
+        cmocka_unit_test_setup_teardown(
+            an_id_of_the_caller_is_in_the_answer_the_problem_and_the_audit, begin, end),
+        cmocka_unit_test_setup_teardown(who_brings_no_id_gets_one, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
