@@ -3,12 +3,15 @@
 import json
 import re
 import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
 import yaml
 from harness.clients import V1Client
-from harness.gateway import ROOT
-from harness.prometheus import Prometheus
+from harness.gateway import ROOT, wait_for
+from harness.prometheus import prometheus
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -163,6 +166,16 @@ def live_a_little(gateway):
     gateway.api("POST", "/v1/messages", {}, {"Authorization": "Bearer wrong"})
 
 
+def ask(url, expression):
+    """What an instant query gives; one that Prometheus refuses fails with its words."""
+    options = urllib.parse.urlencode({"query": expression})
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/query?{options}", timeout=20) as answer:
+            return json.load(answer)["data"]["result"]
+    except urllib.error.HTTPError as refused:
+        raise AssertionError(f"{expression}: {refused.read().decode()}") from None
+
+
 def concrete(expression):
     for name, value in {"job": "tidegate", "instance": ".*", "app": "demo", "__rate_interval": "10s"}.items():
         expression = expression.replace(f"${name}", value)
@@ -172,14 +185,13 @@ def concrete(expression):
 def test_every_query_is_answered_by_a_prometheus_that_scrapes_a_gateway(make_gateway, tmp_path):
     gateway = make_gateway()
     live_a_little(gateway)
-    folder = tmp_path / "prometheus"
-    folder.mkdir()
-    with Prometheus(folder, [gateway.admin_port]) as prometheus:
-        prometheus.wait_for('rate(tidegate_bus_records_published_total{job="tidegate"}[10s])')
+    with prometheus(tmp_path, [gateway.admin_port], "http://127.0.0.1:9") as url:
+        first = concrete('rate(tidegate_bus_records_published_total{job="$job"}[$__rate_interval])')
+        wait_for(lambda: ask(url, first), 20, "two scrapes", interval=0.1)
         present = {name for name, _ in gateway.metrics().series}
         empty, silent = set(), []
         for name, title, expression in expressions():
-            found = prometheus.query(concrete(expression))
+            found = ask(url, concrete(expression))
             metrics = set(re.findall(r"\btidegate_[a-z_]+", expression))
             if not found:
                 silent += [(name, title, expression)] if metrics & present else []
