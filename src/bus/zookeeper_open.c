@@ -34,8 +34,9 @@ static void announce_epoch(struct zk_bus *zk)
         return;
     }
     if (zk->epoch[0]) {
-        log_warn("bus.history_changed", "zookeeper: %s is another one than before: history %s, was %s",
-                 zk->names.root, epoch, zk->epoch);
+        log_warn("bus.history_changed",
+                 "zookeeper: %s is another one than before: history %s, was %s", zk->names.root,
+                 epoch, zk->epoch);
     }
     memcpy(zk->epoch, epoch, sizeof(epoch));
     zk_callbacks(zk)->on_epoch(zk->bus.owner, str_of(zk->epoch));
