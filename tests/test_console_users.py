@@ -205,11 +205,17 @@ def test_who_only_looks_is_offered_nothing_and_refused(browser, gateway):
     leave(browser)
 
 
-def test_what_fires_and_the_rules_are_shown(console):
+def test_rules_of_alerts_and_recent_errors_are_shown(console, gateway):
+    gateway.api("GET", "/v1/nodes", headers={"Authorization": f"Bearer {HOSTILE}"})
     console.go("alerts")
     console.until(".badge", "0 firing")
     console.until("summary", "Rules").click()
     console.until("tbody .soft", "TidegateBusDown")
+    assert console.barriers() == []
+    console.go("errors")
+    console.until("tbody code", "api.unauthorized")
+    console.find("#error-filter").send_keys("nothing says this")
+    console.until("td.empty", "Nothing went wrong")
     assert console.barriers() == []
 
 

@@ -91,6 +91,23 @@ static void acts_of_administration_are_told_with_their_end(void **state)
     assert_int_equal(count(text, "\n"), 9);
 }
 
+static void looking_at_frames_is_when_it_begins(void **state)
+{
+    struct gateway_test_client client;
+    char line[128];
+    char target[128];
+    gateway_test_open(*state, &client, "shop", "42", "[]");
+    snprintf(line, sizeof(line), "GET /v1/sessions/%s/frames", client.sid);
+    snprintf(target, sizeof(target), "sessions/%s", client.sid);
+    assert_int_equal(gateway_test_ask(*state, KEY_READ, line, NULL), 200);
+    snprintf(line, sizeof(line), "GET /v1/sessions/%s/frames?after=1.1", client.sid);
+    assert_int_equal(gateway_test_ask(*state, KEY_READ, line, NULL), 410);
+    told();
+    assert_told("session.watch", target, "\"result\":\"done\"");
+    assert_int_equal(count(text, "\n"), 1);
+    gateway_test_close(&client);
+}
+
 static void pushes_and_questions_are_not(void **state)
 {
     gateway_test_ask(*state, KEY_ALL, "POST /v1/users/42/messages", "{\"secret\":1}");
@@ -137,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(acts_of_administration_are_told_with_their_end, begin, end),
+        cmocka_unit_test_setup_teardown(looking_at_frames_is_when_it_begins, begin, end),
         cmocka_unit_test_setup_teardown(pushes_and_questions_are_not, begin, end),
         cmocka_unit_test_setup_teardown(a_key_that_is_refused_is_told_but_not_shown, begin, end),
         cmocka_unit_test_setup_teardown(

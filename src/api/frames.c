@@ -457,12 +457,20 @@ static bool read_request(struct api_call *call, struct looking *looking)
     return true;
 }
 
+/* To look at what passes is an act. Going on with it is the same one. False: answered. */
+static bool begin_act(struct api_call *call, const struct looking *looking)
+{
+    char target[sizeof("sessions/") + SID_LEN];
+    snprintf(target, sizeof(target), "sessions/%s", looking->sid_text);
+    return looking->watch != 0 || api_begin_act(call, "session.watch", str_of(target));
+}
+
 void frames_handle_get(struct api_call *call)
 {
     struct looking *looking = mem_alloc(sizeof(*looking));
     if (!looking) {
         refuse_memory(call->exchange);
-    } else if (!read_request(call, looking)) {
+    } else if (!read_request(call, looking) || !begin_act(call, looking)) {
         mem_free(looking);
     } else {
         call->exchange->user = looking;
