@@ -16,13 +16,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     struct buf out = {0};
+    struct buf written_again = {0};
     if (overview_part_write(&out, &part) == 0) {
         struct str again = buf_str(&out);
         if (!overview_part_read(&back, &again) || again.len != 0 ||
-            memcmp(&part, &back, sizeof(part)) != 0) {
+            overview_part_write(&written_again, &back) != 0 ||
+            !str_equal(buf_str(&out), buf_str(&written_again))) {
             abort();
         }
     }
+    buf_fini(&written_again);
     buf_fini(&out);
     return 0;
 }
