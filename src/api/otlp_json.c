@@ -154,8 +154,10 @@ static void write_numbers(struct buf *out, const struct metric_sample *sample)
 static void write_histogram(struct buf *out, const struct metric_sample *sample)
 {
     write_int(out, STR("count"), (uint64_t)sample->value);
-    json_write_key(out, STR("sum"));
-    buf_append_double(out, sample->sum);
+    if (isfinite(sample->sum)) { /* which JSON can say, and a point may go without */
+        json_write_key(out, STR("sum"));
+        buf_append_double(out, sample->sum);
+    }
     write_numbers(out, sample);
 }
 

@@ -24,6 +24,17 @@ static const struct metric_family waits = {
 static const struct metric_family none = {
     .kind = METRIC_GAUGE, .name = "test_none_bytes", .help = "It has no value.", .more = ""};
 
+static const double one[] = {1};
+static const struct metric_family sizes = {.kind = METRIC_HISTOGRAM,
+                                           .name = "test_real_sizes",
+                                           .help = "Of an app.",
+                                           .more = "",
+                                           .is_real = true,
+                                           .bounds = one,
+                                           .bound_count = 1};
+static const struct metric_family sold = {
+    .kind = METRIC_COUNTER, .name = "test_sold_total", .help = "", .more = "", .is_real = true};
+
 static double read_nothing(void *arg)
 {
     return __builtin_nan("");
@@ -76,6 +87,20 @@ static void what_has_no_value_is_left_out(void **state)
     assert_int_equal(otlp_write_metrics(&out, &source, 2000000), 0);
     must_be_json(&out);
     assert_null(memmem(out.data, out.len, "test_none", 9));
+    buf_fini(&out);
+}
+
+static void what_json_cannot_say_is_left_out(void **state)
+{
+    struct buf out = {0};
+    for (int i = 0; i < 2; i++) {
+        metric_observe(metric_series(&sizes), 1e308);
+        metric_add_real(metric_series(&sold), 1e308);
+    }
+    assert_int_equal(otlp_write_metrics(&out, &source, 2000000), 0);
+    must_be_json(&out);
+    must_have(&out, "\"count\":\"2\",\"bucketCounts\":[\"0\",\"2\"],\"explicitBounds\":[1]");
+    assert_null(memmem(out.data, out.len, "test_sold_total", 15));
     buf_fini(&out);
 }
 
@@ -138,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_series_is_a_point_of_its_family),
         cmocka_unit_test(what_has_no_value_is_left_out),
+        cmocka_unit_test(what_json_cannot_say_is_left_out),
         cmocka_unit_test(no_point_lies_before_its_start),
         cmocka_unit_test(a_body_has_a_limit),
         cmocka_unit_test(spans_have_ids_in_hex_and_numbers_as_texts),

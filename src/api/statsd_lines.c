@@ -1,6 +1,7 @@
 #include "api/statsd_lines.h"
 
 #include <ctype.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -107,7 +108,7 @@ static void write_tags(struct statsd_lines *lines, const char *labels)
 /* Without an exponent, which not all servers read. */
 static void write_number(struct buf *out, double value)
 {
-    char text[64];
+    char text[DBL_MAX_10_EXP + 16]; /* all digits of the largest, sign and fraction */
     int len = snprintf(text, sizeof(text), "%.*f", trunc(value) == value ? 0 : 9, value);
     while (memchr(text, '.', (size_t)len) && (text[len - 1] == '0' || text[len - 1] == '.')) {
         bool is_point = text[--len] == '.';
@@ -168,7 +169,7 @@ static void write_value(struct statsd_lines *lines, const struct metric_sample *
 static void add_value(struct statsd_lines *lines, const struct metric_sample *sample,
                       const char *suffix, double value, char type)
 {
-    if (lines->is_silent) {
+    if (lines->is_silent || !isfinite(value)) {
         return;
     }
     buf_clear(&lines->line);

@@ -21,6 +21,17 @@ static const struct metric_family level = {
 static const struct metric_family waits = {
     .kind = METRIC_HISTOGRAM, .name = "test_wait_seconds", .help = "A time.", .more = ""};
 
+static const double one[] = {1};
+static const struct metric_family sizes = {.kind = METRIC_HISTOGRAM,
+                                           .name = "test_real_sizes",
+                                           .help = "Of an app.",
+                                           .more = "",
+                                           .is_real = true,
+                                           .bounds = one,
+                                           .bound_count = 1};
+static const struct metric_family sold = {
+    .kind = METRIC_COUNTER, .name = "test_sold_total", .help = "", .more = "", .is_real = true};
+
 static struct statsd_lines *lines;
 static struct buf got; /* all lines, each with its '\n' */
 static size_t longest, datagrams;
@@ -109,6 +120,23 @@ static void a_histogram_says_count_sum_and_quantiles_of_the_round(void **state)
     must_say(run_round(SETTINGS_STATSD_NONE, ""), "test_wait_seconds_p50.node.n_1:10|g\n");
 }
 
+static void a_number_that_no_line_can_say_is_left_out(void **state)
+{
+    metric_add_real(metric_series(&sold), 1e308);
+    metric_observe(metric_series(&sizes), 1e308);
+    const char *said = run_round(SETTINGS_STATSD_NONE, "");
+    must_say(said, "test_sold_total.node.n_1:1000000000000000010979");
+    must_say(said, "test_real_sizes_sum.node.n_1:1000000000000000010979");
+    for (int i = 0; i < 2; i++) { /* to an infinity, and on from there */
+        metric_add_real(metric_series(&sold), 1e308);
+        metric_observe(metric_series(&sizes), 1e308);
+        said = run_round(SETTINGS_STATSD_NONE, "");
+        must_say(said, "test_real_sizes_count.node.n_1:1|c\n");
+        assert_null(strstr(said, "test_real_sizes_sum"));
+        assert_null(strstr(said, "test_sold_total"));
+    }
+}
+
 static void datagrams_are_packed_and_never_too_long(void **state)
 {
     char name[80];
@@ -147,6 +175,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_gauge_says_its_value_also_below_0, begin, end),
         cmocka_unit_test_setup_teardown(a_histogram_says_count_sum_and_quantiles_of_the_round,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(a_number_that_no_line_can_say_is_left_out, begin, end),
         cmocka_unit_test_setup_teardown(datagrams_are_packed_and_never_too_long, begin, end),
         cmocka_unit_test_setup_teardown(want_of_memory_is_said_and_the_next_round_goes_on, begin,
                                         end),

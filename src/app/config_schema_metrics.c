@@ -52,7 +52,8 @@ static const struct config_key custom_keys[] = {
      .max = SETTINGS_CUSTOM_LABELS_MAX, .map = &label_map,
      .help = "Labels beside app; at most 1000 sets of values in all."},
     {"buckets", CONFIG_CUSTOM, FIELD(settings_custom, buckets), .read = config_buckets_read,
-     .help = "The upper ends of a histogram's buckets, ascending, after scaling; up to 32.",
+     .help = "The upper ends of a histogram's buckets, ascending, after scaling; up to 32. Values "
+             "below 0 are not counted.",
      .example = "[1, 5, 30, 120]"},
 };
 static const struct config_map custom_map = {.keys = custom_keys,

@@ -15,7 +15,10 @@ _Static_assert(SETTINGS_CUSTOM_MAX <= 32, "a type's metrics are bits");
 
 enum { NO_FIELD = JSON_POINTERS_MAX };
 
-enum failure { NO_FAILURE, NO_JSON, MISSING, NOT_A_NUMBER, NEGATIVE, LABEL, FAILURES };
+/* So small that no number of pushes adds up to what no exporter can say: an infinity. */
+static const double value_max = 1e15;
+
+enum failure { NO_FAILURE, NO_JSON, MISSING, NOT_A_NUMBER, TOO_LARGE, NEGATIVE, LABEL, FAILURES };
 
 typedef _Atomic(struct metric *) series_place;
 
@@ -237,11 +240,9 @@ static struct metric *series_at(const struct custom_metrics *metrics,
 static struct metric *failure_series(const struct custom_metrics *metrics,
                                      struct custom_metric *item, enum failure failure)
 {
-    static const char *const reasons[FAILURES] = {[NO_JSON] = "no_json",
-                                                  [MISSING] = "missing",
-                                                  [NOT_A_NUMBER] = "not_a_number",
-                                                  [NEGATIVE] = "negative",
-                                                  [LABEL] = "label"};
+    static const char *const reasons[FAILURES] = {
+        [NO_JSON] = "no_json",     [MISSING] = "missing",   [NOT_A_NUMBER] = "not_a_number",
+        [TOO_LARGE] = "too_large", [NEGATIVE] = "negative", [LABEL] = "label"};
     series_place *place = &item->failures[failure];
     struct metric *series = atomic_load_explicit(place, memory_order_acquire);
     if (!series) {
@@ -277,10 +278,10 @@ static enum failure read_value(const struct custom_metric *item, bool is_json,
         }
     }
     *out_value *= item->is->scale;
-    if (!isfinite(*out_value)) {
-        return NOT_A_NUMBER;
+    if (!(fabs(*out_value) <= value_max)) {
+        return TOO_LARGE;
     }
-    return item->is->kind == SETTINGS_COUNTER && *out_value < 0 ? NEGATIVE : NO_FAILURE;
+    return item->is->kind != SETTINGS_GAUGE && *out_value < 0 ? NEGATIVE : NO_FAILURE;
 }
 
 /* A text as it reads, a number and true or false as they are written. */

@@ -165,6 +165,7 @@ static void what_is_not_found_is_counted_as_an_error(void **state)
         {"comment.created", "{\"meta\":{\"channel\":[]}}", "comments_total", "label"},
         {"verification.done", NULL, "took_seconds", "no_json"},
         {"verification.done", "{\"ms\":1e400}", "took_seconds", "not_a_number"},
+        {"verification.done", "{\"ms\":-1}", "took_seconds", "negative"},
         {"verification.done", "{\"ms\":null}", "took_seconds", "missing"},
         {"verification.done", "{\"ms\":1,\"ok\":null,\"code\":1}", "took_seconds", "label"},
     };
@@ -173,6 +174,30 @@ static void what_is_not_found_is_counted_as_an_error(void **state)
         push(cases[i].type, cases[i].json);
         assert_int_equal(failures(cases[i].metric, cases[i].reason), before + 1);
     }
+}
+
+/* Twice 1e308 is more than a double holds; no sum may get there. */
+static void what_is_too_large_is_refused_before_it_is_added(void **state)
+{
+    const char *sum = "tidegate_app_took_seconds_sum{app=\"shop\",passed=\"other\",code=\"7\"}";
+    const char *numbers[] = {"1e308", "1e308", "-1e308", "1.1e18"};
+    int64_t refused = failures("sold_total", "too_large");
+    char json[64];
+    push("verification.done", "{\"ms\":1e18,\"ok\":1,\"code\":7}"); /* scaled 1e15: just so */
+    for (size_t i = 0; i < LENGTH(numbers); i++) {
+        snprintf(json, sizeof(json), "{\"ms\":%s,\"ok\":1,\"code\":7}", numbers[i]);
+        push("verification.done", json);
+        snprintf(json, sizeof(json), "{\"price\":%s}", numbers[i]);
+        push("comment.created", json);
+        snprintf(json, sizeof(json), "{\"waiting\":%s}", numbers[i]);
+        push("queue", json);
+    }
+    assert_true(shown(sum) == 1e15);
+    assert_true(shown("tidegate_app_sold_total{app=\"shop\"}") < 1e15);
+    assert_true(shown("tidegate_app_waiting{app=\"shop\"}") == -0.5);
+    assert_int_equal(failures("took_seconds", "too_large"), LENGTH(numbers));
+    assert_int_equal(failures("sold_total", "too_large") - refused, LENGTH(numbers));
+    assert_int_equal(failures("waiting", "too_large"), LENGTH(numbers));
 }
 
 static void a_message_without_its_label_is_counted_as_other(void **state)
@@ -329,6 +354,7 @@ int main(void)
         TEST(a_counter_counts_messages_by_their_labels),
         TEST(a_histogram_scales_its_value),
         TEST(what_is_not_found_is_counted_as_an_error),
+        TEST(what_is_too_large_is_refused_before_it_is_added),
         TEST(a_message_without_its_label_is_counted_as_other),
         TEST(other_types_feed_nothing),
         TEST(label_texts_of_any_length_are_looked_at),
