@@ -1,7 +1,9 @@
-/* Sends what statsd_lines.h makes, from a UDP socket that never waits. The server's name is looked
- * up anew each round, since its address may change. What a datagram said is lost with it. */
+/* Sends what statsd_lines.h makes, from a UDP socket that hardly waits. The server's name is looked
+ * up anew each round, since its address may change. What a datagram said is lost with it, but what
+ * the system did not take is said in the next round. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -12,7 +14,7 @@
 #include "base/mem.h"
 #include "net/resolve.h"
 
-enum { HOST_BYTES = 256 };
+enum { HOST_BYTES = 256, BUSY_WAITS = 10, BUSY_WAIT_MS = 10 };
 
 struct statsd {
     struct loop *loop;         /* borrowed */
@@ -25,6 +27,8 @@ struct statsd {
     int fd;                  /* -1: none */
     size_t turn;             /* which of the name's addresses: nobody listened at the one before */
     bool is_failing;
+    bool is_over;   /* nothing more leaves in this round */
+    unsigned waits; /* of this round, for room in the socket */
 };
 
 /* ---- the socket ---- */
@@ -68,24 +72,41 @@ static void note_failure(struct statsd *statsd, const char *result, const char *
     statsd->is_failing = true;
 }
 
-/* ECONNREFUSED is about an earlier one, which says the same. */
-static void emit(void *owner, struct str datagram)
+/* A round may be more than the socket holds, and this thread has time: in all a tenth of a second.
+ */
+static int send_now(struct statsd *statsd, struct str datagram)
+{
+    struct pollfd room = {.fd = statsd->fd, .events = POLLOUT};
+    while (send(statsd->fd, datagram.ptr, datagram.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        if (errno != EAGAIN || statsd->waits++ >= BUSY_WAITS) {
+            return -errno;
+        }
+        poll(&room, 1, BUSY_WAIT_MS);
+    }
+    return 0;
+}
+
+/* ECONNREFUSED is about an earlier one; this one stayed here, as do all others. */
+static bool emit(void *owner, struct str datagram)
 {
     struct statsd *statsd = owner;
-    ssize_t sent = send(statsd->fd, datagram.ptr, datagram.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0) {
+    int err = statsd->is_over ? 0 : send_now(statsd, datagram);
+    if (err) {
+        bool is_busy = err == -EAGAIN || err == -ENOBUFS;
+        statsd->is_over = true;
+        statsd->turn += err == -ECONNREFUSED;
+        note_failure(statsd, is_busy ? "busy" : "unreachable", err_str(err));
+    } else if (!statsd->is_over) {
         export_stats_success(EXPORT_STATSD);
-        return;
     }
-    bool is_busy = errno == EAGAIN || errno == ENOBUFS;
-    statsd->turn += errno == ECONNREFUSED && !statsd->is_failing; /* once a round */
-    note_failure(statsd, is_busy ? "busy" : "unreachable", err_str(-errno));
+    return !statsd->is_over;
 }
 
 static void send_round(struct statsd *statsd)
 {
     bool was_failing = statsd->is_failing;
-    statsd->is_failing = false;
+    statsd->is_failing = statsd->is_over = false;
+    statsd->waits = 0;
     if (statsd_lines_round(statsd->lines, statsd->options, emit, statsd)) {
         note_failure(statsd, "no_memory", err_str(ERR_NO_MEMORY));
     }

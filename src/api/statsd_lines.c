@@ -13,17 +13,21 @@
 
 enum { BUCKETS_MAX = 64, LINE_MAX_BYTES = 1024 };
 
-/* What was told last of a counter or histogram. */
+/* Of a counter or histogram what was told last, and what the datagram in the making tells, which is
+ * told once that has left. */
 struct told {
-    double value, sum;
+    struct told *next; /* of which the datagram has lines, too */
+    bool has_count, has_sum;
+    double value, sum, new_value, new_sum;
     size_t bucket_count;
-    uint64_t buckets[];
+    uint64_t buckets[]; /* then as many that are new */
 };
 
 struct statsd_lines {
     char node[SETTINGS_NODE_MAX + 1];
     struct u64map told; /* by the series, which stays where it is: struct told *; owned */
     struct buf datagram, line, label;
+    struct told *in_datagram;
     /* Of the round under way. */
     const struct settings_statsd *settings;
     statsd_emit_cb emit;
@@ -121,20 +125,59 @@ static void write_number(struct buf *out, double value)
 
 /* ---- lines ---- */
 
+static void take_count(struct told *told)
+{
+    told->value = told->new_value;
+    for (size_t i = 0; i < told->bucket_count; i++) {
+        told->buckets[i] = told->buckets[told->bucket_count + i];
+    }
+}
+
+static void take_sum(struct told *told)
+{
+    told->sum = told->new_sum;
+}
+
+/* The datagram has left, or has not. */
+static void settle(struct statsd_lines *lines, bool has_left)
+{
+    while (lines->in_datagram) {
+        struct told *told = lines->in_datagram;
+        if (has_left && told->has_count) {
+            take_count(told);
+        }
+        if (has_left && told->has_sum) {
+            take_sum(told);
+        }
+        told->has_count = told->has_sum = false;
+        lines->in_datagram = told->next;
+    }
+}
+
+static void note(struct statsd_lines *lines, struct told *told)
+{
+    if (!told->has_count && !told->has_sum) {
+        told->next = lines->in_datagram;
+        lines->in_datagram = told;
+    }
+}
+
 static void flush(struct statsd_lines *lines)
 {
     if (lines->datagram.len > 0) {
-        lines->emit(lines->owner, buf_str(&lines->datagram));
+        bool is_whole = buf_err(&lines->datagram) == 0;
+        settle(lines, is_whole && lines->emit(lines->owner, buf_str(&lines->datagram)));
     }
     buf_clear(&lines->datagram);
 }
 
-static void add_line(struct statsd_lines *lines)
+/* False: memory was out for it. */
+static bool add_line(struct statsd_lines *lines)
 {
     size_t len = lines->line.len;
     if (buf_err(&lines->line) || buf_err(&lines->label) || len > STATSD_DATAGRAM_MAX) {
         lines->err = ERR_NO_MEMORY;
-        return;
+        return false;
     }
     if (lines->datagram.len + 1 + len > STATSD_DATAGRAM_MAX) {
         flush(lines);
@@ -144,6 +187,7 @@ static void add_line(struct statsd_lines *lines)
     }
     buf_append_str(&lines->datagram, buf_str(&lines->line));
     lines->err = lines->err ? lines->err : buf_err(&lines->datagram);
+    return true;
 }
 
 static void write_value(struct statsd_lines *lines, const struct metric_sample *sample,
@@ -166,11 +210,12 @@ static void write_value(struct statsd_lines *lines, const struct metric_sample *
     }
 }
 
-static void add_value(struct statsd_lines *lines, const struct metric_sample *sample,
+/* False: the datagram has no such line. */
+static bool add_value(struct statsd_lines *lines, const struct metric_sample *sample,
                       const char *suffix, double value, char type)
 {
     if (lines->is_silent || !isfinite(value)) {
-        return;
+        return false;
     }
     buf_clear(&lines->line);
     buf_clear(&lines->label);
@@ -179,7 +224,7 @@ static void add_value(struct statsd_lines *lines, const struct metric_sample *sa
         buf_append_char(&lines->line, '\n');
     }
     write_value(lines, sample, suffix, value, type);
-    add_line(lines);
+    return add_line(lines);
 }
 
 /* ---- what was added ---- */
@@ -189,7 +234,7 @@ static struct told *told_of(struct statsd_lines *lines, const struct metric_samp
     size_t count = sample->buckets ? sample->bound_count + 1 : 0;
     uint64_t *place = u64map_put(&lines->told, (uint64_t)(uintptr_t)sample->labels);
     if (place && !*place) {
-        struct told *made = mem_zalloc(sizeof(*made) + sizeof(made->buckets[0]) * count);
+        struct told *made = mem_zalloc(sizeof(*made) + sizeof(made->buckets[0]) * 2 * count);
         *place = (uint64_t)(uintptr_t)made;
         if (made) {
             made->bucket_count = count;
@@ -200,15 +245,35 @@ static struct told *told_of(struct statsd_lines *lines, const struct metric_samp
     return told;
 }
 
+static void add_count(struct statsd_lines *lines, struct told *told,
+                      const struct metric_sample *sample, const char *suffix, double added)
+{
+    if (lines->is_silent) {
+        take_count(told);
+    } else if (added > 0 && add_value(lines, sample, suffix, added, 'c')) {
+        note(lines, told);
+        told->has_count = true;
+    }
+}
+
+static void add_sum(struct statsd_lines *lines, struct told *told,
+                    const struct metric_sample *sample, double added)
+{
+    if (lines->is_silent) {
+        take_sum(told);
+    } else if (add_value(lines, sample, "_sum", added, 'c')) {
+        note(lines, told);
+        told->has_sum = true;
+    }
+}
+
 static void add_counter(struct statsd_lines *lines, const struct metric_sample *sample)
 {
     struct told *told = told_of(lines, sample);
     if (told) {
         double added = sample->value - told->value;
-        told->value = sample->value;
-        if (added > 0) {
-            add_value(lines, sample, "", added, 'c');
-        }
+        told->new_value = sample->value;
+        add_count(lines, told, sample, "", added);
     }
 }
 
@@ -242,14 +307,14 @@ static void add_histogram(struct statsd_lines *lines, const struct metric_sample
     double count = 0;
     for (size_t i = 0; i < told->bucket_count; i++) {
         added[i] = sample->buckets[i] - told->buckets[i];
-        told->buckets[i] = sample->buckets[i];
+        told->buckets[told->bucket_count + i] = sample->buckets[i];
         count += (double)added[i];
     }
     double sum = sample->sum - told->sum;
-    told->sum = sample->sum;
-    if (count > 0) {
-        add_value(lines, sample, "_count", count, 'c');
-        add_value(lines, sample, "_sum", sum, 'c');
+    told->new_sum = sample->sum;
+    add_count(lines, told, sample, "_count", count);
+    if (count > 0 || lines->is_silent) {
+        add_sum(lines, told, sample, sum);
         add_value(lines, sample, "_p50", quantile(sample, added, count, 0.5), 'g');
         add_value(lines, sample, "_p90", quantile(sample, added, count, 0.9), 'g');
         add_value(lines, sample, "_p99", quantile(sample, added, count, 0.99), 'g');

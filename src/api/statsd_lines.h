@@ -20,8 +20,9 @@ void statsd_lines_destroy(struct statsd_lines *lines);
 /* The next round tells what was added from now on. */
 void statsd_lines_begin(struct statsd_lines *lines);
 
-/* A datagram, lines parted by '\n'; borrowed for the call. */
-typedef void (*statsd_emit_cb)(void *owner, struct str datagram);
+/* A datagram, lines parted by '\n'; borrowed for the call. False: it did not leave, and what its
+ * counters said is part of what the next round says. */
+typedef bool (*statsd_emit_cb)(void *owner, struct str datagram);
 
 /* Every series as it is now. 0 or ERR_NO_MEMORY: some of it is missing. */
 int statsd_lines_round(struct statsd_lines *lines, const struct settings_statsd *settings,

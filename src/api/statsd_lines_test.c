@@ -35,6 +35,7 @@ static const struct metric_family sold = {
 static struct statsd_lines *lines;
 static struct buf got; /* all lines, each with its '\n' */
 static size_t longest, datagrams;
+static bool is_stuck;
 
 static int begin(void **state)
 {
@@ -48,13 +49,17 @@ static int end(void **state)
     return 0;
 }
 
-static void keep(void *owner, struct str datagram)
+static bool keep(void *owner, struct str datagram)
 {
+    if (is_stuck) {
+        return false;
+    }
     assert_in_range(datagram.len, 1, STATSD_DATAGRAM_MAX);
     longest = datagram.len > longest ? datagram.len : longest;
     datagrams++;
     buf_append_str(&got, datagram);
     buf_append_char(&got, '\n');
+    return true;
 }
 
 static const char *run_round(enum settings_statsd_tags tags, const char *prefix)
@@ -137,6 +142,28 @@ static void a_number_that_no_line_can_say_is_left_out(void **state)
     }
 }
 
+static void what_did_not_leave_is_said_in_the_next_round(void **state)
+{
+    run_round(SETTINGS_STATSD_NONE, "");
+    metric_add(metric_series(&pushes, "shop", "x"), 3);
+    for (int i = 0; i < 10; i++) {
+        metric_observe_us(metric_series(&waits), 75);
+    }
+    is_stuck = true;
+    run_round(SETTINGS_STATSD_NONE, "");
+    run_round(SETTINGS_STATSD_NONE, "");
+    is_stuck = false;
+    metric_add(metric_series(&pushes, "shop", "x"), 4);
+    metric_observe_us(metric_series(&waits), 75);
+    const char *said = run_round(SETTINGS_STATSD_NONE, "");
+    must_say(said, "test_pushes_total.node.n_1.app.shop.reason.x:7|c\n");
+    must_say(said, "test_wait_seconds_count.node.n_1:11|c\n");
+    must_say(said, "test_wait_seconds_sum.node.n_1:0.000825|c\n");
+    said = run_round(SETTINGS_STATSD_NONE, "");
+    assert_null(strstr(said, "test_pushes_total"));
+    assert_null(strstr(said, "test_wait_seconds"));
+}
+
 static void datagrams_are_packed_and_never_too_long(void **state)
 {
     char name[80];
@@ -176,6 +203,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_histogram_says_count_sum_and_quantiles_of_the_round,
                                         begin, end),
         cmocka_unit_test_setup_teardown(a_number_that_no_line_can_say_is_left_out, begin, end),
+        cmocka_unit_test_setup_teardown(what_did_not_leave_is_said_in_the_next_round, begin, end),
         cmocka_unit_test_setup_teardown(datagrams_are_packed_and_never_too_long, begin, end),
         cmocka_unit_test_setup_teardown(want_of_memory_is_said_and_the_next_round_goes_on, begin,
                                         end),

@@ -21,6 +21,7 @@ static struct {
     struct statsd *statsd;
     struct settings *settings;
     int fd; /* the server's */
+    struct sockaddr_in here;
 } test;
 
 static int64_t result(const char *name)
@@ -28,16 +29,21 @@ static int64_t result(const char *name)
     return metric_value(SERIES(export_requests_total, "statsd", name));
 }
 
+static void listen_here(void)
+{
+    socklen_t len = sizeof(test.here);
+    test.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(test.fd, (struct sockaddr *)&test.here, len), 0);
+    assert_int_equal(getsockname(test.fd, (struct sockaddr *)&test.here, &len), 0);
+}
+
 static int begin(void **state)
 {
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof(here);
     char address[64];
     log_set_level(LOG_LEVEL_ERROR);
-    test.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(test.fd, (struct sockaddr *)&here, len), 0);
-    assert_int_equal(getsockname(test.fd, (struct sockaddr *)&here, &len), 0);
-    snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(here.sin_port));
+    test.here = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    listen_here();
+    snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(test.here.sin_port));
     assert_int_equal(loop_create(&test.loop), 0);
     assert_int_equal(settings_create_default(&test.settings), 0);
     test.settings->metrics.statsd.address = settings_copy(test.settings, str_of(address));
@@ -101,6 +107,25 @@ static void a_server_that_is_away_is_counted(void **state)
     turn_until("unreachable", before);
 }
 
+/* The first datagram is lost, which the system says when the next one is to leave. */
+static void what_the_system_did_not_take_is_said_later(void **state)
+{
+    metric_add(metric_series(&pushes), 1);
+    statsd_set_settings(test.statsd, test.settings);
+    metric_add(metric_series(&pushes), 2);
+    must_arrive("test_pushes_total.node.n1:2|c");
+    close(test.fd);
+    int64_t before = result("unreachable");
+    while (result("unreachable") == before) {
+        metric_add(metric_series(&pushes), 3);
+        statsd_flush(test.statsd);
+    }
+    listen_here();
+    metric_add(metric_series(&pushes), 4);
+    statsd_flush(test.statsd);
+    must_arrive("test_pushes_total.node.n1:7|c");
+}
+
 static void a_name_that_nobody_has_is_counted(void **state)
 {
     int64_t before = result("no_name");
@@ -139,6 +164,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rounds_go_to_the_server, begin, end),
         cmocka_unit_test_setup_teardown(a_server_that_is_away_is_counted, begin, end),
+        cmocka_unit_test_setup_teardown(what_the_system_did_not_take_is_said_later, begin, end),
         cmocka_unit_test_setup_teardown(a_name_that_nobody_has_is_counted, begin, end),
         cmocka_unit_test_setup_teardown(of_several_addresses_each_gets_its_turn, begin, end),
         cmocka_unit_test_setup_teardown(without_an_address_nothing_is_sent, begin, end),
