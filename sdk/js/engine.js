@@ -1,7 +1,8 @@
 /* Keeps one session alive over any number of lines: connects, resumes, comes back, moves before a node goes away, falls
  * back to an event stream, and keeps what is said while there is no line. Runs in a page or in a SharedWorker; knows
  * nothing of pages. What happens is told by `tell(name, value)`:
- *   state {state, transport, sid, code, why, in_ms}   groups [names]   message, revoke, gap, pos, welcome: the frame */
+ *   state {state, transport, sid, code, why, in_ms}   groups [names]   left name   refused {g, code}
+ *   message, revoke, gap, pos, welcome: the frame */
 import { LOST, SocketLine, StreamLine } from "./lines.js";
 import { Track } from "./track.js";
 
@@ -11,7 +12,12 @@ const ANSWER_MS = 10000;
 const PING_MS = 4000;
 const TICK_MS = 5000;
 const POLL_MS = 25000;
-const BLOCKED_TRIES = 2; // lines without a welcome after which the next transport has its turn
+const TOKEN_MS = 15000; // for a token that never comes
+const REACH_MS = 5000;
+const HOME_MS = 180000; // between two looks whether the first transport gets through by now
+const BLOCKED_TRIES = 2; // lines without a welcome after which the next transport may have its turn
+const PROVEN_TRIES = 8; // the same for a transport that worked before
+const TRANSIENT = ["overloaded", "rate_limited", "unavailable"]; // refusals of a group that are asked again
 const TRANSPORTS = ["websocket", "sse", "poll"];
 
 export class TidegateError extends Error {
@@ -26,13 +32,19 @@ export class TidegateError extends Error {
 const verdict = (code) =>
   code >= 4000 && code < 4100 ? "stop" : code >= 4200 && code < 4400 ? "again" : "wait";
 
+const within = (promise, ms) => {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new TidegateError("timeout")), ms)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+};
+
 export class Engine {
   /* options: see tidegate.d.ts. track: what another tab had read, when this one takes over. */
   constructor(options, tell, track = new Track()) {
     this.options = { transports: TRANSPORTS, queue: 100, ...options };
     this.tell = tell;
     this.track = track;
-    this.groups = new Map(); // name → {own, token, grant}: own ones hello asks for, the others their grants
+    this.groups = new Map(); // name → {own, token, grant, sid: in force there, wants: joins to be answered}
     this.asked = new Map(); // number → {resolve, reject, timer}
     this.waiting = []; // what is said while there is no line
     this.number = 0;
@@ -40,6 +52,7 @@ export class Engine {
     this.tries = 0;
     this.failures = 0; // lines in a row that were never welcomed
     this.transport = 0;
+    this.proven = new Set(); // transports that worked
     this.retry = { base_ms: 500, max_ms: 30000 };
     this.pingMs = 25000;
     this.seenAt = Date.now();
@@ -49,38 +62,65 @@ export class Engine {
 
   /* ---- lines ---- */
 
-  async connect() {
+  /* trial: a transport to look at while another one carries. */
+  async connect(trial) {
     const round = ++this.round;
+    const isOld = () => round !== this.round || this.isClosed;
     clearTimeout(this.timer);
     this.timer = undefined;
     if (!this.line) this.say({ state: "connecting" });
+    if (trial === undefined && this.failures >= (this.proven.has(this.transport) ? PROVEN_TRIES : BLOCKED_TRIES)) {
+      const isBlocked = await this.isReachable();
+      if (isOld()) return;
+      this.failures = 0;
+      if (isBlocked) this.transport = (this.transport + 1) % this.options.transports.length;
+    }
     let token;
     try {
-      token = await this.options.token?.();
+      token = await (this.options.token && within(this.options.token(), TOKEN_MS));
     } catch (error) {
-      if (round !== this.round || this.isClosed) return;
+      if (isOld()) return;
       if (error?.final) this.stop(4004, error.message);
       else if (!this.line) this.backOff("no token");
       return;
     }
-    if (round === this.round && !this.isClosed) this.open(token);
+    if (isOld()) return;
+    try {
+      this.open(token, trial ?? this.transport);
+    } catch (error) { // what the page's policy forbids, say
+      this.failures++;
+      if (!this.line) this.backOff(error.message);
+    }
   }
 
-  open(token) {
-    const kind = this.options.transports[this.transport];
+  /* Whether the gateway answers plain HTTP: only then is it the transport that fails, and not the gateway or the network. */
+  async isReachable() {
+    const address = this.url("/v1/sse");
+    address.searchParams.set("hello", "-");
+    try {
+      return (await fetch(address, { credentials: "include", signal: AbortSignal.timeout(REACH_MS) })).status < 500;
+    } catch {
+      return false;
+    }
+  }
+
+  open(token, transport) {
+    const kind = this.options.transports[transport];
     const handlers = {
       frame: (line, frame) => this.onFrame(line, frame),
-      end: (line, code) => this.onEnd(line, code),
+      end: (line, code, ms) => this.onEnd(line, code, ms),
     };
     const options = {
       token,
-      hello: () => this.hello(),
+      hello: (line) => this.hello(line),
       url: (path) => this.url(path),
       poll: kind === "poll" ? POLL_MS : undefined,
     };
     this.next?.close();
+    this.next = undefined;
     this.next = kind === "websocket" ? new SocketLine(options, handlers) : new StreamLine(options, handlers);
     const line = this.next;
+    line.transport = transport;
     clearTimeout(this.patience);
     this.patience = setTimeout(() => line.isWelcomed || line.over(LOST), WELCOME_MS);
   }
@@ -91,9 +131,11 @@ export class Engine {
     return url;
   }
 
-  hello() {
+  /* What needs a token of its own is joined after the welcome. */
+  hello(line) {
     const { device, attrs, origin, claim } = this.options;
-    const groups = [...this.groups].filter(([, group]) => group.own).map(([name]) => name);
+    const groups = [...this.groups].filter(([, group]) => group.own && !group.token).map(([name]) => name);
+    line.named = new Set(groups);
     const grants = [...this.groups.values()].flatMap(({ own, grant }) => (grant && !own ? [grant] : []));
     return {
       t: "hello",
@@ -112,18 +154,27 @@ export class Engine {
     Object.assign(this.retry, frame.retry);
     this.pingMs = frame.ping_ms || this.pingMs;
     this.endsAt = this.options.ticket && frame.exp * 1000;
-    if (line === this.line) return; // polling: each response is a session of its own
+    if (line === this.line) return this.settleGroups(line); // polling: each response is a session of its own
     if (this.line) this.leaveLine();
     this.line = line;
     this.next = undefined;
     this.failures = 0;
-    this.upAt = Date.now();
+    this.transport = line.transport;
+    this.proven.add(line.transport);
+    this.upAt = this.homeAt = Date.now();
     this.tell("welcome", frame);
     this.say({ state: "open", transport: line.kind, sid: frame.sid });
-    for (const [name, { own, token }] of this.groups) {
-      if (own && token) this.ask({ t: "join", g: name, token }).catch(({ code }) => code === "forbidden" && this.drop(name));
-    }
+    this.settleGroups(line);
     this.flush();
+  }
+
+  /* What changed since the hello left, or could not be in it. */
+  settleGroups(line) {
+    for (const name of line.named) {
+      if (this.groups.get(name)?.own) this.entered(name);
+      else this.ask({ t: "leave", g: name }).catch(() => {});
+    }
+    for (const [name, { own }] of this.groups) if (own && !line.named.has(name)) this.enter(name);
   }
 
   /* After a goaway: what the old one still had comes over the new one, too. */
@@ -138,18 +189,16 @@ export class Engine {
     if (wasUp) this.line = undefined;
     else this.next = undefined;
     if (wasUp) this.rejectAsked();
-    if (!line.isWelcomed && code === LOST) this.failures++;
+    if (wasUp && code === 4001 && this.next?.named) return; // replaced by our own next line, which has the same claim
+    if (!line.isWelcomed && code === LOST && line.transport === this.transport) this.failures++;
     if (verdict(code) === "stop") this.stop(code);
     else if (!this.line && !this.next) this.comeBack(line, code);
+    else if (!wasUp && line.transport !== this.transport) return; // a trial, another time
     else if (!wasUp) this.timer = setTimeout(() => this.connect(), this.delay()); // the old line still carries
   }
 
   comeBack(line, code) {
     if (this.endsAt <= Date.now()) return this.stop(4006, "the ticket has expired");
-    if (this.failures >= BLOCKED_TRIES) {
-      this.failures = 0;
-      this.transport = (this.transport + 1) % this.options.transports.length;
-    }
     if (line.isWelcomed && Date.now() - this.upAt > STABLE_MS) this.tries = 0;
     if (verdict(code) === "again" && this.tries === 0) {
       this.tries = 1;
@@ -181,7 +230,6 @@ export class Engine {
     if (this.line) this.probe();
     else if (this.timer !== undefined) {
       this.tries = 0;
-      this.transport = 0;
       this.connect();
     }
   }
@@ -191,6 +239,10 @@ export class Engine {
     this.seenAt = Date.now();
     if (!this.line) return void (slept && this.wake());
     if (slept || Date.now() - this.line.heardAt > this.pingMs) this.probe();
+    if (this.transport && !this.next && this.timer === undefined && Date.now() - this.homeAt > HOME_MS) {
+      this.homeAt = Date.now();
+      this.connect(0);
+    }
   }
 
   /* A page doesn't see the gateway's pings, and a browser learns late that a network is gone. */
@@ -214,6 +266,7 @@ export class Engine {
     this.line = this.next = undefined;
     this.rejectAsked();
     for (const { reject } of this.waiting.splice(0)) reject(new TidegateError("closed"));
+    for (const group of this.groups.values()) this.answer(group, new TidegateError("closed"));
   }
 
   stop(code, why) {
@@ -235,16 +288,18 @@ export class Engine {
       case "welcome":
         return this.onWelcome(line, frame);
       case "msg":
-        return isNew ? this.tell("message", frame) : frame.ack && this.ack(frame.id);
+        if (isNew) this.tell("message", frame);
+        else if (frame.ack && this.track.isDone(frame.id)) this.ack(frame.id); // it was not heard
+        return;
       case "revoke":
       case "gap":
       case "pos":
         return this.tell(frame.t, frame);
       case "ok":
       case "err":
-        return this.onAnswer(frame);
+        return this.onAnswer(line, frame);
       case "joined":
-        this.groups.set(frame.g, { ...this.groups.get(frame.g), grant: frame.grant });
+        this.group(frame.g).grant = frame.grant;
         return this.tell("groups", [...this.groups.keys()]);
       case "left":
         return this.drop(frame.g);
@@ -261,17 +316,19 @@ export class Engine {
     const line = this.line;
     try {
       const token = await this.options.token?.();
-      if (token && line === this.line) await this.ask({ t: "refresh", token });
+      if (!token || line !== this.line) return;
+      await this.ask({ t: "refresh", token });
+      line.options.token = token; // for the requests beside a stream
     } catch {
       /* The gateway then closes with 4300, and the next connect brings another token. */
     }
   }
 
-  onAnswer(frame) {
+  onAnswer(line, frame) {
     const asked = this.asked.get(frame.re);
     if (frame.t === "err" && !asked && frame.g) { // of the hello
-      this.tell("refused", frame);
-      return this.drop(frame.g);
+      line.named?.delete(frame.g);
+      return this.refuse(line, frame.g, frame);
     }
     if (!asked) return;
     this.asked.delete(frame.re);
@@ -302,17 +359,59 @@ export class Engine {
 
   /* ---- what the application wants ---- */
 
-  async join(name, token) {
-    this.groups.set(name, { ...this.groups.get(name), own: true, token });
+  group(name) {
+    if (!this.groups.has(name)) this.groups.set(name, {});
+    return this.groups.get(name);
+  }
+
+  /* Resolves when it is in force. token: a string, or a function that fetches one for each line. */
+  join(name, token) {
+    if (this.isClosed) return Promise.reject(new TidegateError("closed"));
+    const group = this.group(name);
+    Object.assign(group, { own: true, token: token ?? group.token });
     this.tell("groups", [...this.groups.keys()]);
-    if (!this.line) return; // the hello asks for it
+    return new Promise((resolve, reject) => {
+      (group.wants ??= []).push({ resolve, reject });
+      if (this.line) this.enter(name);
+    });
+  }
+
+  async enter(name) {
+    const { line } = this;
+    const group = this.groups.get(name);
     try {
+      const token = typeof group.token === "function" ? await within(group.token(), TOKEN_MS) : group.token;
       await this.ask({ t: "join", g: name, token });
+      const isBack = group.sid && group.sid !== line.sid;
+      if (this.groups.get(name) === group) this.entered(name);
+      /* A join begins with what comes now: what was between the lines is not resumed. */
+      if (isBack) this.tell("gap", { q: "*", why: "expired" });
     } catch (error) {
-      if (error.code === "unknown" || error.code === "offline") return; // so does the next one
-      this.drop(name);
-      throw error;
+      if (error.code === "unknown" || error.code === "offline") return; // the next line asks
+      if (this.groups.get(name) === group) this.refuse(line, name, error);
     }
+  }
+
+  entered(name) {
+    const group = this.groups.get(name);
+    group.sid = this.line.sid;
+    this.answer(group);
+  }
+
+  answer(group, error) {
+    for (const { resolve, reject } of group.wants?.splice(0) ?? []) error ? reject(error) : resolve();
+  }
+
+  refuse(line, name, { code = "token", title, message }) {
+    const group = this.groups.get(name);
+    if (!group) return;
+    if (TRANSIENT.includes(code)) {
+      setTimeout(() => line === this.line && this.groups.get(name) === group && this.enter(name), this.delay());
+      return;
+    }
+    this.answer(group, new TidegateError(code, title || message));
+    this.tell("refused", { g: name, code });
+    this.drop(name);
   }
 
   async leave(name) {
@@ -321,11 +420,22 @@ export class Engine {
   }
 
   drop(name) {
-    if (this.groups.delete(name)) this.tell("groups", [...this.groups.keys()]);
+    const group = this.groups.get(name);
+    if (!this.groups.delete(name)) return;
+    this.answer(group, new TidegateError("left"));
+    this.tell("left", name);
+    this.tell("groups", [...this.groups.keys()]);
   }
 
+  /* Its handlers are done. */
   ack(id) {
+    this.track.done(id);
     this.line?.say({ t: "ack", ids: [id] });
+  }
+
+  /* They failed, or there was none: the repeat is shown again. */
+  fail(id) {
+    this.track.forget(id);
   }
 
   /* To the application's webhook. Without a line it waits, in order. */

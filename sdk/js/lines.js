@@ -6,6 +6,9 @@ export const LOST = 1006; // what a WebSocket calls an end without a close frame
 
 const FIRST_POLL_MS = 500;
 
+const PAUSE_MS = 250; // between two polls
+const REQUEST_MS = 15000; // what a request may take beyond the time it is meant to
+
 /* A status that refuses a stream, as the close code that a WebSocket, which shows no status, would end with. */
 const REFUSED = { 401: 4300, 403: 4003, 410: 4006 };
 
@@ -16,7 +19,8 @@ const base64url = (text) =>
     .replace(/=+$/, "");
 
 class Line {
-  constructor(handlers) {
+  constructor(options, handlers) {
+    this.options = options;
     this.handlers = handlers;
     this.heardAt = Date.now();
     this.isWelcomed = false;
@@ -57,12 +61,12 @@ class Line {
 
 export class SocketLine extends Line {
   constructor(options, handlers) {
-    super(handlers);
+    super(options, handlers);
     this.kind = "websocket";
     const url = options.url("/v1/ws");
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = (this.socket = new WebSocket(url, SUBPROTOCOL));
-    socket.onopen = () => this.say({ ...options.hello(), token: options.token });
+    socket.onopen = () => this.say({ ...options.hello(this), token: options.token });
     socket.onmessage = (event) => this.take(event.data);
     socket.onclose = (event) => this.over(event.code);
   }
@@ -83,9 +87,8 @@ export class SocketLine extends Line {
  * holds everything back until a response ends is met by polling: each response ends soon, and the next one goes on. */
 export class StreamLine extends Line {
   constructor(options, handlers) {
-    super(handlers);
+    super(options, handlers);
     this.kind = options.poll ? "poll" : "sse";
-    this.options = options;
     this.abort = new AbortController();
     this.queue = Promise.resolve();
     this.run();
@@ -100,7 +103,7 @@ export class StreamLine extends Line {
     const { poll, hello, url } = this.options;
     do {
       const address = url("/v1/sse");
-      const first = poll ? { ...hello(), grants: undefined } : undefined;
+      const first = poll ? { ...hello(this), grants: undefined } : undefined;
       address.searchParams.set("hello", first ? base64url(JSON.stringify(first)) : "");
       if (poll) address.searchParams.set("poll_ms", this.lastId ? poll : FIRST_POLL_MS); // the welcome is held back, too
       if (this.lastId) address.searchParams.set("last_event_id", this.lastId); // a header would need a preflight
@@ -143,7 +146,7 @@ export class StreamLine extends Line {
     if (this.isOver) return;
     if (fields.event === "session") {
       this.sid = JSON.parse(fields.data).sid;
-      this.say({ ...this.options.hello(), token: this.options.token });
+      this.say({ ...this.options.hello(this), token: this.options.token });
     } else if (fields.event === "close") {
       this.over(JSON.parse(fields.data).code);
     } else if (fields.event === "message" && fields.data) {
@@ -169,6 +172,7 @@ export class StreamLine extends Line {
       if (response.ok || this.isOver) return;
       if (response.status === 404) return this.over(LOST);
       const problem = await response.json().catch(() => ({}));
+      if (response.status === 401 && frame.t !== "hello") return this.over(4300); // the token ended
       if (frame.t === "hello") return this.over(response.status === 401 ? 4004 : LOST);
       if (frame.re !== undefined) this.take(JSON.stringify({ t: "err", re: frame.re, ...problem }));
     } catch {

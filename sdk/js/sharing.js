@@ -1,6 +1,6 @@
 /* One session for all tabs. Who holds it is the *hub*: a SharedWorker, or the tab that has a Web Lock (the browser gives
  * it to another tab when that one is gone, crashed too). Tabs and hub talk by messages, over ports or a BroadcastChannel:
- *   tab → hub   {op: hello|join|leave|send|ack|wake|token|bye, tab, n, …}; n: to be answered
+ *   tab → hub   {op: hello|join|leave|send|ack|fail|wake|token|bye, tab, n, …}; n: to be answered
  *   hub → tab   {to, n, ok|error} answers; {to, ev, value, for}: to undefined is all; ev "who": say hello again */
 import { Engine, TidegateError } from "./engine.js";
 import { Track } from "./track.js";
@@ -59,7 +59,7 @@ export class Hub {
     else if (op === "bye") this.bye(tab);
     else if (op === "token") this.tokens.get(n)?.(message);
     else if (op === "wake") this.engine.wake();
-    else if (op === "ack") this.engine.ack(message.id);
+    else if (op === "ack" || op === "fail") this.engine[op](message.id);
     else if (op === "send") answer(this.engine.send(message.type, message.data));
     else if (op === "join") answer(this.join(tab, message.g, message.token));
     else if (op === "leave") answer(this.leave(tab, message.g));
@@ -189,6 +189,11 @@ class Remote {
 
   ack(id) {
     this.up({ op: "ack", id });
+  }
+
+  fail(id) {
+    this.track.forget(id);
+    this.up({ op: "fail", id });
   }
 
   wake() {

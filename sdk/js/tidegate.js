@@ -73,7 +73,7 @@ export class Tidegate {
     this.#ready = Promise.resolve()
       .then(() => share(whole, (name, value) => this.#take(name, value), import.meta.url))
       .then((core) => (this.#core = core));
-    for (const name of options.groups ?? []) this.join(name).catch(reportError);
+    for (const name of options.groups ?? []) this.join(name).catch(() => {}); // `refused` tells it
     this.#listen();
   }
 
@@ -127,9 +127,10 @@ export class Tidegate {
   #onMessage(frame) {
     const message = messageOf(frame);
     const done = [...this.#events.call("message", message), ...this.#types.call(message.type, message.data, message)];
+    const asks = frame.ack || frame.final;
     Promise.all(done).then(
-      () => (frame.ack || frame.final) && this.#core.ack(frame.id),
-      () => {},
+      () => asks && this.#core[done.length ? "ack" : "fail"](frame.id),
+      () => asks && this.#core.fail(frame.id),
     );
   }
 }

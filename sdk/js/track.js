@@ -8,14 +8,13 @@ export class Track {
   constructor({ epoch, pos = {}, ids = [] } = {}) {
     this.epoch = epoch;
     this.pos = { ...pos };
-    this.ids = new Set(ids);
+    this.ids = new Map(ids); // id → whether its handlers are done
   }
 
   /* What can be sent to another tab. */
   get copy() {
     return { epoch: this.epoch, pos: this.pos, ids: [...this.ids] };
   }
-
 
   /* What hello says of it; undefined before the first welcome. */
   get resume() {
@@ -62,10 +61,23 @@ export class Track {
     return true;
   }
 
+  done(id) {
+    if (this.ids.has(id)) this.ids.set(id, true);
+  }
+
+  isDone(id) {
+    return this.ids.get(id);
+  }
+
+  /* What nobody could handle is shown again when it is repeated. */
+  forget(id) {
+    if (!this.isDone(id)) this.ids.delete(id);
+  }
+
   #isNew(id) {
     if (!id) return true;
     if (this.ids.has(id)) return false;
-    this.ids.add(id);
+    this.ids.set(id, false);
     if (this.ids.size > REMEMBERED_IDS) this.ids.delete(this.ids.values().next().value);
     return true;
   }

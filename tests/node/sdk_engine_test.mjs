@@ -24,9 +24,17 @@ class FakeSocket {
     this.readyState = 3;
   }
 
-  accept(welcome = {}) {
+  accept(welcome) {
+    this.open();
+    this.welcome(welcome);
+  }
+
+  open() {
     this.readyState = 1;
     this.onopen();
+  }
+
+  welcome(welcome = {}) {
     this.say({ t: "welcome", sid: "s_1", epoch: "e1", resumed: "none", pos: { 0: "0.0" }, ping_ms: 25000, ...welcome });
   }
 
@@ -61,7 +69,7 @@ beforeEach(() => {
 });
 
 const settle = async () => {
-  for (let i = 0; i < 10; i++) await null;
+  for (let i = 0; i < 20; i++) await null;
 };
 const last = (list) => list[list.length - 1];
 const socket = () => last(FakeSocket.all);
@@ -161,13 +169,113 @@ test("a goaway opens the next line at its slot, before the old one is closed", a
   assert.deepEqual([...new Set(of("state").slice(1).map(({ state }) => state))], ["open"]);
 });
 
-test("a repeat that asks is confirmed without being shown again", async () => {
+test("a repeat is confirmed when its handlers are done, and shown again when they failed", async () => {
   const engine = await begin();
-  socket().say({ t: "msg", id: "m1", pos: "0:1.0", ack: 1, data: 1 });
+  const repeat = () => socket().say({ t: "msg", id: "m1", pos: "0:1.0", ack: 1, data: 1 });
+  repeat();
   socket().sent = [];
-  socket().say({ t: "msg", id: "m1", pos: "0:1.0", ack: 1, data: 1 });
+  repeat();
+  assert.deepEqual(socket().sent, [], "they are busy");
+  engine.fail("m1");
+  repeat();
+  assert.equal(of("message").length, 2);
+  engine.ack("m1");
+  engine.fail("m1"); // another tab has no handler for it
+  socket().sent = [];
+  repeat();
   assert.deepEqual(socket().sent, [{ t: "ack", ids: ["m1"] }]);
-  assert.equal(of("message").length, 1);
+  assert.equal(of("message").length, 2);
+  engine.close();
+});
+
+test("the old line's end as replaced by the one of a move is no end", async () => {
+  const engine = await begin({ ticket: "t", claim: "c" });
+  const old = socket();
+  old.say({ t: "goaway", slot_ms: 1 });
+  await runLast();
+  socket().open();
+  old.end(4001);
+  socket().welcome({ resumed: "full" });
+  assert.equal(last(of("state")).state, "open");
+  socket().end(4001); // of another page
+  assert.equal(last(of("state")).state, "closed");
+  engine.close();
+});
+
+test("joins and leaves between hello and welcome come into force", async () => {
+  const engine = new Engine({ url: "http://gate.example/" }, (...what) => told.push(what));
+  await settle();
+  let isJoined = false;
+  const gone = engine.join("gone").catch(({ code }) => code);
+  socket().open();
+  engine.join("room:1").then(() => (isJoined = true));
+  engine.leave("gone");
+  assert.equal(await gone, "left");
+  socket().welcome();
+  await settle();
+  const asked = socket().sent.slice(1).map(({ t, g }) => [t, g]);
+  assert.deepEqual(asked, [["leave", "gone"], ["join", "room:1"]]);
+  assert.equal(isJoined, false);
+  socket().say({ t: "ok", re: last(socket().sent).re });
+  await settle();
+  assert.equal(isJoined, true);
+  engine.close();
+});
+
+test("a join over the old line is taken along to the one that said hello before", async () => {
+  const engine = await begin();
+  const old = socket();
+  old.say({ t: "goaway", slot_ms: 1 });
+  await runLast();
+  socket().open();
+  engine.join("room:1").catch(() => {});
+  await settle();
+  assert.equal(last(old.sent).g, "room:1");
+  socket().welcome({ resumed: "full" });
+  await settle();
+  assert.equal(last(socket().sent).g, "room:1");
+  engine.close();
+});
+
+test("a group with a token is joined anew on each line, and told to have a gap", async () => {
+  const engine = await begin();
+  let count = 0;
+  const joined = engine.join("secret", () => `t${++count}`);
+  await settle();
+  assert.equal(last(socket().sent).token, "t1");
+  socket().say({ t: "ok", re: last(socket().sent).re });
+  await joined;
+  assert.deepEqual(of("gap"), []);
+  socket().end(1006);
+  await runLast();
+  socket().accept({ sid: "s_2", resumed: "full" });
+  await settle();
+  assert.equal(socket().sent[0].groups, undefined);
+  assert.equal(last(socket().sent).token, "t2");
+  socket().say({ t: "ok", re: last(socket().sent).re });
+  await settle();
+  assert.deepEqual(of("gap"), [{ q: "*", why: "expired" }]);
+  assert.deepEqual(last(of("groups")), ["secret"]);
+  socket().end(1006);
+  await runLast();
+  socket().accept({ sid: "s_3" });
+  await settle();
+  socket().say({ t: "err", re: last(socket().sent).re, code: "forbidden" });
+  await settle();
+  assert.deepEqual(of("refused"), [{ g: "secret", code: "forbidden" }]);
+  engine.close();
+});
+
+test("a group that is refused for the moment is asked for again", async () => {
+  const engine = await begin();
+  const joined = engine.join("room:1");
+  await settle();
+  socket().say({ t: "err", re: last(socket().sent).re, code: "overloaded" });
+  await settle();
+  await runLast();
+  socket().say({ t: "ok", re: last(socket().sent).re });
+  await joined;
+  assert.deepEqual(of("refused"), []);
   engine.close();
 });
 
@@ -199,20 +307,68 @@ test("after a sleep the line is asked at once, and a wait is cut short", async (
   assert.equal(FakeSocket.all.length, count + 1);
 });
 
-test("two lines that never get a welcome give the next transport its turn", async () => {
+/* What a gateway answers over plain HTTP; undefined: nothing does. */
+function plainHttp(status) {
   const asked = [];
   globalThis.fetch = async (url) => {
-    asked.push(new URL(url).pathname);
-    throw new Error("no network");
+    asked.push(new URL(url).searchParams.get("hello"));
+    if (!status()) throw new Error("no network");
+    return new Response("", { status: status() });
   };
+  return asked;
+}
+
+test("two lines without a welcome give the next transport its turn, where plain HTTP gets through", async () => {
+  let status;
+  const asked = plainHttp(() => status);
   const engine = new Engine({ url: "http://gate.example/" }, (...what) => told.push(what));
   await settle();
+  for (status of [undefined, 503]) {
+    for (let i = 0; i < 2; i++) {
+      socket().end(1006);
+      await runLast();
+    }
+    assert.equal(engine.transport, 0, "an outage");
+  }
+  status = 400;
   socket().end(1006);
   await runLast();
   socket().end(1006);
-  assert.equal(asked.length, 0);
   await runLast();
-  assert.deepEqual(asked, ["/v1/sse"]);
+  assert.equal(engine.transport, 1);
+  assert.equal(last(asked), "");
+  engine.close();
+});
+
+test("a transport that worked is not given up for a few failures", async () => {
+  plainHttp(() => 400);
+  const engine = await begin();
+  for (let i = 0; i < 6; i++) {
+    socket().end(1006);
+    await runLast();
+  }
+  assert.equal(engine.transport, 0);
+  engine.close();
+});
+
+test("on another transport the first one is tried now and then, beside the line", async () => {
+  globalThis.fetch = () => new Promise(() => {});
+  const engine = new Engine({ url: "http://gate.example/", transports: ["websocket", "sse"] }, (...what) => told.push(what));
+  engine.connect(1);
+  await settle();
+  engine.next.sid = "s_sse";
+  engine.hello(engine.next);
+  engine.next.take(JSON.stringify({ t: "welcome", sid: "s_sse", epoch: "e1", resumed: "none" }));
+  assert.equal(last(of("state")).transport, "sse");
+  for (const isBlocked of [true, false]) {
+    now += 200000;
+    engine.line.heardAt = engine.seenAt = now;
+    ticker();
+    await settle();
+    if (isBlocked) socket().end(1006);
+    else socket().accept({ resumed: "full" });
+    assert.equal(last(of("state")).transport, isBlocked ? "sse" : "websocket");
+  }
   engine.close();
 });
 
