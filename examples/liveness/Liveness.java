@@ -31,6 +31,7 @@ import java.util.regex.Pattern;
  * TIDEGATE_CLIENT   where browsers connect, such as http://127.0.0.1:8080
  * LISTEN            127.0.0.1:8092
  * SECONDS           how long a check may take (60)
+ * SCENE             the folder with web/ (examples/liveness)
  * </pre>
  */
 public class Liveness {

@@ -6,7 +6,8 @@
 //	TIDEGATE_API      where to push, such as http://127.0.0.1:8081
 //	TIDEGATE_API_KEY  a key of the scopes push and ticket
 //	TIDEGATE_CLIENT   where browsers connect, such as http://127.0.0.1:8080
-//	LISTEN            127.0.0.1:8091
+//	LISTEN            127.0.0.1:8091, an address that it can call itself at
+//	SCENE             the folder with web/ (the working directory)
 package main
 
 import (
@@ -24,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -47,7 +49,20 @@ type business struct {
 	secret []byte // shared with the third party, which signs its calls with it
 	api    string
 	key    string
+	own    string // where the third party calls back; never what a request says in Host
 	http   http.Client
+}
+
+// What tidegate said instead of 2xx.
+type refusal int
+
+func (r refusal) Error() string {
+	return fmt.Sprintf("tidegate: %d %s", int(r), http.StatusText(int(r)))
+}
+
+// Only these are worth another try: too many requests, and nothing known to be kept.
+func (r refusal) passes() bool {
+	return r == http.StatusTooManyRequests || r >= 500
 }
 
 func random() string {
@@ -76,23 +91,28 @@ func (b *business) call(path string, body, answer any) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode/100 != 2 {
-		return fmt.Errorf("tidegate: %s", response.Status)
+		return refusal(response.StatusCode)
 	}
 	return json.NewDecoder(response.Body).Decode(answer)
 }
 
+// Nil also when nobody can be told any more: the ticket is over (410), or unknown (404).
 func (b *business) push(id, ticket string, data any, final bool) error {
 	message := map[string]any{
 		"to": map[string]any{"tickets": []string{ticket}}, "type": "verification", "id": id, "data": data, "final": final,
 	}
-	var err error
-	for try := 0; try < 3; try++ {
-		if err = b.call("/v1/messages", message, &struct{}{}); err == nil {
+	for try := 1; ; try++ {
+		err := b.call("/v1/messages", message, &struct{}{})
+		var refused refusal
+		isRefused := errors.As(err, &refused)
+		if isRefused && (refused == http.StatusNotFound || refused == http.StatusGone) {
 			return nil
 		}
-		time.Sleep(time.Duration(try+1) * 200 * time.Millisecond)
+		if err == nil || try == 3 || (isRefused && !refused.passes()) {
+			return err
+		}
+		time.Sleep(time.Duration(try) * 200 * time.Millisecond)
 	}
-	return err
 }
 
 // ---- what the page asks ----
@@ -160,13 +180,17 @@ func (b *business) callback(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		return
 	}
-	if !hmac.Equal([]byte(r.Header.Get("Signature")), []byte(b.sign(body.Bytes()))) {
-		http.Error(w, "not signed", http.StatusForbidden)
+	if !b.isSigned(r.Header, body.Bytes()) {
+		http.Error(w, "not signed, or long ago", http.StatusForbidden)
 		return
 	}
 	var told struct{ Case, State, Name string }
 	if err := json.Unmarshal(body.Bytes(), &told); err != nil {
 		http.Error(w, "no JSON", http.StatusBadRequest)
+		return
+	}
+	if !steps[told.State] {
+		http.Error(w, "no such state", http.StatusBadRequest)
 		return
 	}
 	if err := b.take(told.Case, told.State, told.Name); err != nil {
@@ -175,10 +199,22 @@ func (b *business) callback(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+var steps = map[string]bool{"scanned": true, "verified": true, "refused": true}
+
+// Signed is the time, too: what somebody has overheard is worth nothing a minute later.
+func (b *business) isSigned(header http.Header, body []byte) bool {
+	at := header.Get("Signed-At")
+	seconds, err := strconv.ParseInt(at, 10, 64)
+	if err != nil || time.Since(time.Unix(seconds, 0)).Abs() > time.Minute {
+		return false
+	}
+	return hmac.Equal([]byte(header.Get("Signature")), []byte(b.sign(at, body)))
+}
+
 func (b *business) take(id, state, name string) error {
 	b.Lock()
 	known := b.cases[id]
-	if known == nil {
+	if known == nil || time.Now().After(known.ends) {
 		b.Unlock()
 		return nil // it is over: nobody waits
 	}
@@ -191,9 +227,9 @@ func (b *business) take(id, state, name string) error {
 	return b.push(id+"-"+state, target, data, isResult)
 }
 
-func (b *business) sign(body []byte) string {
+func (b *business) sign(at string, body []byte) string {
 	mac := hmac.New(sha256.New, b.secret)
-	mac.Write(body)
+	fmt.Fprintf(mac, "%s.%s", at, body)
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
@@ -211,19 +247,22 @@ func (b *business) thirdParty(w http.ResponseWriter, r *http.Request) {
 	} else {
 		state = "refused"
 	}
-	err := b.tell(r.Host, map[string]string{"case": id, "state": state, "name": r.FormValue("name")})
+	err := b.tell(map[string]string{"case": id, "state": state, "name": r.FormValue("name")})
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	phonePage.Execute(w, map[string]any{"Case": id, "State": state, "Failed": err != nil})
 }
 
-// A third party calls over the network, as this does.
-func (b *business) tell(host string, told map[string]string) error {
+// A third party calls over the network, as this does, and where was agreed before: an address out of a request, such as
+// its Host, would send signatures to whomever it names.
+func (b *business) tell(told map[string]string) error {
 	body, _ := json.Marshal(told)
-	request, err := http.NewRequest(http.MethodPost, "http://"+host+"/callback", bytes.NewReader(body))
+	request, err := http.NewRequest(http.MethodPost, b.own+"/callback", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Signature", b.sign(body))
+	at := strconv.FormatInt(time.Now().Unix(), 10)
+	request.Header.Set("Signed-At", at)
+	request.Header.Set("Signature", b.sign(at, body))
 	response, err := b.http.Do(request)
 	if err != nil {
 		return err
@@ -277,11 +316,16 @@ func ownPages(handle http.HandlerFunc) http.HandlerFunc {
 }
 
 func main() {
+	listen := os.Getenv("LISTEN")
+	if listen == "" {
+		listen = "127.0.0.1:8091"
+	}
 	b := &business{
 		cases:  map[string]*verification{},
 		secret: []byte(random()),
 		api:    os.Getenv("TIDEGATE_API"),
 		key:    os.Getenv("TIDEGATE_API_KEY"),
+		own:    "http://" + listen,
 		http:   http.Client{Timeout: 5 * time.Second},
 	}
 	http.HandleFunc("/", b.page)
@@ -295,10 +339,6 @@ func main() {
 	http.HandleFunc("/code", b.code)
 	http.HandleFunc("/callback", b.callback)
 	http.HandleFunc("/third-party", b.thirdParty)
-	listen := os.Getenv("LISTEN")
-	if listen == "" {
-		listen = "127.0.0.1:8091"
-	}
 	server := http.Server{Addr: listen, ReadHeaderTimeout: 10 * time.Second}
 	log.Fatal(server.ListenAndServe())
 }
