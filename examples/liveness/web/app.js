@@ -2,7 +2,7 @@ import { Tidegate } from "/sdk/tidegate.js";
 
 const $ = (id) => document.getElementById(id);
 const settings = await (await fetch("/settings")).json();
-let ticking;
+let ticking, gate;
 
 function showOnly(name) {
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
@@ -28,13 +28,16 @@ function wait({ case: id, ticket, seconds, endsAt }) {
   $("link").href = `/phone?case=${id}`;
   $("time").max = seconds;
   ticking = setInterval(() => ($("time").value = (endsAt - Date.now()) / 1000), 250);
-  const gate = new Tidegate(settings.gateway, { ticket });
+  gate?.close();
+  const own = (gate = new Tidegate(settings.gateway, { ticket }));
   gate.onMessage("liveness", onMessage);
   gate.on("state", ({ state, code }) => {
+    if (own !== gate) return; // the end of a check before this one
     document.body.dataset.state = state;
     const isOver = state === "closed" && code === 4006 && sessionStorage.waiting;
     if (isOver) finish("The time is over.", false); // the ticket has ended without a result
-    else $("state").textContent = { open: "waiting for the camera", closed: "" }[state] ?? "connecting …";
+    else if (state === "closed") $("state").textContent = code === 4001 ? "This goes on in another window." : "";
+    else $("state").textContent = state === "open" ? "waiting for the camera" : "connecting …";
   });
 }
 

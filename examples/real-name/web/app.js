@@ -2,6 +2,7 @@ import { Tidegate } from "/sdk/tidegate.js";
 
 const $ = (id) => document.getElementById(id);
 const settings = await (await fetch("/settings")).json();
+let gate;
 
 function showOnly(name) {
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
@@ -19,7 +20,8 @@ function wait({ id, ticket }) {
   $("code").src = `/code?case=${id}`;
   $("code").onerror = () => ($("code").hidden = true);
   $("link").href = `/third-party?case=${id}`;
-  const gate = new Tidegate(settings.gateway, { ticket });
+  gate?.close();
+  const own = (gate = new Tidegate(settings.gateway, { ticket }));
   gate.onMessage("verification", (told, { final }) => {
     if (told.state === "scanned") $("state").textContent = "scanned; go on with your phone";
     if (!final) return;
@@ -27,14 +29,19 @@ function wait({ id, ticket }) {
     showResult(told);
   });
   gate.on("state", ({ state, code }) => {
+    if (own !== gate) return; // the end of a verification before this one
     document.body.dataset.state = state;
     if (state === "open") $("state").textContent = "waiting for your phone";
     else if (state !== "closed") $("state").textContent = "connecting …";
-    else {
-      $("state").textContent = "";
-      if (code === 4006 && !sessionStorage.result) startOver("The time is over. Begin again.");
-    }
+    else sayWhy(code);
   });
+}
+
+/* A ticket is for one page, the last one that showed it; and it ends. */
+function sayWhy(code) {
+  const isWaiting = !sessionStorage.result;
+  $("state").textContent = isWaiting && code === 4001 ? "This goes on in another window." : "";
+  if (isWaiting && code === 4006) startOver("The time is over. Begin again.");
 }
 
 function startOver(words = "") {
