@@ -1,14 +1,20 @@
 """The three scenes of examples/ in a real Chromium, each against its own business system and a gateway."""
 
+import contextlib
+import http.client
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import time
 import urllib.request
 
 import pytest
 from harness.gateway import HMAC_SECRET, ROOT, free_ports, wait_for
+from harness.wire import Wire
 from selenium.webdriver.common.by import By
 
 PATIENCE = 15
@@ -83,7 +89,7 @@ def scene(make_gateway, browser):
             windows.append(Window(browser, origin + path))
             return windows[-1]
 
-        opens.gateway = gateway
+        opens.gateway, opens.origin = gateway, origin
         return opens
 
     yield start
@@ -125,6 +131,57 @@ def test_comments_reach_every_reader_and_a_mention_all_tabs_of_who_is_named(comm
     assert len(bobs[0].find("#comments").find_elements(By.TAG_NAME, "li")) == 2
     late = comments("/?user=eve")
     late.shows("#comments", "look, @ann")
+
+
+BAD_GATEWAY_FIRST = """
+const really = window.fetch, seen = new Set();
+window.fetch = (path, ...rest) => {
+  const isFirst = ["/push-token", "/comments"].includes(path) && !seen.has(path);
+  seen.add(path);
+  return isFirst ? Promise.resolve(new Response("bad gateway", { status: 502 })) : really(path, ...rest);
+};
+"""
+
+
+def test_comments_survive_a_bad_gateway_before_the_business_system(comments):
+    page = comments("/style.css")
+    page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": BAD_GATEWAY_FIRST})
+    page.driver.get(comments.origin + "/?user=dan")
+    page.is_live()
+    page.find("#text").send_keys("all is well")
+    page.click("#form button")
+    page.shows("#comments", "dan all is well")
+
+
+def post_comment(origin, text, **headers):
+    headers = {"Content-Type": "application/json", "Cookie": "user=ann", **headers}
+    request = urllib.request.Request(origin + "/comments", json.dumps({"text": text}).encode(), headers)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return answer.status, json.load(answer)
+
+
+def test_comments_are_kept_and_pushed_when_the_gateway_is_there_again(comments):
+    gateway = comments.gateway
+    gateway.stop()
+    made = [post_comment(comments.origin, f"number {number}") for number in range(3)]
+    assert [status for status, _ in made] == [201] * 3
+    gateway.revive()
+
+    def pushed():
+        return [told["id"] for told in gateway.api("GET", "/v1/groups/article:7/messages")[2]["messages"]]
+
+    wait_for(lambda: len(pushed()) == 3, PATIENCE, pushed)
+    assert sorted(pushed()) == sorted(comment["id"] for _, comment in made)
+
+
+@pytest.mark.parametrize("length", ["-1", "20000", "x", None])
+def test_comments_take_no_body_without_a_right_length(comments, length):
+    port = int(comments.origin.rsplit(":", 1)[1])
+    with Wire(port) as wire:
+        head = "POST /comments HTTP/1.1\r\nHost: x\r\n" + (f"Content-Length: {length}\r\n" if length else "")
+        wire.send(f"{head}\r\nGET /settings HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert wire.read_response().status in (411, 413)
+        wire.assert_closed()
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +229,64 @@ def test_the_result_may_come_before_the_page_looks(real_name):
     page.driver.back()
     assert begun == page.driver.execute_script("return sessionStorage.waiting")
     page.shows("#words", "could not be verified")
+
+
+def test_a_signature_goes_to_no_address_out_of_a_request(real_name):
+    with socket.create_server(("127.0.0.1", 0)) as trap, http_post(real_name) as call:
+        trap.setblocking(False)
+        host = f"127.0.0.1:{trap.getsockname()[1]}"
+        status, page = call("/third-party", "case=x&ok=1&name=Eve", Host=host)
+        assert (status, "can't be reached" in page) == (200, False), "the callback went to the right place"
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+
+
+def test_a_callback_is_signed_now(real_name):
+    with http_post(real_name) as call:
+        told = '{"case": "x", "state": "verified", "name": "Eve"}'
+        for signed in ({}, {"Signed-At": "1"}, {"Signed-At": str(int(time.time())), "Signature": "00"}):
+            assert call("/callback", told, **signed)[0] == 403
+
+
+def test_a_third_party_is_not_asked_to_repeat_what_nobody_waits_for(real_name):
+    page = real_name()
+    page.click("#begin")
+    page.is_live()
+    gateway = real_name.gateway
+    case = json.loads(page.driver.execute_script("return sessionStorage.waiting"))["id"]
+    ticket = gateway.api("GET", "/v1/tickets")[2]["tickets"][0]
+    assert gateway.api("DELETE", f"/v1/tickets/{ticket['id']}")[0] in (200, 202, 204)
+    page.shows("#failure", "The time is over.")
+    with http_post(real_name) as call:
+        status, answer = call("/third-party", f"case={case}&ok=1&name=Ann")
+        assert (status, "can't be reached" in answer) == (200, False)
+
+
+def test_a_page_says_that_another_window_has_taken_over(real_name):
+    page = real_name()
+    page.click("#begin")
+    page.is_live()
+    kept = page.driver.execute_script("return Object.entries(sessionStorage)")
+    other = real_name("/style.css")
+    script = "for (const [name, value] of arguments[0]) sessionStorage[name] = value"
+    other.driver.execute_script(script, kept)
+    other.driver.get(real_name.origin)
+    other.is_live()
+    page.shows("#state", "This goes on in another window.")
+
+
+@contextlib.contextmanager
+def http_post(opens):
+    connection = http.client.HTTPConnection(opens.origin.removeprefix("http://"), timeout=PATIENCE)
+
+    def call(path, body, **headers):
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", path, body, {**form, **headers})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    yield call
+    connection.close()
 
 
 @pytest.fixture

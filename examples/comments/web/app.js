@@ -7,6 +7,7 @@ $("who").textContent = user;
 
 const shown = new Set();
 
+/* Those that come late stand where they belong. */
 function show(comment) {
   if (shown.has(comment.id)) return;
   shown.add(comment.id);
@@ -14,18 +15,32 @@ function show(comment) {
   const author = document.createElement("b");
   author.textContent = comment.author;
   item.append(author, ` ${comment.text}`);
-  $("comments").append(item);
+  item.dataset.time = comment.time;
+  const later = [...$("comments").children].find((other) => Number(other.dataset.time) > comment.time);
+  $("comments").insertBefore(item, later ?? null);
+}
+
+async function ask(path) {
+  const answer = await fetch(path);
+  /* Whoever isn't signed in won't be by asking again; a proxy's 502 passes. */
+  if (!answer.ok) throw Object.assign(new Error(`${path}: ${answer.status}`), { final: answer.status === 401 });
+  return answer;
 }
 
 /* The state is the business system's; messages only say what changed. */
 async function load() {
-  for (const comment of await (await fetch("/comments")).json()) show(comment);
+  try {
+    for (const comment of await (await ask("/comments")).json()) show(comment);
+    $("failure").textContent = "";
+  } catch {
+    $("failure").textContent = "The comments could not be loaded; this is tried again.";
+    setTimeout(load, 2000);
+  }
 }
 
-const settings = await (await fetch("/settings")).json();
+const settings = await (await ask("/settings")).json();
 const gate = new Tidegate(settings.gateway, {
-  token: async () => (await fetch("/push-token")).text(),
-  groups: [settings.group],
+  token: async () => (await ask("/push-token")).text(),
   share: user, // one connection for all tabs of this user
 });
 gate.onMessage("comment.created", show);
@@ -38,13 +53,17 @@ gate.on("state", ({ state }) => {
   $("state").textContent = { open: "live", connecting: "connecting …", waiting: "offline, trying again", closed: "closed" }[state];
   document.body.dataset.state = state;
 });
-await load();
+/* At once, so that there is something to read; and when the group is joined, for what was written before it was. */
+load();
+gate.join(settings.group).then(load, () => ($("failure").textContent = "New comments are not shown here. Reload the page."));
 
 $("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = JSON.stringify({ text: $("text").value, page: gate.origin });
-  const answer = await fetch("/comments", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch("/comments", { method: "POST", headers, body }).catch(() => ({ ok: false }));
   $("failure").textContent = answer.ok ? "" : "That did not work. Try again.";
-  if (answer.status === 201) show(await answer.json());
-  if (answer.ok) $("text").value = "";
+  if (!answer.ok) return;
+  show(await answer.json());
+  $("text").value = "";
 });
