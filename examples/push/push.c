@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 static size_t drop(char *bytes, size_t size, size_t count, void *arg)
@@ -37,13 +37,13 @@ static int push(const char *body)
     struct curl_slist *headers;
     CURL *curl = prepare(&headers, body);
     long status = 0;
-    for (int left = 5; left > 0; left--) {
+    for (int left = 4;; left--) {
         curl_off_t seconds = 0;
         status = 0;
         curl_easy_perform(curl);
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
         curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds);
-        if (status != 0 && status != 429 && status != 503) {
+        if (left == 0 || (status != 0 && status != 429 && status != 503)) {
             break;
         }
         sleep(seconds > 0 ? (unsigned)seconds : 1);
@@ -53,14 +53,29 @@ static int push(const char *body)
     return status == 200 || status == 202 ? 0 : -1;
 }
 
+/* 128 random bits in hex: nobody else's id, also not that of another machine. */
+static int draw_id(char id[33])
+{
+    unsigned char bytes[16];
+    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    char id[64];
+    char id[33];
     if (argc != 3) {
         fprintf(stderr, "push USER TEXT\n");
         return 2;
     }
-    snprintf(id, sizeof(id), "note-%lld-%d", (long long)time(NULL), (int)getpid());
+    if (draw_id(id)) {
+        return 1;
+    }
     json_t *message = json_pack("{s:{s:[s]}, s:s, s:s, s:{s:s}}", "to", "users", argv[1], "type",
                                 "note", "id", id, "data", "text", argv[2]);
     char *body = message ? json_dumps(message, JSON_COMPACT) : NULL;

@@ -29,21 +29,22 @@ func push(user string, data any) (id string, err error) {
 	if err != nil {
 		return "", err
 	}
-	for try := 0; try < 5; try++ {
-		var wait time.Duration
-		if wait, err = post(body); err == nil || wait == 0 {
+	for try := 1; ; try++ {
+		wait, err := post(body)
+		if err == nil || wait == never || try == 5 {
 			return id, err
 		}
 		time.Sleep(wait)
 	}
-	return id, err
 }
 
-// post says with an error how long to wait before the next try; 0: there is no sense in one.
+const never time.Duration = -1
+
+// post says with an error how long to wait before the next try; never: there is no sense in one.
 func post(body []byte) (time.Duration, error) {
 	request, err := http.NewRequest(http.MethodPost, os.Getenv("TIDEGATE_API")+"/v1/messages", bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return never, err
 	}
 	request.Header.Set("Authorization", "Bearer "+os.Getenv("TIDEGATE_API_KEY"))
 	request.Header.Set("Content-Type", "application/json")
@@ -58,12 +59,12 @@ func post(body []byte) (time.Duration, error) {
 		return 0, nil
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		seconds, err := strconv.Atoi(answer.Header.Get("Retry-After"))
-		if err != nil {
+		if err != nil || seconds < 0 {
 			seconds = 1
 		}
 		return time.Duration(seconds) * time.Second, fmt.Errorf("%s: %s", answer.Status, words)
 	default:
-		return 0, fmt.Errorf("%s: %s", answer.Status, words)
+		return never, fmt.Errorf("%s: %s", answer.Status, words)
 	}
 }
 
