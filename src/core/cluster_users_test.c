@@ -122,6 +122,25 @@ static void workers_of_a_node_are_put_together(void **state)
     assert_all_count(20);
 }
 
+/* Merging what all nodes tell of an app is dear, so that it waits for what else comes. */
+static void an_app_is_counted_anew_once_a_second_at_most(void **state)
+{
+    struct cluster *cluster = net.nodes[0].cluster;
+    struct user_tally *second = tally_of(APP_B, 0, 5);
+    second->worker = 1;
+    have(0, APP_A, 0, 10);
+    net_run(NET_STEP_MS);
+    assert_int_equal(cluster_users(cluster, APP_A), 10);
+    have(0, APP_A, 0, 20);
+    net_run(500);
+    assert_int_equal(cluster_users(cluster, APP_A), 10);
+    cluster_take_tally(cluster, second); /* another app does not wait for it */
+    net_run(NET_STEP_MS);
+    assert_int_equal(cluster_users(cluster, APP_B), 5);
+    net_run(500);
+    assert_int_equal(cluster_users(cluster, APP_A), 20);
+}
+
 /* More than one beacon has room for: they take turns. */
 static void many_apps_are_told_in_turns_and_those_beyond_as_one(void **state)
 {
@@ -229,6 +248,7 @@ int main(void)
         TEST(users_of_a_node_that_is_gone_are_not_counted),
         TEST(many_users_are_counted_within_a_few_percent),
         TEST(workers_of_a_node_are_put_together),
+        TEST(an_app_is_counted_anew_once_a_second_at_most),
         TEST(many_apps_are_told_in_turns_and_those_beyond_as_one),
         TEST(a_node_of_an_earlier_version_adds_what_it_says),
         TEST(users_under_other_keys_are_counted_by_themselves),

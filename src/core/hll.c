@@ -91,6 +91,14 @@ void hll_add(struct hll *hll, uint64_t hash)
     }
 }
 
+/* Written so that the compiler does many at a time. */
+static void raise_all(uint8_t *restrict registers, const uint8_t *restrict ranks)
+{
+    for (uint32_t i = 0; i < HLL_REGISTERS; i++) {
+        registers[i] = registers[i] < ranks[i] ? ranks[i] : registers[i];
+    }
+}
+
 void hll_merge(struct hll *into, const struct hll *from)
 {
     if (!from->is_dense) {
@@ -102,9 +110,7 @@ void hll_merge(struct hll *into, const struct hll *from)
     if (!into->is_dense) {
         make_dense(into);
     }
-    for (uint32_t i = 0; i < HLL_REGISTERS; i++) {
-        raise_register(into, i, from->registers[i]);
-    }
+    raise_all(into->registers, from->registers);
 }
 
 /* ---- the estimate ---- */
@@ -182,22 +188,32 @@ static bool merge_words(struct hll *into, struct str wire)
     return true;
 }
 
+/* Returns the highest. */
+static uint8_t unpack(const uint8_t *wire, uint8_t out_ranks[HLL_REGISTERS])
+{
+    uint8_t highest = 0;
+    for (uint32_t i = 0; i < HLL_REGISTERS; i += PACKED, wire += 3) {
+        uint32_t bits = (uint32_t)wire[0] | (uint32_t)wire[1] << 8 | (uint32_t)wire[2] << 16;
+        for (uint32_t k = 0; k < PACKED; k++) {
+            uint8_t rank = bits >> k * 6 & 63;
+            out_ranks[i + k] = rank;
+            highest = highest < rank ? rank : highest;
+        }
+    }
+    return highest;
+}
+
 /* A rank that no hash has would spoil every later count. */
 static bool merge_registers(struct hll *into, struct str wire)
 {
-    struct hll from = {.is_dense = true};
-    if (wire.len != HLL_WIRE_MAX - 1) {
+    uint8_t ranks[HLL_REGISTERS];
+    if (wire.len != HLL_WIRE_MAX - 1 || unpack((const uint8_t *)wire.ptr, ranks) > RANK_MAX) {
         return false;
     }
-    for (uint32_t i = 0; i < HLL_REGISTERS; i++) {
-        uint32_t bits = 0;
-        memcpy(&bits, wire.ptr + (size_t)(i / PACKED) * 3, 3);
-        from.registers[i] = bits >> i % PACKED * 6 & 63;
-        if (from.registers[i] > RANK_MAX) {
-            return false;
-        }
+    if (!into->is_dense) {
+        make_dense(into);
     }
-    hll_merge(into, &from);
+    raise_all(into->registers, ranks);
     return true;
 }
 

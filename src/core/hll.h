@@ -32,6 +32,7 @@ struct hll {
 
 /* hash: uniform in its upper 61 bits, which are all that counts. */
 void hll_add(struct hll *hll, uint64_t hash);
+/* from: another than into. */
 void hll_merge(struct hll *into, const struct hll *from);
 uint64_t hll_count(const struct hll *hll);
 
