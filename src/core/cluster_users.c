@@ -32,7 +32,8 @@ struct teller {
 
 struct cluster_users {
     struct user_tally *workers[HUB_MAX_WORKERS]; /* what each said last */
-    struct user_tally *own;                      /* of all of them */
+    struct user_tally *own;                      /* of all of them, as of the last tick */
+    bool own_is_stale;                           /* a worker has said something since */
     uint32_t told_at;                            /* which of its apps the next beacon begins with */
     struct teller *tellers[CLUSTER_MAX_NODES];   /* by slot; NULL: it has told nothing */
     uint32_t look_at;                            /* which of the next are looked at next */
@@ -128,21 +129,39 @@ static struct user_tally *merge_workers(const struct cluster_users *users)
     return own;
 }
 
+static void note_own_changes(struct cluster *cluster, const struct user_tally *before)
+{
+    const struct user_tally *own = cluster->users->own;
+    for (uint32_t i = 0; i < own->count; i++) {
+        const struct hll *was = before ? user_tally_find(before, own->apps[i].app) : NULL;
+        if (!was || !hll_is_equal(was, &own->apps[i].users)) {
+            note_change(cluster, own->apps[i].app);
+        }
+    }
+}
+
+/* Once for all workers that have said something. Without memory it is as it was, until the next
+ * tick. */
+static void refresh_own(struct cluster *cluster)
+{
+    struct cluster_users *users = cluster->users;
+    struct user_tally *own = users->own_is_stale ? merge_workers(users) : NULL;
+    if (own) {
+        struct user_tally *before = users->own;
+        users->own = own;
+        users->own_is_stale = false;
+        note_own_changes(cluster, before);
+        user_tally_destroy(before);
+    }
+}
+
 void cluster_take_tally(struct cluster *cluster, struct user_tally *tally)
 {
     struct cluster_users *users = cluster->users;
     ASSERT(tally->worker < HUB_MAX_WORKERS);
     user_tally_destroy(users->workers[tally->worker]);
     users->workers[tally->worker] = tally;
-    struct user_tally *own = merge_workers(users);
-    if (!own) {
-        return; /* as it was, until the next */
-    }
-    user_tally_destroy(users->own);
-    users->own = own;
-    for (uint32_t i = 0; i < own->count; i++) {
-        note_change(cluster, own->apps[i].app);
-    }
+    users->own_is_stale = true;
 }
 
 /* ---- beacons ---- */
@@ -158,7 +177,8 @@ static int write_app(const struct user_tally *own, uint32_t index, struct buf *s
     return cluster_write_users(out, &item);
 }
 
-/* As many as fit, the next time the next ones. */
+/* As many as fit, the next time the next ones. The tick that sends beacons has merged the workers.
+ */
 int users_tell(struct cluster *cluster, struct buf *out)
 {
     struct cluster_users *users = cluster->users;
@@ -340,6 +360,7 @@ void users_tick(struct cluster *cluster)
 {
     struct cluster_users *users = cluster->users;
     uint32_t merged = 0;
+    refresh_own(cluster);
     for (uint32_t i = 0; i < users->app_count && merged < MERGES; i++) {
         struct app_users *app = &users->apps[users->look_at++ % users->app_count];
         bool is_due = app->is_changed && cluster->now_ms >= app->due_ms;

@@ -153,6 +153,16 @@ uint64_t hll_count(const struct hll *hll)
     return hll->is_dense ? (uint64_t)(estimate(hll) + 0.5) : hll->count;
 }
 
+bool hll_is_equal(const struct hll *hll, const struct hll *other)
+{
+    if (hll->is_dense || other->is_dense) {
+        return hll->is_dense == other->is_dense &&
+               memcmp(hll->registers, other->registers, sizeof(hll->registers)) == 0;
+    }
+    return hll->count == other->count &&
+           memcmp(hll->words, other->words, hll->count * sizeof(hll->words[0])) == 0;
+}
+
 /* ---- the wire ---- */
 
 static int write_dense(struct buf *out, const struct hll *hll)

@@ -35,6 +35,7 @@ void hll_add(struct hll *hll, uint64_t hash);
 /* from: another than into. */
 void hll_merge(struct hll *into, const struct hll *from);
 uint64_t hll_count(const struct hll *hll);
+bool hll_is_equal(const struct hll *hll, const struct hll *other); /* kept the same way, too */
 
 /* Appends it: one byte that tells the form, then the words, or the registers at 6 bits each. 0 or
  * the buffer's error. */

@@ -110,6 +110,23 @@ static void what_goes_over_the_wire_is_merged_as_it_was(void **state)
     }
 }
 
+static void equal_is_what_has_seen_the_same(void **state)
+{
+    static const uint64_t sizes[] = {2, HLL_SPARSE, 5000};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct hll one = {0};
+        struct hll same = {0};
+        fill(&one, 4, 0, sizes[i]);
+        fill(&same, 4, sizes[i] / 2, sizes[i]); /* in another order */
+        assert_false(hll_is_equal(&one, &same));
+        fill(&same, 4, 0, sizes[i] / 2 + 1);
+        assert_true(hll_is_equal(&one, &same));
+        fill(&same, 5, 0, 1000);
+        assert_false(hll_is_equal(&one, &same));
+        assert_false(hll_is_equal(&same, &one));
+    }
+}
+
 static void what_is_not_sound_changes_nothing(void **state)
 {
     static const char full[HLL_WIRE_MAX + 4] = {2, (char)0xff, (char)0xff, (char)0xff};
@@ -141,6 +158,7 @@ int main(void)
         cmocka_unit_test(who_is_in_several_counts_once),
         cmocka_unit_test(sparse_and_dense_are_merged_either_way),
         cmocka_unit_test(what_goes_over_the_wire_is_merged_as_it_was),
+        cmocka_unit_test(equal_is_what_has_seen_the_same),
         cmocka_unit_test(what_is_not_sound_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
