@@ -85,16 +85,37 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_GET, "/v1/openapi.json", 0, handle_openapi},
 };
 
-/* Those that the audit log tells of, and how. Ordinary pushes are no acts of administration. */
+enum audit_when {
+    ALWAYS,
+    BY_PERSON, /* from the console: ordinary pushes are no acts of administration */
+    AT_FIRST   /* with what messages hold, and not as it goes on behind a cursor */
+};
+
+/* Those that the audit log tells of, and how. */
 static const struct {
     void (*handle)(struct api_call *call);
     const char *action;
+    enum audit_when when;
 } audited[] = {
-    {receipts_handle_delete, "message.cancel"},  {tickets_handle_delete, "ticket.delete"},
-    {query_handle_kick_user, "user.kick"},       {query_handle_kick_session, "session.kick"},
-    {query_handle_join, "group.join"},           {query_handle_part, "group.part"},
-    {revocations_handle_create, "token.revoke"}, {nodes_handle_drain, "node.drain"},
-    {nodes_handle_resume, "node.resume"},
+    {receipts_handle_delete, "message.cancel", ALWAYS},
+    {tickets_handle_delete, "ticket.delete", ALWAYS},
+    {query_handle_kick_user, "user.kick", ALWAYS},
+    {query_handle_kick_session, "session.kick", ALWAYS},
+    {query_handle_join, "group.join", ALWAYS},
+    {query_handle_part, "group.part", ALWAYS},
+    {revocations_handle_create, "token.revoke", ALWAYS},
+    {nodes_handle_drain, "node.drain", ALWAYS},
+    {nodes_handle_resume, "node.resume", ALWAYS},
+    {messages_handle_user, "messages.read", AT_FIRST},
+    {messages_handle_group, "messages.read", AT_FIRST},
+    {messages_handle_ticket, "messages.read", AT_FIRST},
+    {push_handle_message, "message.push", BY_PERSON},
+    {push_handle_batch, "message.push", BY_PERSON},
+    {push_handle_user, "message.push", BY_PERSON},
+    {push_handle_group, "message.push", BY_PERSON},
+    {push_handle_session, "message.push", BY_PERSON},
+    {push_handle_ticket, "message.push", BY_PERSON},
+    {push_handle_broadcast, "message.push", BY_PERSON},
 };
 
 enum {
@@ -224,7 +245,7 @@ bool api_begin_act(struct api_call *call, const char *action, struct str target)
                             .peer = str_of(addr_format(&addr, peer)),
                             .target = target,
                             .request_id = request_id_str(&exchange->request_id),
-                            .trace_id = request_trace_id(call->request)};
+                            .trace_id = request_id_trace(&exchange->request_id)};
     mem_free(exchange->act);
     exchange->act = audit_begin(&act);
     if (!exchange->act) {
@@ -233,11 +254,24 @@ bool api_begin_act(struct api_call *call, const char *action, struct str target)
     return exchange->act != NULL;
 }
 
+static bool is_audited(const struct api_call *call, enum audit_when when)
+{
+    char none[1];
+    switch (when) {
+    case BY_PERSON: return call->caller != NULL;
+    case AT_FIRST:
+        return call->scopes & SETTINGS_SCOPE_READ &&
+               uri_query_get(call->request->query, STR("after"), none, 0) == ERR_NOT_FOUND;
+    case ALWAYS: break;
+    }
+    return true;
+}
+
 /* False: the call is answered. */
 static bool begin_audited(struct api_call *call, const struct endpoint *endpoint)
 {
     for (int i = 0; i < AUDITED; i++) {
-        if (audited[i].handle == endpoint->handle) {
+        if (audited[i].handle == endpoint->handle && is_audited(call, audited[i].when)) {
             return api_begin_act(call, audited[i].action, target_of(call));
         }
     }

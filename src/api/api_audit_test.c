@@ -3,20 +3,31 @@
 #include <sys/stat.h>
 
 #include "api/api.h"
-#include "api/gateway_test_help.h"
+#include "api/admin_test_help.h"
 #include "base/audit.h"
 
 static char path[] = "/tmp/api_audit_test.XXXXXX";
 static char text[100000];
 
-static int begin(void **state)
+static void open_file(void)
 {
     strcpy(path, "/tmp/api_audit_test.XXXXXX");
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
     assert_int_equal(audit_open(str_of(path)), 0);
+}
+
+static int begin(void **state)
+{
+    open_file();
     return gateway_test_setup(state);
+}
+
+static int begin_admin(void **state)
+{
+    open_file();
+    return admin_test_setup(state);
 }
 
 static int end(void **state)
@@ -24,6 +35,13 @@ static int end(void **state)
     audit_close();
     unlink(path);
     return gateway_test_teardown(state);
+}
+
+static int end_admin(void **state)
+{
+    audit_close();
+    unlink(path);
+    return admin_test_teardown(state);
 }
 
 /* Everything that was told so far. */
@@ -108,6 +126,61 @@ static void looking_at_frames_is_when_it_begins(void **state)
     gateway_test_close(&client);
 }
 
+static void reading_messages_is_when_it_begins(void **state)
+{
+    gateway_test_ask(*state, KEY_ALL, "POST /v1/users/42/messages?id=m1", "{\"secret\":1}");
+    assert_int_equal(gateway_test_ask(*state, KEY_READ, "GET /v1/users/42/messages", NULL), 200);
+    const char *next = strstr(((struct gateway_test *)*state)->body, "\"after\":\"");
+    assert_non_null(next);
+    next += strlen("\"after\":\"");
+    char line[256];
+    snprintf(line, sizeof(line), "GET /v1/users/42/messages?after=%.*s", (int)strcspn(next, "\""),
+             next);
+    assert_int_equal(gateway_test_ask(*state, KEY_READ, line, NULL), 200);
+    assert_int_equal(gateway_test_ask(*state, KEY_MONITOR, "GET /v1/users/7/messages", NULL), 200);
+    gateway_test_ask(*state, KEY_READ, "GET /v1/groups/room:1/messages", NULL);
+    gateway_test_ask(*state, KEY_READ, "GET /v1/tickets/none/messages", NULL);
+    told();
+    assert_told("messages.read", "users/42/messages", "\"result\":\"done\"");
+    assert_non_null(strstr(text, "\"target\":\"groups/room:1/messages\"}"));
+    assert_non_null(strstr(text, "\"code\":\"ticket_not_found\""));
+    assert_null(strstr(text, "secret"));
+    assert_int_equal(count(text, "\n"), 3);
+}
+
+#define OWN "Host: localhost\r\nOrigin: http://localhost\r\nX-Tidegate-Console: 1\r\n"
+#define JSON "Content-Type: application/json\r\n"
+
+static void what_a_person_pushes_is(void **state)
+{
+    struct gateway_test *test = &((struct admin_test *)*state)->base;
+    static const char message[] = "{\"to\":{\"users\":[\"42\"],\"groups\":[\"room:1\"]},"
+                                  "\"type\":\"x\",\"data\":\"secret\"}";
+    char own[512];
+    gateway_test_ask_with(test, NULL, "POST /console/session", OWN JSON,
+                          "{\"key\":\"" KEY_ADMIN "\"}");
+    const char *cookie = strstr(test->head, "Set-Cookie: ");
+    assert_non_null(cookie);
+    cookie += strlen("Set-Cookie: ");
+    snprintf(own, sizeof(own), OWN JSON "Cookie: %.*s\r\n", (int)strcspn(cookie, ";"), cookie);
+    assert_int_equal(
+        gateway_test_ask_with(test, NULL, "POST /console/api/v1/messages", own, message), 202);
+    gateway_test_ask_with(test, NULL, "POST /console/api/v1/messages", own, "nonsense");
+    gateway_test_ask_with(test, NULL, "POST /console/api/v1/broadcast?app=other", own, "1");
+    gateway_test_ask_with(test, NULL, "GET /console/api/v1/users/42/messages", own, NULL);
+    told();
+    assert_non_null(strstr(text, "\"event\":\"operator.sign_in\""));
+    assert_non_null(strstr(text, "\"target\":\"users/42,groups/room:1\"}"));
+    assert_non_null(strstr(text, "\"code\":\"bad_json\",\"status\":400"));
+    assert_non_null(strstr(text, "\"result\":\"done\",\"app\":\"other\",\"key\":\"" KEY_ADMIN
+                                 "\",\"role\":\"admin\",\"via\":\"console\""));
+    assert_non_null(strstr(text, "\"target\":\"broadcast\"}"));
+    assert_non_null(strstr(text, "\"target\":\"users/42/messages\"}"));
+    assert_int_equal(count(text, "\"event\":\"message.push\""), 3);
+    assert_int_equal(count(text, "\"event\":\"messages.read\""), 1);
+    assert_null(strstr(text, "secret"));
+}
+
 static void pushes_and_questions_are_not(void **state)
 {
     gateway_test_ask(*state, KEY_ALL, "POST /v1/users/42/messages", "{\"secret\":1}");
@@ -155,6 +228,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(acts_of_administration_are_told_with_their_end, begin, end),
         cmocka_unit_test_setup_teardown(looking_at_frames_is_when_it_begins, begin, end),
+        cmocka_unit_test_setup_teardown(reading_messages_is_when_it_begins, begin, end),
+        cmocka_unit_test_setup_teardown(what_a_person_pushes_is, begin_admin, end_admin),
         cmocka_unit_test_setup_teardown(pushes_and_questions_are_not, begin, end),
         cmocka_unit_test_setup_teardown(a_key_that_is_refused_is_told_but_not_shown, begin, end),
         cmocka_unit_test_setup_teardown(

@@ -182,7 +182,7 @@ static void handle(struct call *call, const struct http_request *request)
     call->exchange->peer = call->peer;
     call->exchange->is_secure = call->is_secure;
     struct request_scope scope;
-    request_scope_enter(&scope, request, &call->exchange->request_id);
+    request_scope_enter(&scope, &call->exchange->request_id);
     call->in_handler = true;
     call->bridge->options.handle(worker, call->exchange, &call->caller);
     call->in_handler = false;

@@ -354,9 +354,12 @@ static void on_api(struct console *console, const struct settings *settings,
         http_answer_problem(exchange, 401, "signed_out", "Sign in to the console first.");
         return;
     }
+    uint32_t scopes = who.is_open         ? UINT32_MAX
+                      : may_operate(&who) ? SETTINGS_SCOPE_ALL
+                                          : SETTINGS_SCOPE_MONITOR;
     struct api_caller caller = {.app = who.key ? who.app->name : STR(""),
                                 .name = who.key ? who.key->name : STR(""),
-                                .scopes = may_operate(&who) ? UINT32_MAX : SETTINGS_SCOPE_MONITOR};
+                                .scopes = scopes};
     bridge_call(console->bridge, exchange,
                 str_make(path.ptr + API_PREFIX.len, path.len - API_PREFIX.len), &caller);
 }

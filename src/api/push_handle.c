@@ -7,6 +7,8 @@
 #include "server/families.h"
 #include "server/stats.h"
 
+enum { AUDIT_TARGET_MAX = 512 }; /* about: the last one is not cut */
+
 /* One a worker thread: pushes are read and started before the next is read. */
 static _Thread_local struct push scratch_push;
 
@@ -180,9 +182,43 @@ void push_answer_message(struct worker *worker, const struct tenant *tenant,
     }
 }
 
+static void name_targets(struct buf *out, const struct push *push)
+{
+    static const struct str kinds[] = {
+        [TARGET_USER] = STR("users/"),       [TARGET_GROUP] = STR("groups/"),
+        [TARGET_SESSION] = STR("sessions/"), [TARGET_TICKET] = STR("tickets/"),
+        [TARGET_ALL] = STR("broadcast"),     [TARGET_NODE] = STR("nodes/")};
+    for (size_t i = 0; i < push->target_count && out->len < AUDIT_TARGET_MAX; i++) {
+        buf_append_str(out, i ? STR(",") : STR(""));
+        buf_append_str(out, kinds[push->targets[i].kind]);
+        buf_append_str(out, push->targets[i].name);
+    }
+}
+
+/* Of a person's push the audit log says whom it goes to. False: answered. */
+static bool tell_targets(struct api_call *call)
+{
+    const struct settings_limits *limits = api_limits(call->worker);
+    struct push *push = &scratch_push;
+    struct push_error error;
+    struct json_value object;
+    struct buf target = {0};
+    bool begun = true;
+    push_reset(push);
+    if (json_parse(&object, call->exchange->body, (unsigned)limits->json_depth, NULL) == 0 &&
+        push_read_object(push, object, limits, &error)) {
+        name_targets(&target, push);
+        begun = api_begin_act(call, "message.push", buf_str(&target));
+    }
+    buf_fini(&target);
+    return begun;
+}
+
 void push_handle_message(struct api_call *call)
 {
-    push_answer_message(call->worker, call->tenant, call->exchange);
+    if (!call->exchange->act || tell_targets(call)) {
+        push_answer_message(call->worker, call->tenant, call->exchange);
+    }
 }
 
 static void handle_raw(struct api_call *call, enum target_kind kind, struct str name)

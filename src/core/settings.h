@@ -28,6 +28,7 @@ enum settings_scope {
     SETTINGS_SCOPE_TICKET = 8,
     SETTINGS_SCOPE_ADMIN = 16,   /* operates the gateway: also all that monitor may */
     SETTINGS_SCOPE_MONITOR = 32, /* sees everything of every app, and changes nothing */
+    SETTINGS_SCOPE_ALL = 63,
 };
 
 struct settings_api_key {

@@ -56,7 +56,7 @@ static void call_handler(struct http_conn *conn, struct http_exchange *exchange,
 {
     struct http_service *service = conn->service;
     struct request_scope scope;
-    request_scope_enter(&scope, &service->request, &exchange->request_id);
+    request_scope_enter(&scope, &exchange->request_id);
     service->current = exchange;
     conn->in_handler = true;
     handler(service->options.owner, exchange);

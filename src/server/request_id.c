@@ -43,8 +43,22 @@ static void make(struct request_id *out_id)
     }
 }
 
+static struct str read_trace(const struct http_request *request)
+{
+    struct trace_context context;
+    struct str parent = http_request_field(request, HTTP_FIELD_TRACEPARENT);
+    if (!http_fields_has_one(&request->fields, HTTP_FIELD_TRACEPARENT) ||
+        !trace_parent_parse(&context, parent)) {
+        return STR("");
+    }
+    return str_make(parent.ptr + 3, REQUEST_TRACE_LEN); /* behind "00-" */
+}
+
 void request_id_read(struct request_id *out_id, const struct http_request *request)
 {
+    struct str trace = read_trace(request);
+    out_id->trace_len = (uint8_t)trace.len;
+    memcpy(out_id->trace, trace.ptr, trace.len);
     struct str given = http_request_field(request, HTTP_FIELD_X_REQUEST_ID);
     if (!http_fields_has_one(&request->fields, HTTP_FIELD_X_REQUEST_ID) || !is_sound(given)) {
         make(out_id);
@@ -54,32 +68,17 @@ void request_id_read(struct request_id *out_id, const struct http_request *reque
     out_id->len = (uint8_t)given.len;
 }
 
-struct str request_trace_id(const struct http_request *request)
-{
-    struct trace_context context;
-    struct str parent = http_request_field(request, HTTP_FIELD_TRACEPARENT);
-    if (!http_fields_has_one(&request->fields, HTTP_FIELD_TRACEPARENT) ||
-        !trace_parent_parse(&context, parent)) {
-        return STR("");
-    }
-    return str_make(parent.ptr + 3, 2 * TRACE_ID_LEN); /* behind "00-" */
-}
-
 static void describe(const struct log_scope *scope, struct log_fields *out_fields)
 {
     const struct request_scope *own = (const struct request_scope *)scope;
     out_fields->request_id = request_id_str(&own->id);
-    out_fields->trace_id = str_make(own->trace_id, own->trace_len);
+    out_fields->trace_id = request_id_trace(&own->id);
 }
 
-void request_scope_enter(struct request_scope *scope, const struct http_request *request,
-                         const struct request_id *id)
+void request_scope_enter(struct request_scope *scope, const struct request_id *id)
 {
-    struct str trace = request_trace_id(request);
     scope->scope.describe = describe;
     scope->id = *id;
-    scope->trace_len = (uint8_t)trace.len;
-    memcpy(scope->trace_id, trace.ptr, trace.len);
     log_scope_enter(&scope->scope);
 }
 

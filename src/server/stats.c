@@ -390,7 +390,8 @@ void stats_api_refused(const char *app, const struct http_exchange *exchange)
         return;
     }
     log_info_of(LOG_OF(.app = str_of(app), .code = str_of(exchange->code),
-                       .request_id = request_id_str(&exchange->request_id)),
+                       .request_id = request_id_str(&exchange->request_id),
+                       .trace_id = request_id_trace(&exchange->request_id)),
                 "api.refused", "answered %d to %s: %s", exchange->status,
                 exchange->route ? exchange->route : "other", exchange->code);
 }
