@@ -82,6 +82,13 @@ def test_a_request_is_found_in_the_log_by_the_callers_id(gateway):
     assert line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
+def test_an_answer_that_comes_later_is_in_the_log_with_the_callers_trace_too(gateway):
+    sent = {"X-Request-Id": "later-1", "traceparent": f"00-{'5' * 32}-00f067aa0ba902b7-01"}
+    assert gateway.api("DELETE", "/v1/messages/nothing", None, sent)[0] == 404
+    line = gateway.wait_for_line("api.refused", "404 to /v1/messages/{}")
+    assert (line["request_id"], line["trace_id"]) == ("later-1", "5" * 32)
+
+
 @pytest.mark.parametrize("wrong", ["", "a b", 'x"y', "x" * 65])
 def test_an_id_that_is_none_is_replaced(gateway, wrong):
     _, headers, _ = gateway.api("GET", "/v1/users/42", headers={"X-Request-Id": wrong})
@@ -143,8 +150,9 @@ def test_an_audit_log_that_can_not_be_opened_changes_nothing(make_gateway):
 def test_r5_an_audit_log_on_a_full_disk_stops_no_act_and_goes_to_the_log(make_gateway):
     gateway = make_gateway({"log": {"audit": "/dev/full"}})
     assert gateway.api("DELETE", "/v1/users/ada/sessions")[0] == 200
-    line = gateway.wait_for_line("audit.lost", "users/ada/sessions")
-    assert json.loads(line["msg"])["event"] == "user.kick"
+    line = gateway.wait_for_line("user.kick", "users/ada/sessions")
+    assert (line["level"], line["target"], line["status"]) == ("audit", "users/ada/sessions", 200)
+    gateway.wait_for_line("audit.lost")
     assert gateway.metrics().get("tidegate_audit_lines_lost_total") == 1
 
 

@@ -152,9 +152,11 @@ void audit_end(struct audit_act *act, int status, struct str code)
 
 /* ---- where ---- */
 
+/* As it is: no rate and no level holds it back. */
 static void on_lost(const char *line, size_t len)
 {
-    log_error("audit.lost", "%.*s", (int)(len - 1), line);
+    log_error("audit.lost", "the audit log can't be written; its lines go to this log");
+    log_write_raw(line, len);
 }
 
 static int open_file(struct str name, int *out_fd)

@@ -8,8 +8,9 @@
  * Each act gets a line; only refusals for want of a right (no key, 401, 403), by which anybody
  * could fill the disk, are held to 10 a second an action, and the next such line tells how many
  * were held back. A line that can't be written (full disk, a queue of 256 KiB used up) costs nobody
- * the act: it is counted, and its text goes to the log as "audit.lost". Any thread, but open and
- * close by one; only audit_begin allocates. */
+ * the act: it is counted, and goes to the log as it is, behind an "audit.lost". One that was to go
+ * there anyway is counted only. Any thread, but open and close by one; only audit_begin allocates.
+ */
 #ifndef TIDEGATE_BASE_AUDIT_H
 #define TIDEGATE_BASE_AUDIT_H
 
@@ -58,7 +59,8 @@ int audit_check(struct str destination);
 /* Flushes for at most 1 s, and is off. */
 void audit_close(void);
 
-/* Acts that were to get a line, and lines that never reached their stream. */
+/* Acts that were to get a line, and lines that never reached their stream; one of a file that the
+ * log loses, too, counts twice. */
 uint64_t audit_lines(void);
 uint64_t audit_lines_lost(void);
 

@@ -194,15 +194,17 @@ static void a_full_disk_costs_lines_that_are_counted_and_told(void **state)
     assert_int_equal(log_start(fds[1]), 0);
     uint64_t lost = audit_lines_lost();
     assert_int_equal(audit_open(STR("/dev/full")), 0);
-    audit(&kick);
+    for (int i = 0; i < 30; i++) { /* more than an event of the log may say */
+        audit(&kick);
+    }
     audit_close();
-    assert_int_equal(audit_lines_lost() - lost, 1);
+    assert_int_equal(audit_lines_lost() - lost, 30);
     log_stop();
     close(fds[1]);
     ssize_t len = read(fds[0], text, sizeof(text) - 1);
     text[len > 0 ? len : 0] = '\0';
-    assert_int_equal(count(text, "\"event\":\"audit.lost\""), 1);
-    assert_non_null(strstr(text, "session.kick sessions/s_1")); /* nothing is gone after all */
+    assert_in_range(count(text, "\"event\":\"audit.lost\""), 1, 20);
+    assert_int_equal(count(text, "\"target\":\"sessions/s_1\"}\n"), 30); /* nothing is gone */
     close(fds[0]);
 }
 
