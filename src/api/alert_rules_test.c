@@ -35,8 +35,8 @@ static const struct metric_family *find_family(const char *name)
             return &families[i];
         }
     }
-    fail_msg("there is no metric %s", name);
-    return NULL;
+    assert_string_equal(name, metrics_overflow.name);
+    return &metrics_overflow;
 }
 
 static bool has_label(const struct metric_family *family, struct str label)
