@@ -374,3 +374,89 @@ def test_a_tab_that_crashes_takes_nothing_with_it(gate, site, sharing):
             gateway.push({"users": ["ann"]}, next(counter))
         second.shows(list(range(21)), 20)
         assert second.get("page.seen.gaps") == []
+
+
+@pytest.fixture
+def shared(gate, open_page):
+    """Opens pages that share the session of ann. Returns its gateway and what opens one."""
+    gateway = gate()
+
+    def opens(sharing, **options):
+        return open_page().start(gateway.http_url(), user="ann", share="ann", sharing=sharing, **options)
+
+    return gateway, opens
+
+
+@pytest.mark.parametrize("sharing", ["worker", "locks"])
+def test_each_tab_keeps_its_groups_when_another_one_takes_over(shared, sharing):
+    gateway, opens = shared
+    first = opens(sharing).is_open()
+    names = ["room:1", "room:2", "room:3"]
+    second, third = opens(sharing, groups=names).is_open(), opens(sharing, groups=["room:4"]).is_open()
+    second.wait_for("page.gate.groups", lambda groups: groups == names)
+    third.wait_for("page.gate.groups", lambda groups: groups == ["room:4"])
+    first.close()
+    for group in [*names, "room:4"]:
+        third.is_open()
+        gateway.push({"groups": [group]}, group)
+    second.shows(names)
+    third.shows(["room:4"])
+    assert second.get("page.gate.groups") == names
+    assert second.get("page.seen.errors") == third.get("page.seen.errors") == []
+
+
+@pytest.mark.parametrize("sharing", ["worker", "locks"])
+def test_a_page_that_is_opened_after_the_shared_session_was_stopped_begins_another(shared, sharing):
+    gateway, opens = shared
+    first = opens(sharing).is_open()
+    gateway.api("DELETE", "/v1/users/ann/sessions")
+    first.wait_for("page.state()", lambda state: state == "closed")
+    assert first.ask("page.gate.join('room:1')")["code"] == "closed"
+    opens(sharing).is_open()
+    first.is_open()
+
+
+def test_what_the_first_tab_asks_at_once_waits_for_the_lock(shared):
+    _, opens = shared
+    page = opens("locks", groups=["room:1"])
+    page.run("page.said = page.gate.send('x', 1).catch(({ code }) => code)")
+    assert page.ask("page.said") == {"ok": "unsupported"}  # no webhook here: that answer is the gateway's
+    assert page.get("page.seen.errors") == []
+
+
+def test_a_tab_that_is_frozen_gives_the_session_away(gate, site):
+    gateway = gate()
+    with open_browser() as driver:
+        first, second = Page(driver, site), Page(driver, site)
+        for page in (first, second):
+            page.start(gateway.http_url(), user="ann", share="ann", sharing="locks").is_open()
+        driver.switch_to.window(first.handle)
+        driver.execute_cdp_cmd("Page.setWebLifecycleState", {"state": "frozen"})
+        gateway.push({"users": ["ann"]}, 1)
+        second.run("dispatchEvent(new Event('online'))")
+        second.shows([1])
+
+
+def test_where_a_worker_may_not_start_a_tab_holds_the_session(gate, tmp_path, browser):
+    policy = '<meta http-equiv="Content-Security-Policy" content="worker-src \'none\'">'
+    (tmp_path / "page.html").write_text(PAGE.read_text().replace("<title>", policy + "<title>"))
+    with serving_site({"/page.html": tmp_path / "page.html", "/sdk/": ROOT / "sdk/js"}) as origin:
+        gateway = gate(origins=[origin])
+        first = browser.current_window_handle
+        page = Page(browser, origin)
+        page.start(gateway.http_url(), share="ann").is_open()
+        page.close()
+        browser.switch_to.window(first)
+
+
+def test_a_message_that_no_tab_handles_is_not_confirmed(shared):
+    gateway, opens = shared
+    first, second = opens("worker").is_open(), opens("worker").is_open()
+    second.run("page.gate.onMessage('job', () => new Promise((done) => { page.finish = done; }))")
+    first.run("page.fails = page.gate.onMessage('job', () => Promise.reject(new Error('not here')))")
+    gateway.push({"users": ["ann"]}, 1, type="job", id="job-1", wait="acked", wait_ms=1)
+    second.wait_for("!!page.finish", bool)
+    acked = lambda: gateway.api("GET", "/v1/messages/job-1")[2]["receipt"]["sessions"]["acked"]  # noqa: E731
+    assert acked() == 0
+    second.run("page.finish()")
+    wait_for(lambda: acked() == 1, 5, "the ack")

@@ -28,6 +28,9 @@ export class TidegateError extends Error {
   }
 }
 
+/* crypto.randomUUID is only where the page came over TLS. */
+export const uid = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+
 /* 40xx: stop. 42xx: planned. 43xx: a new token, which every connect fetches. All else: wait. */
 const verdict = (code) =>
   code >= 4000 && code < 4100 ? "stop" : code >= 4200 && code < 4400 ? "again" : "wait";
@@ -39,7 +42,8 @@ const within = (promise, ms) => {
 };
 
 export class Engine {
-  /* options: see tidegate.d.ts. track: what another tab had read, when this one takes over. */
+  /* options: see tidegate.d.ts. track: what another tab had read, when this one takes over; then
+   * options.after: ms before it connects. */
   constructor(options, tell, track = new Track()) {
     this.options = { transports: TRANSPORTS, queue: 100, ...options };
     this.tell = tell;
@@ -57,7 +61,8 @@ export class Engine {
     this.pingMs = 25000;
     this.seenAt = Date.now();
     this.ticker = setInterval(() => this.tick(), TICK_MS);
-    this.connect();
+    if (options.after !== undefined) this.timer = setTimeout(() => this.connect(), options.after);
+    else this.connect();
   }
 
   /* ---- lines ---- */

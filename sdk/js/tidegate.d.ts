@@ -46,6 +46,8 @@ export interface Events {
   gap: Gap;
   /** A message was cancelled: take it back. */
   revoke: { id: string };
+  /** One of them is no longer joined. */
+  left: string;
   /** A group that the session may not be in. */
   refused: { g: string; code: string };
   /** Names of the groups of this tab, and of those that the API joined the session to. */
@@ -73,6 +75,10 @@ export interface Options {
   share?: string;
   /** auto: a SharedWorker, else the tab that holds a Web Lock. */
   sharing?: "auto" | "worker" | "locks" | "none";
+  /** The worker's script, where a bundler moved this module: tidegate.js as it is, of the page's origin. */
+  workerUrl?: string | URL;
+  /** With a ticket: names this page, so that a reload goes on as the same one. Kept in session storage by default. */
+  claim?: string;
   /** In this order, the next one when one does not get through. */
   transports?: Transport[];
   /** How many `send`s wait while there is no line. */
@@ -80,7 +86,8 @@ export interface Options {
 }
 
 export class TidegateError extends Error {
-  /** That of the gateway's `err`, or: `unknown` (the line was lost before the answer), `queue_full`, `closed`. */
+  /** That of the gateway's `err`, or: `unknown` (the line was lost before the answer), `offline`, `queue_full`, `closed`,
+   * `left` (before a join was in force), `token` (of a group: none could be had). */
   code: string;
 }
 
@@ -93,13 +100,14 @@ export class Tidegate<Types extends MessageTypes = MessageTypes> {
   /** Returns what takes the handler off again. */
   on<Name extends keyof Events>(event: Name, handler: (value: Events[Name]) => unknown): () => void;
   /** Messages of one type. A message that asks for it is confirmed when all handlers are done, a promise that they
-   * return included; one that throws leaves it unconfirmed. */
+   * return included; without one, or when one throws, it is not, and its repeat is shown again. */
   onMessage<Name extends keyof Types & string>(
     type: Name,
     handler: (data: Types[Name], message: Message<Types[Name]>) => unknown,
   ): () => void;
-  /** Resolves when whatever is pushed to the group arrives, or at once without a line: then it is asked for with the next. */
-  join(group: string, token?: string): Promise<void>;
+  /** Resolves when whatever is pushed to the group arrives: load the page's state after it. A function fetches a token for
+   * each connection. */
+  join(group: string, token?: string | (() => Promise<string> | string)): Promise<void>;
   leave(group: string): Promise<void>;
   /** To the app's webhook (`client.message`). Waits for a line; resolves when the gateway has it. */
   send(type: string, data: unknown): Promise<void>;

@@ -1,6 +1,6 @@
 /* The browser's side of tidegate: messages that a business system pushes, in order, each once, over whatever network
  * there is. See README.md; types are in tidegate.d.ts. */
-import { TidegateError } from "./engine.js";
+import { TidegateError, uid } from "./engine.js";
 import { serveTabs, share } from "./sharing.js";
 
 export { TidegateError };
@@ -9,9 +9,9 @@ export { TidegateError };
 function claimOf(ticket) {
   const key = `tidegate:claim:${ticket.slice(-32)}`;
   try {
-    return (sessionStorage[key] ??= crypto.randomUUID());
+    return (sessionStorage[key] ??= uid());
   } catch {
-    return crypto.randomUUID(); // storage is denied: a reload will be another page
+    return uid(); // storage is denied: a reload will be another page
   }
 }
 
@@ -60,7 +60,7 @@ export class Tidegate {
 
   constructor(url, options = {}) {
     const { ticket } = options;
-    this.origin = options.origin ?? `page-${crypto.randomUUID()}`;
+    this.origin = options.origin ?? `page-${uid()}`;
     this.state = { state: "connecting" };
     this.groups = [];
     const whole = {
@@ -73,6 +73,7 @@ export class Tidegate {
     this.#ready = Promise.resolve()
       .then(() => share(whole, (name, value) => this.#take(name, value), import.meta.url))
       .then((core) => (this.#core = core));
+    this.#ready.catch(({ message }) => this.#take("state", { state: "closed", why: message }));
     for (const name of options.groups ?? []) this.join(name).catch(() => {}); // `refused` tells it
     this.#listen();
   }
@@ -102,7 +103,7 @@ export class Tidegate {
 
   async close() {
     this.#listening.abort();
-    (await this.#ready).close();
+    (await this.#ready.catch(() => {}))?.close();
     this.#take("state", { state: "closed", code: 1000 });
   }
 

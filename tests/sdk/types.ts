@@ -17,6 +17,7 @@ const off: () => void = gate.onMessage("comment.created", (comment, message: Mes
 gate.on("state", (state: State) => state.in_ms);
 gate.on("message", async (message) => message.time);
 gate.join("room:1").catch((error: TidegateError) => error.code);
+gate.join("room:2", async () => "token").then(() => gate.groups);
 off();
 // @ts-expect-error there is no such type
 gate.onMessage("comment.deleted", () => {});
