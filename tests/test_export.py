@@ -228,6 +228,21 @@ def test_a_sampled_push_is_three_spans_and_the_client_can_go_on(make_gateway, co
     assert gateway.metrics().get("tidegate_trace_contexts_ignored_total") == 1
 
 
+def test_a_caller_that_samples_all_is_told_of_within_the_limit(make_gateway, collector):
+    gateway = make_gateway(otlp(collector, traces=True, metrics=False, max_traces=1))
+    with V1Client(gateway, "42") as client:
+        for number in range(20):
+            headers = parent(f"{number + 1:032x}")
+            assert gateway.api("POST", "/v1/users/42/messages", b"1", headers)[0] == 202
+            assert client.read("msg")["tp"][-2:] == "01"
+
+    def count(result):
+        return gateway.metrics().get("tidegate_export_spans_total", result=result)
+
+    wait_for(lambda: count("ok") + count("limited") == 3 * 20, 10, "each span is sent or was not made")
+    assert count("ok") >= 3 and count("limited") > 0
+
+
 def test_every_node_tells_of_its_own_delivery(make_cluster, collector):
     changes = otlp(collector, traces=True, metrics=False)
     first, second = make_cluster("redis", 2, changes=changes).nodes

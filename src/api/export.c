@@ -8,9 +8,10 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/rate.h"
 #include "net/mailbox.h"
 
-enum { FINISH_MS = 1000, CHECK_MS = 10 };
+enum { FINISH_MS = 1000, CHECK_MS = 10, SPANS_OF_A_PUSH = 2 };
 
 struct exporter {
     struct span_sink sink; /* first */
@@ -25,6 +26,8 @@ struct exporter {
     struct statsd *statsd;
     atomic_size_t waiting;    /* spans: on their way to the thread, in its queue, under way */
     atomic_size_t span_queue; /* how many there may be */
+    atomic_uint_fast64_t max_traces; /* a second; 0: no limit */
+    struct rate pushes, deliveries;  /* that are told of */
     struct mail stop;
     struct timer end_timer;
     uint64_t ends_ms; /* of the last round */
@@ -39,17 +42,41 @@ static void run_span(struct mail *mail)
     otlp_add_span(exporter->otlp, span);
 }
 
+static bool is_within_rate(struct exporter *exporter, enum span_kind kind)
+{
+    uint64_t max = atomic_load_explicit(&exporter->max_traces, memory_order_relaxed);
+    struct rate *rate = kind == SPAN_SERVER ? &exporter->pushes : &exporter->deliveries;
+    return max == 0 || rate_take(rate, max, max, clock_monotonic_us()) == 0;
+}
+
+/* take_span looks again, since others were admitted meanwhile. */
+static bool admit(struct span_sink *sink, enum span_kind kind)
+{
+    struct exporter *exporter = (struct exporter *)sink;
+    size_t count = kind == SPAN_SERVER ? SPANS_OF_A_PUSH : 1;
+    size_t waiting = atomic_load_explicit(&exporter->waiting, memory_order_relaxed);
+    if (waiting + count > atomic_load_explicit(&exporter->span_queue, memory_order_relaxed)) {
+        export_stats_spans(SPANS_QUEUE_FULL, count);
+        return false;
+    }
+    if (!is_within_rate(exporter, kind)) {
+        export_stats_spans(SPANS_LIMITED, count);
+        return false;
+    }
+    return true;
+}
+
 static void take_span(struct span_sink *sink, struct span *span)
 {
     struct exporter *exporter = (struct exporter *)sink;
     if (!span) {
-        export_stats_spans("no_memory", 1);
+        export_stats_spans(SPANS_NO_MEMORY, 1);
         return;
     }
     size_t before = atomic_fetch_add_explicit(&exporter->waiting, 1, memory_order_relaxed);
     if (before >= atomic_load_explicit(&exporter->span_queue, memory_order_relaxed)) {
         atomic_fetch_sub_explicit(&exporter->waiting, 1, memory_order_relaxed);
-        export_stats_spans("queue_full", 1);
+        export_stats_spans(SPANS_QUEUE_FULL, 1);
         mem_free(span);
         return;
     }
@@ -125,6 +152,7 @@ int exporter_set_settings(struct exporter *exporter, struct settings *settings)
     news->exporter = exporter;
     news->settings = settings_ref(settings);
     atomic_store(&exporter->span_queue, otlp->span_queue);
+    atomic_store(&exporter->max_traces, otlp->max_traces);
     atomic_store(&exporter->sink.is_open, otlp->url.len > 0 && otlp->traces);
     mailbox_post(&exporter->mailbox, &news->mail);
     return 0;
@@ -142,6 +170,7 @@ int exporter_create(struct exporter **out_exporter, const char *node)
     snprintf(exporter->node, sizeof(exporter->node), "%s", node);
     exporter->source = (struct otlp_source){
         .node = exporter->node, .cluster = exporter->cluster, .started_us = clock_wall_us()};
+    exporter->sink.admit = admit;
     exporter->sink.take = take_span;
     int err = loop_create(&exporter->loop);
     err = err ? err : mailbox_init(&exporter->mailbox, exporter->loop);

@@ -14,12 +14,24 @@
 
 enum export_who { EXPORT_OTLP_METRICS, EXPORT_OTLP_TRACES, EXPORT_STATSD, EXPORTERS };
 
+/* What became of spans: see families.def. */
+enum span_result {
+    SPANS_OK,
+    SPANS_LIMITED,
+    SPANS_QUEUE_FULL,
+    SPANS_REJECTED,
+    SPANS_GIVEN_UP,
+    SPANS_NO_MEMORY,
+    SPANS_OFF,
+    SPAN_RESULTS
+};
+
 /* ---- export_stats.c; any thread ---- */
 
 void export_stats_init(void);
 void export_stats_result(enum export_who who, const char *result); /* a literal */
 void export_stats_success(enum export_who who);                    /* the result, and when */
-void export_stats_spans(const char *result, uint64_t count);
+void export_stats_spans(enum span_result result, uint64_t count);
 void export_stats_waiting(int64_t delta);
 
 /* ---- otlp.c; the exporter's thread ---- */

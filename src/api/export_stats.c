@@ -37,14 +37,41 @@ void export_stats_success(enum export_who who)
     export_stats_result(who, "ok");
 }
 
-void export_stats_spans(const char *result, uint64_t count)
+/* Looked up once: callers decide how many spans there are. Two threads find the same one. */
+static struct metric *spans_series(enum span_result result)
+{
+    static const char *const results[SPAN_RESULTS] = {
+        [SPANS_OK] = "ok",
+        [SPANS_LIMITED] = "limited",
+        [SPANS_QUEUE_FULL] = "queue_full",
+        [SPANS_REJECTED] = "rejected",
+        [SPANS_GIVEN_UP] = "given_up",
+        [SPANS_NO_MEMORY] = "no_memory",
+        [SPANS_OFF] = "off",
+    };
+    static _Atomic(struct metric *) known[SPAN_RESULTS];
+    struct metric *series = atomic_load_explicit(&known[result], memory_order_acquire);
+    if (!series) {
+        series = SERIES(export_spans_total, results[result]);
+        atomic_store_explicit(&known[result], series, memory_order_release);
+    }
+    return series;
+}
+
+void export_stats_spans(enum span_result result, uint64_t count)
 {
     if (count > 0) {
-        metric_add(SERIES(export_spans_total, result), count);
+        metric_add(spans_series(result), count);
     }
 }
 
 void export_stats_waiting(int64_t delta)
 {
-    metric_gauge_add(SERIES(export_spans_waiting), delta);
+    static _Atomic(struct metric *) known;
+    struct metric *series = atomic_load_explicit(&known, memory_order_acquire);
+    if (!series) {
+        series = SERIES(export_spans_waiting);
+        atomic_store_explicit(&known, series, memory_order_release);
+    }
+    metric_gauge_add(series, delta);
 }

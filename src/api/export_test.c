@@ -18,6 +18,22 @@ static struct exporter *create(void)
     return exporter;
 }
 
+/* Nobody listens there: what is taken stays. */
+static struct exporter *create_for(uint64_t span_queue, uint64_t max_traces)
+{
+    struct exporter *exporter = create();
+    struct settings *settings;
+    assert_int_equal(settings_create_default(&settings), 0);
+    settings->metrics.otlp.url = STR("http://127.0.0.1:1");
+    settings->metrics.otlp.metrics = false;
+    settings->metrics.otlp.traces = true;
+    settings->metrics.otlp.span_queue = span_queue;
+    settings->metrics.otlp.max_traces = max_traces;
+    assert_int_equal(exporter_set_settings(exporter, settings), 0);
+    settings_unref(settings);
+    return exporter;
+}
+
 static void give(struct span_sink *sink, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -58,19 +74,11 @@ static void spans_of_any_thread_are_sent_before_the_end(void **state)
     collector_stop();
 }
 
-/* The collector's port is known to nobody. */
 static void spans_over_the_limit_are_dropped_and_counted(void **state)
 {
-    struct exporter *exporter = create();
-    struct settings *settings;
+    struct exporter *exporter = create_for(64, 0);
     int64_t full = spans_of("queue_full");
     int64_t lost = spans_of("no_memory");
-    assert_int_equal(settings_create_default(&settings), 0);
-    settings->metrics.otlp.url = STR("http://127.0.0.1:1");
-    settings->metrics.otlp.metrics = false;
-    settings->metrics.otlp.traces = true;
-    settings->metrics.otlp.span_queue = 64;
-    assert_int_equal(exporter_set_settings(exporter, settings), 0);
     give(exporter_span_sink(exporter), 64);
     assert_int_equal(spans_of("queue_full") - full, 0);
     give(exporter_span_sink(exporter), 3);
@@ -79,7 +87,42 @@ static void spans_over_the_limit_are_dropped_and_counted(void **state)
     assert_int_equal(spans_of("no_memory") - lost, 1);
     exporter_destroy(exporter);
     assert_int_equal(mem_accounted(MEM_HTTP), 0);
-    settings_unref(settings);
+}
+
+static void pushes_and_deliveries_over_the_rate_are_not_begun(void **state)
+{
+    struct exporter *exporter = create_for(64, 1);
+    struct span_sink *sink = exporter_span_sink(exporter);
+    int64_t limited = spans_of("limited");
+    assert_true(span_sink_admits(sink, SPAN_SERVER));
+    assert_true(span_sink_admits(sink, SPAN_CONSUMER));
+    assert_int_equal(spans_of("limited") - limited, 0);
+    assert_false(span_sink_admits(sink, SPAN_SERVER)); /* a second has not gone by */
+    assert_int_equal(spans_of("limited") - limited, 2);
+    assert_false(span_sink_admits(sink, SPAN_CONSUMER));
+    assert_int_equal(spans_of("limited") - limited, 3);
+    exporter_destroy(exporter);
+    assert_false(span_sink_admits(NULL, SPAN_SERVER));
+}
+
+static void without_a_rate_the_queue_is_the_bound(void **state)
+{
+    struct exporter *exporter = create_for(64, 0);
+    struct span_sink *sink = exporter_span_sink(exporter);
+    int64_t full = spans_of("queue_full");
+    for (int i = 0; i < 1000; i++) {
+        assert_true(span_sink_admits(sink, SPAN_SERVER));
+    }
+    give(sink, 63);
+    assert_true(span_sink_admits(sink, SPAN_CONSUMER));
+    assert_false(span_sink_admits(sink, SPAN_SERVER)); /* has two spans */
+    give(sink, 1);
+    assert_false(span_sink_admits(sink, SPAN_CONSUMER));
+    assert_int_equal(spans_of("queue_full") - full, 3);
+    exporter_stop(exporter);
+    assert_false(span_sink_admits(sink, SPAN_CONSUMER));
+    assert_int_equal(spans_of("queue_full") - full, 3);
+    exporter_destroy(exporter);
 }
 
 static void an_exporter_that_finds_no_memory_is_none(void **state)
@@ -104,6 +147,8 @@ int main(void)
         cmocka_unit_test(without_a_receiver_nothing_is_open),
         cmocka_unit_test(spans_of_any_thread_are_sent_before_the_end),
         cmocka_unit_test(spans_over_the_limit_are_dropped_and_counted),
+        cmocka_unit_test(pushes_and_deliveries_over_the_rate_are_not_begun),
+        cmocka_unit_test(without_a_rate_the_queue_is_the_bound),
         cmocka_unit_test(an_exporter_that_finds_no_memory_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,7 +247,7 @@ static void on_metrics_timer(struct timer *timer)
 
 /* ---- spans ---- */
 
-static void settle_spans(struct otlp *otlp, size_t count, const char *result)
+static void settle_spans(struct otlp *otlp, size_t count, enum span_result result)
 {
     export_stats_spans(result, count);
     export_stats_waiting(-(int64_t)count);
@@ -284,7 +284,7 @@ static void destroy_spans(struct span *spans)
     }
 }
 
-static void end_batch(struct otlp *otlp, const char *result)
+static void end_batch(struct otlp *otlp, enum span_result result)
 {
     settle_spans(otlp, otlp->batch_spans, result);
     otlp->batch_spans = 0;
@@ -300,7 +300,7 @@ static bool make_batch(struct otlp *otlp)
     destroy_spans(spans);
     otlp->batch_ends_ms = clock_monotonic_ms() + GIVE_UP_MS;
     if (err) {
-        end_batch(otlp, "no_memory");
+        end_batch(otlp, SPANS_NO_MEMORY);
     }
     return err == 0;
 }
@@ -322,7 +322,7 @@ static void retry_batch(struct otlp *otlp, const struct fetch_response *response
 {
     uint64_t wait_ms = retry_wait_ms(&otlp->traces, response);
     if (otlp->is_ending || clock_monotonic_ms() + wait_ms > otlp->batch_ends_ms) {
-        end_batch(otlp, "given_up");
+        end_batch(otlp, SPANS_GIVEN_UP);
         pump_spans(otlp);
     } else {
         loop_timer_start(otlp->loop, &otlp->traces.timer, wait_ms);
@@ -351,9 +351,9 @@ static void on_traces_done(struct otlp *otlp, enum verdict verdict, uint64_t rej
     if (verdict == TAKEN && rejected > 0) {
         size_t refused = rejected < otlp->batch_spans ? rejected : otlp->batch_spans;
         otlp->batch_spans -= refused;
-        settle_spans(otlp, refused, "rejected");
+        settle_spans(otlp, refused, SPANS_REJECTED);
     }
-    end_batch(otlp, verdict == TAKEN ? "ok" : "rejected");
+    end_batch(otlp, verdict == TAKEN ? SPANS_OK : SPANS_REJECTED);
     if (otlp->is_ending) {
         send_batch(otlp);
     } else {
@@ -408,8 +408,8 @@ static void drop_all_spans(struct otlp *otlp)
     otlp->first = NULL;
     otlp->end = &otlp->first;
     otlp->queued = 0;
-    settle_spans(otlp, count, "off");
-    end_batch(otlp, "off");
+    settle_spans(otlp, count, SPANS_OFF);
+    end_batch(otlp, SPANS_OFF);
 }
 
 void otlp_flush(struct otlp *otlp)

@@ -23,7 +23,7 @@ struct push_spans *push_spans_begin(struct worker *worker, const struct push *pu
                                     struct trace_context *out_context)
 {
     bool is_told = push->has_trace && trace_is_sampled(&push->trace) &&
-                   span_sink_is_open(sink_of(worker));
+                   span_sink_admits(sink_of(worker), SPAN_SERVER);
     struct push_spans *spans = is_told ? mem_alloc(sizeof(*spans) + push->trace_state.len) : NULL;
     *out_context = push->trace;
     if (!spans) {

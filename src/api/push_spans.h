@@ -8,8 +8,9 @@
 
 struct push_spans; /* push_spans.c */
 
-/* NULL where there is nothing to tell; also when memory is out. *out_context, which events carry,
- * is then the push's own trace, else that of the way to the bus. */
+/* NULL where there is nothing to tell; also over metrics.otlp.max_traces, and when memory is out.
+ * *out_context, which events carry, is then the push's own trace, else that of the way to the bus.
+ */
 struct push_spans *push_spans_begin(struct worker *worker, const struct push *push,
                                     struct trace_context *out_context);
 

@@ -51,7 +51,7 @@ static void all_of_it_is_read(void **state)
              "metrics:\n  otlp:\n    url: https://collector.test:4318/x\n    interval: 5s\n"
              "    timeout: 2s\n    headers:\n      - {name: Authorization, file: %s}\n"
              "      - {name: X-Tenant, value: seven}\n    ca: %s\n    gzip: false\n"
-             "    metrics: false\n    traces: true\n    span_queue: 64\n"
+             "    metrics: false\n    traces: true\n    span_queue: 64\n    max_traces: 0\n"
              "  statsd: {address: 'h:8125', interval: 1s, prefix: p., tags: dogstatsd}\n",
              made.secret, made.authority.cert_file);
     struct settings *settings = config_try(yaml);
@@ -65,6 +65,7 @@ static void all_of_it_is_read(void **state)
     assert_false(metrics->otlp.gzip || metrics->otlp.metrics);
     assert_true(metrics->otlp.traces);
     assert_int_equal(metrics->otlp.span_queue, 64);
+    assert_int_equal(metrics->otlp.max_traces, 0);
     assert_true(str_equal(metrics->statsd.address, STR("h:8125")));
     assert_int_equal(metrics->statsd.interval_ms, 1000);
     assert_true(str_equal(metrics->statsd.prefix, STR("p.")));
@@ -86,6 +87,7 @@ static void what_does_not_fit_is_told_without_its_value(void **state)
                         "\"content-TYPE\" is set by the gateway");
     config_must_mention("metrics: {otlp: {url: 'http://x?k=1'}}\n", "without a user or a query");
     config_must_mention("metrics: {otlp: {span_queue: 63}}\n", "from 64 to");
+    config_must_mention("metrics: {otlp: {max_traces: 1000001}}\n", "from 0 to 1000000");
     config_must_mention("metrics: {statsd: {address: nowhere}}\n", "a host and a port");
     config_must_mention("metrics: {statsd: {tags: some}}\n", "dogstatsd");
 }

@@ -43,6 +43,9 @@ static const struct config_key otlp_keys[] = {
     {"span_queue", CONFIG_COUNT, FIELD(settings_otlp, span_queue), .min = 64, .max = 1000000,
      .help = "Spans that wait for the collector, or are on their way. Over it they are dropped and "
              "counted."},
+    {"max_traces", CONFIG_COUNT, FIELD(settings_otlp, max_traces), .min = 0, .max = 1000000,
+     .help = "Of how many pushes a second a node sends spans, and of how many deliveries. Callers "
+             "decide what is sampled; this bounds what it costs. 0: no limit."},
 };
 static const struct config_map otlp_map = {.keys = otlp_keys,
                                            .key_count = LENGTH(otlp_keys),

@@ -357,6 +357,7 @@ struct settings_otlp {
     bool metrics;
     bool traces;
     uint64_t span_queue; /* spans that wait or are under way */
+    uint64_t max_traces; /* a second, that are told of; 0: no limit */
 };
 
 enum settings_statsd_tags { SETTINGS_STATSD_NONE, SETTINGS_STATSD_DOGSTATSD };

@@ -44,7 +44,8 @@ void gateway_on_traced(void *owner, struct message *message)
     struct gateway *gateway = owner;
     struct span_sink *sink = gateway->options.spans;
     struct trace_context context;
-    if (span_sink_is_open(sink) && trace_context_unpack(&context, event_trace(&message->event))) {
+    if (trace_context_unpack(&context, event_trace(&message->event)) &&
+        span_sink_admits(sink, SPAN_CONSUMER)) {
         struct span span = make(message, &context);
         sink->take(sink, span_copy(&span));
     }

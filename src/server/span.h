@@ -53,6 +53,10 @@ uint64_t span_draw_id(void);
 /* Where spans go. Any thread. */
 struct span_sink {
     atomic_bool is_open; /* else nobody need make one */
+    /* Whether one more push (SPAN_SERVER, and what is below it) or delivery (SPAN_CONSUMER) may be
+     * told of, which is counted here: before a span is made, since who pushes decides how many
+     * there would be. */
+    bool (*admit)(struct span_sink *sink, enum span_kind kind);
     /* Takes the span, of span_copy; NULL counts as lost for want of memory. */
     void (*take)(struct span_sink *sink, struct span *span);
 };
@@ -61,6 +65,11 @@ struct span_sink {
 static inline bool span_sink_is_open(const struct span_sink *sink)
 {
     return sink && atomic_load_explicit(&sink->is_open, memory_order_relaxed);
+}
+
+static inline bool span_sink_admits(struct span_sink *sink, enum span_kind kind)
+{
+    return span_sink_is_open(sink) && sink->admit(sink, kind);
 }
 
 #endif
