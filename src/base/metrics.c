@@ -125,7 +125,8 @@ static struct metric *make_series(struct family *family, const char *labels)
 {
     uint32_t cells = family->is->kind == METRIC_HISTOGRAM ? bound_count(family->is) + 2 : 1;
     size_t labels_size = strlen(labels) + 1;
-    if (cells > METRICS_MAX_CELLS - cells_used) {
+    uint32_t end = family->is->is_custom ? METRICS_CUSTOM_CELLS : METRICS_MAX_CELLS;
+    if (cells_used + cells > end) {
         return NULL;
     }
     struct metric *metric = mem_zalloc(sizeof(*metric) + labels_size);

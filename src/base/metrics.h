@@ -22,6 +22,8 @@ struct metric; /* one series; lives as long as the process */
 
 enum {
     METRICS_MAX_CELLS = 65536, /* a counter or gauge takes one, a histogram one a bucket and two */
+    METRICS_CUSTOM_CELLS = 60000, /* series of custom families are made in these alone, so that
+                                   * definitions that come and go leave room for the others */
     METRICS_MAX_THREADS = 256,
     METRIC_MAX_LABELS = 6,
     METRIC_MAX_BOUNDS = 32,

@@ -478,6 +478,38 @@ static void a_series_without_memory_is_the_overflow_series(void **state)
     assert_ptr_not_equal(metric_series(&test_unborn), overflow);
 }
 
+static const double test_32_bounds[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                        12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+                                        23, 24, 25, 26, 27, 28, 29, 30, 31, 32};
+static const struct metric_family test_custom_full = {.kind = METRIC_HISTOGRAM,
+                                                      .name = "test_custom_full",
+                                                      .labels = {"n"},
+                                                      .help = "Many.",
+                                                      .more = "",
+                                                      .is_real = true,
+                                                      .bounds = test_32_bounds,
+                                                      .bound_count = 32,
+                                                      .is_custom = true};
+
+/* Runs as the last but one: no custom series fits any more afterwards. */
+static void custom_series_leave_room_for_others(void **state)
+{
+    struct metric *overflow = metric_series(&metrics_overflow);
+    struct metric *metric = NULL;
+    int count = 0;
+    for (; metric != overflow; count++) {
+        char number[32];
+        snprintf(number, sizeof(number), "%d", count);
+        metric = metric_series(&test_custom_full, number);
+    }
+    assert_in_range(count, 1, METRICS_CUSTOM_CELLS / 34 + 1);
+    for (int i = 0; i < 200; i++) {
+        char number[32];
+        snprintf(number, sizeof(number), "reserve %d", i);
+        assert_ptr_not_equal(metric_series(&test_full_seconds, number), overflow);
+    }
+}
+
 /* Runs last: nothing fits any more afterwards. */
 static void a_full_registry_counts_into_the_overflow_series(void **state)
 {
@@ -527,6 +559,7 @@ int main(void)
         cmocka_unit_test(threads_beyond_the_limit_are_counted_too),
         cmocka_unit_test(scrapes_run_beside_makers_and_updates),
         cmocka_unit_test(a_series_without_memory_is_the_overflow_series),
+        cmocka_unit_test(custom_series_leave_room_for_others),
         cmocka_unit_test(a_full_registry_counts_into_the_overflow_series),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
