@@ -1,6 +1,6 @@
 /* What the sources of export share; nobody else includes it.
  *   export.c        the thread, and what comes to it
- *   export_stats.c  the exporters' own metrics
+ *   export_stats.c  the exporters' own metrics, and which failures are logged
  *   otlp.c          requests to a collector; their bodies: otlp_json.h
  *   statsd.c        datagrams to a StatsD server; what is in them: statsd_lines.h */
 #ifndef TIDEGATE_API_EXPORT_PRIVATE_H
@@ -33,6 +33,18 @@ void export_stats_result(enum export_who who, const char *result); /* a literal 
 void export_stats_success(enum export_who who);                    /* the result, and when */
 void export_stats_spans(enum span_result result, uint64_t count);
 void export_stats_waiting(int64_t delta);
+
+/* Since when requests of one kind fail, for the log. Zeroed: they don't. */
+struct export_outage {
+    bool is_on;
+    uint64_t logged_ms; /* monotonic; 0: nothing was */
+};
+
+/* One failed: whether to log it, which is the first, and then one a minute. */
+bool export_outage_note(struct export_outage *outage, uint64_t now_ms);
+
+/* One got through: whether it is the first that does. */
+bool export_outage_end(struct export_outage *outage);
 
 /* ---- otlp.c; the exporter's thread ---- */
 

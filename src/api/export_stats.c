@@ -1,9 +1,11 @@
-/* The exporters' own metrics. */
+/* The exporters' own metrics, and how often a failure is logged. */
 #include <math.h>
 
 #include "api/export_private.h"
 #include "base/clock.h"
 #include "server/families.h"
+
+enum { LOG_EACH_MS = 60000 };
 
 static const char *const names[] = {[EXPORT_OTLP_METRICS] = "otlp_metrics",
                                     [EXPORT_OTLP_TRACES] = "otlp_traces",
@@ -74,4 +76,20 @@ void export_stats_waiting(int64_t delta)
         atomic_store_explicit(&known, series, memory_order_release);
     }
     metric_gauge_add(series, delta);
+}
+
+bool export_outage_note(struct export_outage *outage, uint64_t now_ms)
+{
+    bool is_due = !outage->is_on || outage->logged_ms == 0 ||
+                  now_ms - outage->logged_ms >= LOG_EACH_MS;
+    outage->is_on = true;
+    outage->logged_ms = is_due ? now_ms : outage->logged_ms;
+    return is_due;
+}
+
+bool export_outage_end(struct export_outage *outage)
+{
+    bool was_on = outage->is_on;
+    *outage = (struct export_outage){0};
+    return was_on;
 }

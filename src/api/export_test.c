@@ -1,4 +1,4 @@
-#include "api/export.h"
+#include "api/export_private.h"
 
 #include "api/collector_test_help.h"
 #include "base/log.h"
@@ -125,6 +125,20 @@ static void without_a_rate_the_queue_is_the_bound(void **state)
     exporter_destroy(exporter);
 }
 
+static void an_outage_is_logged_when_it_begins_and_once_a_minute(void **state)
+{
+    struct export_outage outage = {0};
+    assert_false(export_outage_end(&outage));
+    assert_true(export_outage_note(&outage, 1000));
+    assert_false(export_outage_note(&outage, 1000));
+    assert_false(export_outage_note(&outage, 60999));
+    assert_true(export_outage_note(&outage, 61000));
+    assert_false(export_outage_note(&outage, 61001));
+    assert_true(export_outage_end(&outage));
+    assert_false(export_outage_end(&outage));
+    assert_true(export_outage_note(&outage, 61002));
+}
+
 static void an_exporter_that_finds_no_memory_is_none(void **state)
 {
     unsigned long n = 0;
@@ -149,6 +163,7 @@ int main(void)
         cmocka_unit_test(spans_over_the_limit_are_dropped_and_counted),
         cmocka_unit_test(pushes_and_deliveries_over_the_rate_are_not_begun),
         cmocka_unit_test(without_a_rate_the_queue_is_the_bound),
+        cmocka_unit_test(an_outage_is_logged_when_it_begins_and_once_a_minute),
         cmocka_unit_test(an_exporter_that_finds_no_memory_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

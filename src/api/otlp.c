@@ -32,7 +32,7 @@ struct signal {
     struct timer timer;
     struct backoff backoff;
     struct fetch *under_way;
-    bool is_failing; /* the last one was; for the log */
+    struct export_outage outage;
 };
 
 struct otlp {
@@ -161,12 +161,15 @@ static const char *result_of(int err, enum verdict verdict)
     }
 }
 
-/* The URL and the headers may hold what should not be in a log. */
+/* The URL's path and the headers may hold what should not be in a log; curl's words have its host
+ * and port at most. */
 static void note_failure(struct signal *signal, int err, const struct fetch_response *response,
                          enum verdict verdict)
 {
     export_stats_result(signal->who, result_of(err, verdict));
-    signal->is_failing = true;
+    if (!export_outage_note(&signal->outage, clock_monotonic_ms())) {
+        return;
+    }
     if (err) {
         log_warn("export.failed", "OTLP, %s: %s: %s", signal->path, err_str(err),
                  response ? response->detail : "");
@@ -186,8 +189,7 @@ static uint64_t note_success(struct signal *signal, struct str answer)
         log_warn("export.partial", "OTLP, %s: the collector refused %llu of what was sent",
                  signal->path, (unsigned long long)rejected);
     }
-    if (signal->is_failing) {
-        signal->is_failing = false;
+    if (export_outage_end(&signal->outage)) {
         log_info("export.recovered", "OTLP, %s: the collector takes it again", signal->path);
     }
     return rejected;
@@ -445,6 +447,7 @@ static void cancel_all(struct otlp *otlp)
     loop_timer_stop(otlp->loop, &otlp->metrics.timer);
     loop_timer_stop(otlp->loop, &otlp->traces.timer);
     otlp->metrics.backoff.tries = otlp->traces.backoff.tries = 0;
+    otlp->metrics.outage.logged_ms = otlp->traces.outage.logged_ms = 0; /* others may fail anew */
 }
 
 void otlp_set_settings(struct otlp *otlp, struct settings *settings)

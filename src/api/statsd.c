@@ -9,6 +9,7 @@
 
 #include "api/export_private.h"
 #include "api/statsd_lines.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -26,9 +27,10 @@ struct statsd {
     struct addr addr;        /* of fd's other end */
     int fd;                  /* -1: none */
     size_t turn;             /* which of the name's addresses: nobody listened at the one before */
-    bool is_failing;
-    bool is_over;   /* nothing more leaves in this round */
-    unsigned waits; /* of this round, for room in the socket */
+    struct export_outage outage;
+    bool has_failed; /* in this round */
+    bool is_over;    /* nothing more leaves in this round */
+    unsigned waits;  /* of this round, for room in the socket */
 };
 
 /* ---- the socket ---- */
@@ -66,10 +68,10 @@ static int connect_to(struct statsd *statsd, const struct addr *addr)
 static void note_failure(struct statsd *statsd, const char *result, const char *why)
 {
     export_stats_result(EXPORT_STATSD, result);
-    if (!statsd->is_failing) {
+    statsd->has_failed = true;
+    if (export_outage_note(&statsd->outage, clock_monotonic_ms())) {
         log_warn("export.failed", "StatsD: %s", why);
     }
-    statsd->is_failing = true;
 }
 
 /* A round may be more than the socket holds, and this thread has time: in all a tenth of a second.
@@ -104,13 +106,12 @@ static bool emit(void *owner, struct str datagram)
 
 static void send_round(struct statsd *statsd)
 {
-    bool was_failing = statsd->is_failing;
-    statsd->is_failing = statsd->is_over = false;
+    statsd->has_failed = statsd->is_over = false;
     statsd->waits = 0;
     if (statsd_lines_round(statsd->lines, statsd->options, emit, statsd)) {
         note_failure(statsd, "no_memory", err_str(ERR_NO_MEMORY));
     }
-    if (was_failing && !statsd->is_failing) {
+    if (!statsd->has_failed && export_outage_end(&statsd->outage)) {
         log_info("export.recovered", "StatsD: datagrams leave again");
     }
 }
@@ -191,7 +192,7 @@ void statsd_set_settings(struct statsd *statsd, struct settings *settings)
     settings_unref(statsd->settings);
     statsd->settings = settings_ref(settings);
     statsd->options = &settings->metrics.statsd;
-    statsd->is_failing = false;
+    statsd->outage.logged_ms = 0;
     if (statsd->options->address.len == 0) {
         return;
     }
