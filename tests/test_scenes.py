@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ import time
 import urllib.request
 
 import pytest
+import yaml
 from harness.gateway import HMAC_SECRET, ROOT, free_ports, wait_for
 from harness.wire import Wire
 from selenium.webdriver.common.by import By
@@ -329,8 +331,9 @@ def path_of(page):
     return address[address.index("/phone") :]
 
 
-def test_dev_run_shows_everything_from_its_first_page(request):
-    """tools/demo, which `./dev run` ends with, up to Ctrl-C."""
+@pytest.mark.parametrize("end", ["ctrl-c", "the gateway dies"])
+def test_dev_run_shows_everything_from_its_first_page(request, end):
+    """tools/demo, which `./dev run` ends with, up to Ctrl-C or until the gateway dies."""
     binary = ROOT / "build" / request.config.getoption("preset") / "tidegate"
     command = [str(ROOT / "tools/demo"), str(binary)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as demo:
@@ -341,10 +344,44 @@ def test_dev_run_shows_everything_from_its_first_page(request):
             assert len(links) == 5
             for link in links:
                 assert fetch(link)
+            assert_scenes_have_a_key_of_their_own(demo)
+            if end != "ctrl-c":
+                os.kill(gateway_of(demo, binary), signal.SIGKILL)
+                assert demo.wait(PATIENCE) != 0
         finally:
             demo.send_signal(signal.SIGINT)
-        assert demo.wait(PATIENCE) == 0
-    assert not is_there(int(first.rsplit(":", 1)[1].strip("/")))
+        assert (demo.wait(PATIENCE) == 0) == (end == "ctrl-c")
+    for link in [first, *links]:
+        port = int(re.search(r":(\d+)", link)[1])
+        wait_for(lambda port=port: is_free(port), PATIENCE, f"nobody at {port}")
+
+
+def assert_scenes_have_a_key_of_their_own(demo):
+    apps = yaml.safe_load((ROOT / "build/run/tidegate.yaml").read_text())["apps"]
+    assert apps[0]["api_keys"][1]["scopes"] == ["push", "ticket"]
+    operators = (ROOT / "build/run/auth-header").read_text().split()[-1].encode()
+    scenes = [(child / "environ").read_bytes() for child in children_of(demo)]
+    scenes = [words for words in scenes if b"TIDEGATE_API_KEY=" in words]
+    assert len(scenes) == 3
+    assert not [words for words in scenes if operators in words]
+
+
+def children_of(demo):
+    return [
+        pathlib.Path("/proc", child)
+        for child in pathlib.Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    ]
+
+
+def gateway_of(demo, binary):
+    return next(
+        int(child.name) for child in children_of(demo) if (child / "exe").resolve() == binary.resolve()
+    )
+
+
+def is_free(port):
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
 
 
 def fetch(address):
