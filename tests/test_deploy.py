@@ -1,9 +1,14 @@
 """The proxies of deploy/ with their configurations there: the real nginx and HAProxy before two gateways."""
 
 import contextlib
+import http.server
 import re
+import socket
 import ssl
 import subprocess
+import threading
+import types
+import urllib.error
 import urllib.request
 
 import pytest
@@ -26,12 +31,13 @@ class Front:
         self.process = None
 
     def start(self, command):
-        self.process = subprocess.Popen(command, cwd=self.folder)
+        with (self.folder / "stderr").open("wb") as words:
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=words, stderr=words)
         wait_for(self.is_there, 10, lambda: f"{command} to answer")
         return self
 
     def is_there(self):
-        assert self.process.poll() is None, "it has ended"
+        assert self.process.poll() is None, (self.folder / "stderr").read_text()
         with contextlib.suppress(OSError, InvalidStatus), self.connect():
             return True
         return False
@@ -85,7 +91,7 @@ def start_haproxy(front):
         text = text.replace(f"10.0.0.{i + 1}:8080", wanted)
     # A check has no PROXY header: the admin listener, which it asks, expects none.
     (front.folder / "haproxy.cfg").write_text(text)
-    return front.start(["/usr/sbin/haproxy", "-q", "-f", str(front.folder / "haproxy.cfg")])
+    return front.start(["/usr/sbin/haproxy", "-f", str(front.folder / "haproxy.cfg")])
 
 
 PROXIES = {
@@ -139,7 +145,76 @@ def test_a_node_that_drains_gets_nobody_new(front):
         assert front.sessions()[0] == 0
 
 
+class Dumb(http.server.BaseHTTPRequestHandler):
+    """A node that is ready, and goes without an answer whenever it is asked something else."""
+
+    asked = []
+
+    def handle(self):
+        data = self.connection.recv(4096)
+        if b"/readyz" in data:
+            self.connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        elif method := re.search(rb"(GET|POST) /v1/", data):
+            self.asked.append(method[1])
+
+
+@pytest.mark.parametrize(("method", "times"), [("GET", 3), ("POST", 1)])
+def test_haproxy_repeats_no_post_whose_answer_is_lost(tmp_path, method, times):
+    with contextlib.ExitStack() as stack:
+        servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dumb) for _ in range(2)]
+        for server in servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+        ports = [server.server_address[1] for server in servers]
+        front = Front(tmp_path, [types.SimpleNamespace(client_port=port, admin_port=port) for port in ports])
+        front.is_there = lambda: socket.socket().connect_ex(("127.0.0.1", front.port)) == 0
+        start_haproxy(front)
+        stack.callback(front.stop)
+        Dumb.asked.clear()
+        request = urllib.request.Request(f"https://localhost:{front.port}/v1/sse", method=method)
+        with pytest.raises(urllib.error.HTTPError, match="502"):
+            urllib.request.urlopen(request, context=front.context, timeout=10)
+        assert Dumb.asked == [method.encode()] * times
+
+
+def test_tickets_are_in_no_log_also_when_every_node_is_away(front):
+    for gateway in front.gateways:
+        gateway.stop()
+    with pytest.raises(urllib.error.HTTPError, match="50[23]"):
+        urllib.request.urlopen(
+            f"https://localhost:{front.port}/v1/ws?ticket=a-secret", context=front.context, timeout=10
+        )
+    front.stop()
+    written = {path: path.read_bytes() for path in front.folder.iterdir() if path.is_file()}
+    assert any(b"/v1/ws" in words for words in written.values()), "it is logged"
+    assert not [path for path, words in written.items() if b"a-secret" in words]
+
+
+@pytest.mark.parametrize("front", ["nginx"], indirect=True)
+def test_nodes_that_all_ask_for_patience_are_heard(front):
+    """As often as one asks: none is taken for dead, for which the answer would be 502 without Retry-After."""
+    for gateway in front.gateways:
+        node = gateway.api("GET", "/v1/nodes")[2]["nodes"][0]["node"]
+        assert gateway.api("POST", f"/v1/nodes/{node}:drain")[0] in (200, 202)
+    for gateway in front.gateways:
+        wait_for(lambda gateway=gateway: not gateway.is_ready(), 5, "it drains")
+    for _ in range(6):
+        with pytest.raises(InvalidStatus) as refused:
+            front.connect()
+        answer = refused.value.response
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+
+
 def test_nothing_but_the_clients_paths_is_reachable(front):
     for path in ("/metrics", "/console/", "/v1x"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"https://localhost:{front.port}{path}", context=front.context)
+
+
+def test_the_unit_lets_the_audit_log_be_written_where_its_page_puts_it():
+    folder = re.search(r"audit: (/var/log/\w+)/", (ROOT / "docs/logs.md").read_text())[1]
+    unit = (ROOT / "deploy/systemd/tidegate.service").read_text()
+    assert "ProtectSystem=strict" in unit
+    assert f"LogsDirectory={folder.removeprefix('/var/log/')}\n" in unit
