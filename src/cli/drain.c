@@ -78,13 +78,29 @@ static bool find_node(const struct drain *drain, struct json_value *out_node)
     return false;
 }
 
+/* It is not in the list: it has stopped, was killed, or whoever answers does not know all yet. */
+static int miss(struct drain *drain)
+{
+    if (!api_flag(drain->client.body, "complete")) {
+        return -1;
+    }
+    uint64_t sessions = drain->last_sessions;
+    int code = tell(drain, "gone", sessions);
+    if (!code && sessions > 0) {
+        args_complain("drain", "the node went without a word with %llu session%s",
+                      (unsigned long long)sessions, sessions == 1 ? "" : "s");
+        return EXIT_CODE_REFUSED;
+    }
+    return code;
+}
+
 /* What became of it: draining (-1), or how to end. */
 static int look(struct drain *drain)
 {
     char scratch[256];
     struct json_value node;
     if (!find_node(drain, &node)) {
-        return tell(drain, "gone", 0);
+        return miss(drain);
     }
     struct str state = api_text(node, "state", scratch, sizeof(scratch));
     uint64_t sessions = api_number(node, "sessions");
@@ -108,7 +124,7 @@ static int await(struct drain *drain)
     int code = -1;
     while (code < 0) {
         if (clock_monotonic_ms() >= deadline_ms) {
-            args_complain("drain", "the node still has sessions after its window");
+            args_complain("drain", "the node is not known to be empty after its window");
             return EXIT_CODE_TIMEOUT;
         }
         interrupt_poll(NULL, 0, clock_monotonic_ms() + LOOK_MS);
