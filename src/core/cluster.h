@@ -40,8 +40,9 @@ enum {
      * told that it counts, too); and then it knows everybody who is not gone by definition. */
     CLUSTER_READY_MS = 1500,
     CLUSTER_SETTLE_MS = CLUSTER_SILENCE_MS,
-    /* So long a node that fell silent is missed, unless one of its name comes or leaves. */
-    CLUSTER_LOST_MS = 3600 * 1000,
+    /* So long a node that fell silent is missed, unless one of its name comes or leaves: names of
+     * pods never come back, and whoever is woken by it has been told by then. */
+    CLUSTER_LOST_MS = 10 * 60 * 1000,
     CLUSTER_REPLY_BYTES = 256 * 1024, /* of an answer's text; a longer one is cut by who answers */
 };
 
