@@ -148,10 +148,10 @@ static void a_part_of_a_limit_is_compared(void **state)
 static void a_second_condition_must_hold_too(void **state)
 {
     double now_s = (double)(ALERT_TEST_WALL + alert_test.now_ms) / 1000;
-    struct part parts[] = {{FAMILY(gaps_total), "app=\"shop\"", 0},
+    struct part parts[] = {{FAMILY(gaps_total), "app=\"shop\",reason=\"bus\"", 0},
                            {FAMILY(start_time_seconds), "", now_s - 800}};
     pass_parts(0, parts, 2);
-    parts[0].value = 1;
+    parts[0].value = 6;
     pass_parts(5000, parts, 2);
     assert_null(alert_test_find("TidegateGaps")); /* it has just started */
     parts[1].value = now_s - 1000;

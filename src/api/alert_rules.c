@@ -4,6 +4,11 @@
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, DAY_S = 86400 };
 
+/* Not all of /v1/: a node that drains answers 503 to connects, and shall. */
+#define PUSH_ROUTES                                                                      \
+    "/v1/messages|/v1/messages:batch|/v1/broadcast|/v1/users/{}/messages|/v1/groups/{}/" \
+    "messages|/v1/sessions/{}/messages|/v1/tickets/{}/messages"
+
 static const struct alert_rule table[] = {
     {
         .name = "TidegateDown",
@@ -110,9 +115,14 @@ static const struct alert_rule table[] = {
         .name = "TidegateGaps",
         .runbook = "gaps",
         .severity = ALERT_WARNING,
-        .value = {ALERT_INCREASE, "tidegate_gaps_total", .window_s = 600},
+        /* `expired` is daily life: whoever was away for longer than the window. */
+        .value = {ALERT_INCREASE,
+                  "tidegate_gaps_total",
+                  {{"reason", false, "bus|epoch|overflow"}},
+                  .window_s = 600,
+                  .without = "reason"},
         .op = ALERT_OVER,
-        .threshold = 0,
+        .threshold = 5, /* a loss hits many; one may have slept over a restart of the memory bus */
         /* A restart's own are over by then. */
         .also = {.value = {ALERT_SINCE, "tidegate_start_time_seconds"},
                  .op = ALERT_OVER,
@@ -128,17 +138,24 @@ static const struct alert_rule table[] = {
         .hold_ms = 1 * MINUTE,
         .value = {ALERT_RATE,
                   "tidegate_http_requests_total",
-                  {{"route", false, "/v1/.*"}, {"status", false, "5xx"}},
+                  {{"route", false, PUSH_ROUTES}, {"status", false, "5xx"}},
                   .window_s = 300,
                   .without = "route, status"},
         .divisor = {ALERT_RATE,
                     "tidegate_http_requests_total",
-                    {{"route", false, "/v1/.*"}},
+                    {{"route", false, PUSH_ROUTES}},
                     .window_s = 300,
                     .without = "route, status"},
         .op = ALERT_OVER,
         .threshold = 0.01,
-        .summary = "The API answers requests with 5xx",
+        .also = {.value = {ALERT_RATE,
+                           "tidegate_http_requests_total",
+                           {{"route", false, PUSH_ROUTES}, {"status", false, "5xx"}},
+                           .window_s = 300,
+                           .without = "route, status"},
+                 .op = ALERT_OVER,
+                 .threshold = 0.05},
+        .summary = "The API answers pushes with 5xx",
         .detail = "Business systems can't push; those that don't try again lose messages.",
     },
     {
