@@ -1,6 +1,7 @@
 """Alerts arrive where they should: through a real Prometheus and Alertmanager, and from the gateway."""
 
 import contextlib
+import re
 import subprocess
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from harness.cluster import clusters
 from harness.gateway import wait_for
 from harness.prometheus import DEPLOY, Receiver, alertmanager, prometheus
+from harness.webhooks import SECRET
 
 BUS_DOWN = {"alertname": "TidegateBusDown", "severity": "critical"}
 QUICK = [{"name": "TidegateBusDown", "for": "500ms"}]
@@ -83,6 +85,40 @@ def test_a_node_that_is_killed_is_missed_by_the_others(scene):
         "both nodes list it",
     )
     assert sorted(nodes) == ["node-0", "node-1"]
+
+
+def awaited():
+    """(metric, (label, operator, pattern) or None) of each rule that waits for a counter to grow."""
+    for rule in yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"][0]["rules"]:
+        if " / " not in rule["expr"] or rule["alert"] == "TidegateExporterFailing":
+            found = re.search(
+                r"(?:increase|rate)\((tidegate_\w+_total)(?:\{(\w+)(\W+)\"(.*?)\"\})?\[", rule["expr"]
+            )
+            if found:
+                yield found[1], found.groups()[1:] if found[2] else None
+
+
+def test_what_rules_wait_for_is_there_at_0(make_gateway):
+    """Prometheus sees no increase in a series that comes with its first count."""
+    nowhere = "http://127.0.0.1:1/"
+    gateway = make_gateway(
+        changes={
+            "alerts": {"receivers": [{"url": nowhere, "kind": "webhook"}]},
+            "metrics": {"statsd": {"address": "127.0.0.1:9"}},
+        },
+        app={"webhooks": [{"url": nowhere, "events": ["session.opened"], "secrets": [{"secret": SECRET}]}]},
+    )
+    series = gateway.metrics().series
+    wanted = list(awaited())
+    assert len(wanted) > 10
+    for name, condition in wanted:
+        labels = [dict(has) for found, has in series if found == name]
+        assert labels, name
+        if condition:
+            label, operator, pattern = condition
+            there = {has[label] for has in labels}
+            values = set(pattern.split("|"))
+            assert there > values if operator.startswith("!") else there >= values, name
 
 
 def run(*command):

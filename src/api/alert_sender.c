@@ -55,6 +55,16 @@ static const char *result_of(int err, int status)
     return err == ERR_TIMEOUT ? "timeout" : err == ERR_DENIED ? "certificate" : "unreachable";
 }
 
+/* At 0, so that a first failure is an increase for Prometheus too. */
+static void make_series(void)
+{
+    static const char *const results[] = {"2xx",     "4xx",         "other",
+                                          "timeout", "certificate", "unreachable"};
+    for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
+        (void)SERIES(alert_notices_total, results[i]);
+    }
+}
+
 /* Once for each time that it fails: it is tried again and again. The URL may hold what should not
  * be in a log. */
 static void log_result(struct receiver *receiver, int err, const struct fetch_response *response)
@@ -238,6 +248,9 @@ static void make_receivers(struct alert_sender *sender, const struct settings_al
         sender->receivers[i].rest = (struct backoff){RETRY_MS, RETRY_MAX_MS, 0};
     }
     alert_notice_forget(sender->book);
+    if (sender->count > 0) {
+        make_series();
+    }
 }
 
 void alert_sender_set_receivers(struct alert_sender *sender)

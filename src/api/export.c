@@ -133,6 +133,20 @@ static int start(struct exporter *exporter)
     return err;
 }
 
+static void make_series(const struct settings *settings)
+{
+    const struct settings_otlp *otlp = &settings->metrics.otlp;
+    if (otlp->url.len > 0) {
+        export_stats_make(EXPORT_OTLP_METRICS);
+    }
+    if (otlp->url.len > 0 && otlp->traces) {
+        export_stats_make(EXPORT_OTLP_TRACES);
+    }
+    if (settings->metrics.statsd.address.len > 0) {
+        export_stats_make(EXPORT_STATSD);
+    }
+}
+
 int exporter_set_settings(struct exporter *exporter, struct settings *settings)
 {
     const struct settings_otlp *otlp = &settings->metrics.otlp;
@@ -148,6 +162,7 @@ int exporter_set_settings(struct exporter *exporter, struct settings *settings)
         mem_free(news);
         return err;
     }
+    make_series(settings);
     news->mail.run = run_settings;
     news->exporter = exporter;
     news->settings = settings_ref(settings);

@@ -29,6 +29,9 @@ enum span_result {
 /* ---- export_stats.c; any thread ---- */
 
 void export_stats_init(void);
+/* The results of one that is configured are there at 0: for Prometheus a series that comes with its
+ * first count has not increased. */
+void export_stats_make(enum export_who who);
 void export_stats_result(enum export_who who, const char *result); /* a literal */
 void export_stats_success(enum export_who who);                    /* the result, and when */
 void export_stats_spans(enum span_result result, uint64_t count);

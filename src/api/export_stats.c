@@ -28,6 +28,16 @@ void export_stats_init(void)
     export_stats_waiting(0);
 }
 
+void export_stats_make(enum export_who who)
+{
+    static const char *const results[] = {"ok",        "partial",     "rejected",    "retry",
+                                          "timeout",   "certificate", "unreachable", "no_memory",
+                                          "too_large", "busy",        "no_name"};
+    for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
+        (void)SERIES(export_requests_total, names[who], results[i]);
+    }
+}
+
 void export_stats_result(enum export_who who, const char *result)
 {
     metric_add(SERIES(export_requests_total, names[who], result), 1);

@@ -218,6 +218,9 @@ int webhooks_prepare(struct endpoint_set **out_set, struct webhooks *webhooks,
 
 void webhooks_apply(struct endpoint_set *set)
 {
+    for (const struct endpoint *at = set->endpoints; at; at = at->next) {
+        webhook_stats_make(at->app);
+    }
     if (set->webhooks->is_started) {
         mailbox_post(&set->webhooks->mailbox, &set->mail);
     } else {

@@ -40,6 +40,15 @@ void webhook_stats_dead(struct webhook_app app, const char *reason)
     metric_add(SERIES(webhook_dead_letters_total, label_of(app), reason), 1);
 }
 
+void webhook_stats_make(struct webhook_app app)
+{
+    static const char *const reasons[] = {"queue_full", "rejected", "given_up",
+                                          "removed",    "shutdown", "no_memory"};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        (void)SERIES(webhook_dead_letters_total, label_of(app), reasons[i]);
+    }
+}
+
 void webhook_stats_queued(struct webhook_app app, int64_t bytes)
 {
     metric_gauge_add(SERIES(webhook_queued_bytes, label_of(app)), bytes);

@@ -18,6 +18,9 @@ void webhook_stats_try(struct webhook_app app, int err, const struct fetch_respo
                        uint64_t us);
 /* reason: a literal. */
 void webhook_stats_dead(struct webhook_app app, const char *reason);
+/* The dead letters of an app that has a webhook are there at 0: that the first one is there is no
+ * increase for Prometheus. */
+void webhook_stats_make(struct webhook_app app);
 void webhook_stats_queued(struct webhook_app app, int64_t bytes);
 
 #endif

@@ -48,6 +48,16 @@ static const char *const gap_names[STATS_GAPS] = {[SESSION_GAP_EXPIRED] = "expir
                                                   [SESSION_GAP_BUS] = "bus",
                                                   [SESSION_GAP_EPOCH] = "epoch"};
 
+/* Of those that are made when they are first counted, the ones that alert rules wait for are there
+ * at 0: for Prometheus a series that comes with its first count has not increased. */
+static void make_watched_series(void)
+{
+    static const char *const refused[] = {"accept_rate", "memory", "session_limit"};
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        (void)SERIES(handshakes_refused_total, refused[i]);
+    }
+}
+
 void stats_init(void)
 {
     sent_bytes = SERIES(sent_bytes_total);
@@ -63,6 +73,7 @@ void stats_init(void)
     for (int i = 0; i < 3; i++) {
         resumed_series[i] = SERIES(session_starts_total, resumed_names[i]);
     }
+    make_watched_series();
 }
 
 /* Fills in all but `written`, which it returns: who sees that one set may read the rest. */
@@ -78,6 +89,7 @@ static struct metric *make_app_series(struct app_series *series, const char *app
     for (int i = 0; i < STATS_QUOTAS; i++) {
         series->over_quota[i] = SERIES(quota_refused_total, app, quota_names[i]);
     }
+    (void)SERIES(sessions_closed_total, app, "slow_consumer"); /* see make_watched_series */
     series->acked = SERIES(messages_acked_total, app);
     series->given_up = SERIES(acks_given_up_total, app);
     for (int i = 0; i < STATS_GAPS; i++) {
