@@ -150,8 +150,18 @@ static void begin_pending(struct alert *alert, uint64_t now_ms, uint64_t wall_ms
     alert->state = ALERT_PENDING;
     alert->since_ms = alert->changed_ms = now_ms;
     alert->active_at = wall_ms;
-    alert->fired_at = alert->resolved_at = 0;
-    memset(alert->told, 0, sizeof(alert->told));
+}
+
+/* Some receiver believes that it fires. */
+static bool is_believed(const struct alert *alert)
+{
+    for (int i = 0; i < ALERT_RECEIVERS_MAX; i++) {
+        const struct alert_told *told = &alert->told[i];
+        if ((told->at_ms && !told->is_resolved) || (told->sending_ms && !told->sending_resolved)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static struct alert *find_or_add(struct alert_book *book, struct alert_rule_state *state,
@@ -189,6 +199,7 @@ static void on_true(struct alert_book *book, struct alert_rule_state *state, con
     }
     if (alert->state == ALERT_PENDING && now_ms - alert->since_ms >= state->rule.hold_ms) {
         alert->fired_at = wall_ms;
+        alert->resolved_at = 0;
         change(book, alert, ALERT_FIRING, now_ms);
     }
 }
@@ -200,6 +211,10 @@ static bool on_false(struct alert_book *book, struct alert *alert, uint64_t now_
     if (alert->state == ALERT_FIRING) {
         alert->resolved_at = wall_ms;
         change(book, alert, ALERT_RESOLVED, now_ms);
+    } else if (alert->state == ALERT_PENDING && is_believed(alert)) {
+        /* Its end was not taken before it was pending again: that is still to be told. */
+        alert->state = ALERT_RESOLVED;
+        alert->changed_ms = now_ms;
     }
     return alert->state == ALERT_PENDING ||
            (alert->state == ALERT_RESOLVED && now_ms - alert->changed_ms >= ALERT_KEEP_MS);

@@ -3,7 +3,9 @@
  *
  * An alert is one rule and one group of series, as in Prometheus: inactive until the condition
  * holds, pending until it has held for the rule's time, then firing, and resolved once it holds no
- * more. Resolved ones are kept for ALERT_KEEP_MS, so that receivers that were away hear of them. */
+ * more. Resolved ones are kept for ALERT_KEEP_MS, so that receivers that were away hear of them;
+ * one that is pending again and then not becomes resolved again while a receiver thinks that it
+ * fires. */
 #ifndef TIDEGATE_API_ALERT_BOOK_H
 #define TIDEGATE_API_ALERT_BOOK_H
 
@@ -28,8 +30,8 @@ struct alert {
     uint64_t since_ms;                           /* when the condition began to hold */
     uint64_t changed_ms;                         /* when it got its state */
     uint64_t active_at;                          /* since_ms */
-    uint64_t fired_at;                           /* 0: not yet */
-    uint64_t resolved_at;                        /* 0: not yet */
+    uint64_t fired_at;                           /* the last time; 0: not yet */
+    uint64_t resolved_at;                        /* the last time; 0: it fires, or not yet */
     struct alert_told told[ALERT_RECEIVERS_MAX]; /* alert_notice.h */
     char labels[];                               /* of its group */
 };

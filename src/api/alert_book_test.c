@@ -61,15 +61,33 @@ static void a_resolved_alert_can_fire_again(void **state)
 {
     alert_test_bus(0, 0);
     alert_test_bus(30000, 0);
-    alert_test_find("TidegateBusDown")->told[0].at_ms = 1;
     alert_test_bus(5000, 1);
     alert_test_bus(5000, 0);
     is_in("TidegateBusDown", ALERT_PENDING);
-    assert_int_equal(alert_test_find("TidegateBusDown")->told[0].at_ms, 0); /* it is another one */
-    assert_int_equal(alert_test_find("TidegateBusDown")->fired_at, 0);
     alert_test_bus(30000, 0);
     is_in("TidegateBusDown", ALERT_FIRING);
+    assert_int_equal(alert_test_find("TidegateBusDown")->resolved_at, 0);
     assert_int_equal(alert_test.fired, 2);
+}
+
+/* The receiver was away when it ended; it must not believe for ever that it fires. */
+static void what_was_pending_again_is_resolved_while_a_receiver_thinks_that_it_fires(void **state)
+{
+    alert_test_bus(0, 0);
+    alert_test_bus(30000, 0);
+    alert_test_find("TidegateBusDown")->told[0].at_ms = 1;
+    alert_test_bus(5000, 1);
+    uint64_t resolved_at = alert_test_find("TidegateBusDown")->resolved_at;
+    alert_test_bus(5000, 0);
+    is_in("TidegateBusDown", ALERT_PENDING);
+    alert_test_bus(5000, 1);
+    is_in("TidegateBusDown", ALERT_RESOLVED);
+    assert_int_equal(alert_test_find("TidegateBusDown")->resolved_at, resolved_at);
+    assert_int_equal(alert_test.resolved, 1); /* nothing has changed for who counts */
+    alert_test_find("TidegateBusDown")->told[0].is_resolved = true;
+    alert_test_bus(5000, 0);
+    alert_test_bus(5000, 1);
+    assert_null(alert_test_find("TidegateBusDown"));
 }
 
 static void a_rule_without_a_time_fires_at_once(void **state)
@@ -192,6 +210,7 @@ int main(void)
         TEST(a_condition_that_ends_early_was_nothing),
         TEST(a_resolved_alert_is_kept_for_a_while),
         TEST(a_resolved_alert_can_fire_again),
+        TEST(what_was_pending_again_is_resolved_while_a_receiver_thinks_that_it_fires),
         TEST(a_rule_without_a_time_fires_at_once),
         TEST(a_site_may_switch_a_rule_off_while_it_fires),
         TEST(a_site_may_change_threshold_and_time),

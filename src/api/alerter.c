@@ -164,10 +164,10 @@ static void write_alert(struct buf *out, const struct alert *alert, const struct
     alert_write_json_number(out, alert->value);
     json_write_string_field(out, STR("summary"), str_of(alert->rule->summary));
     json_write_u64_field(out, STR("active_at"), alert->active_at);
-    if (alert->fired_at) {
+    if (alert->fired_at && alert->state != ALERT_PENDING) {
         json_write_u64_field(out, STR("fired_at"), alert->fired_at);
     }
-    if (alert->resolved_at) {
+    if (alert->resolved_at && alert->state != ALERT_PENDING) {
         json_write_u64_field(out, STR("resolved_at"), alert->resolved_at);
     }
     buf_append(out, "}", 2);
