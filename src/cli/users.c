@@ -63,6 +63,15 @@ static int ask_page(struct users *users, struct str after)
     return code;
 }
 
+/* What was printed is right, but a script must not take it for all. */
+static int judge(bool complete)
+{
+    if (!complete) {
+        args_complain("users", "a node did not answer in time, so that some may be missing");
+    }
+    return complete ? EXIT_CODE_OK : EXIT_CODE_UNAVAILABLE;
+}
+
 static int list(struct users *users)
 {
     struct table table = {list_headings, 2, {0}};
@@ -90,13 +99,10 @@ static int list(struct users *users)
     buf_fini(&table.cells);
     code = code ? code : output_end(&out, "users");
     buf_fini(&out);
-    if (!code && after.len > 0 && !users->client.json) {
+    if (!code && after.len > 0) {
         args_complain("users", "there are more; narrow them down by a prefix, or raise --limit");
     }
-    if (!code && !complete) {
-        args_complain("users", "a node did not answer in time, so that some may be missing");
-    }
-    return code;
+    return code ? code : judge(complete);
 }
 
 /* ---- one user ---- */
@@ -155,7 +161,8 @@ static int show_user(struct users *users)
     } else {
         write_user(&out, users->client.body);
     }
-    return output_end(&out, "users");
+    code = output_end(&out, "users");
+    return code ? code : judge(api_flag(users->client.body, "complete"));
 }
 
 /* ---- arguments ---- */

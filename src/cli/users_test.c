@@ -56,6 +56,21 @@ static void a_list_that_fails_in_the_middle_prints_nothing(void **state)
     assert_string_equal(server.out, "");
 }
 
+static void what_is_not_all_is_no_success(void **state)
+{
+    assert_int_equal(
+        test_http_run(&server, cli_users, TEST_HTTP_WORDS("users", "--json"),
+                      TEST_HTTP_ANSWERS(TEST_HTTP_OK(
+                          "{\"users\":[{\"user\":\"a\",\"sessions\":1}],\"complete\":false}"))),
+        EXIT_CODE_UNAVAILABLE);
+    assert_string_equal(server.out, "{\"user\":\"a\",\"sessions\":1}\n");
+    assert_int_equal(
+        test_http_run(&server, cli_users, TEST_HTTP_WORDS("users", "--user", "a"),
+                      TEST_HTTP_ANSWERS(TEST_HTTP_OK("{\"online\":false,\"session_count\":0,"
+                                                     "\"sessions\":[],\"complete\":false}"))),
+        EXIT_CODE_UNAVAILABLE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -63,6 +78,7 @@ int main(void)
         cmocka_unit_test(no_more_are_asked_for_than_wanted),
         cmocka_unit_test(one_user_has_its_sessions),
         cmocka_unit_test(a_list_that_fails_in_the_middle_prints_nothing),
+        cmocka_unit_test(what_is_not_all_is_no_success),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
