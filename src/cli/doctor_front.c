@@ -106,7 +106,9 @@ void doctor_front_code(const struct http_reply *reply, char *out, size_t cap)
     struct json_value body, code;
     struct str text = STR("");
     char scratch[64];
-    if (json_parse(&body, buf_str(&reply->body), 8, NULL) == 0 &&
+    struct str type = http_fields_find(&reply->answer.fields, STR("content-type"));
+    if (str_starts_with(type, STR("application/problem+json")) &&
+        json_parse(&body, buf_str(&reply->body), 8, NULL) == 0 &&
         json_get(body, STR("code"), &code)) {
         json_string_text(code, scratch, sizeof(scratch), &text);
     }
@@ -216,9 +218,14 @@ static void check_http(struct doctor_front *front)
     }
     doctor_front_who(&reply, who, sizeof(who));
     int status = front->plain_status = reply.answer.status;
+    struct str location = http_fields_find(&reply.answer.fields, STR("location"));
     if (status == UPGRADE_REQUIRED) {
         doctor_say(front->report, "front.http", DOCTOR_OK, NULL,
                    "a request without an upgrade is answered %d by %s", status, who);
+    } else if (status / 100 == 3 && !front->url.is_secure &&
+               str_starts_with(location, STR("https://"))) {
+        doctor_say(front->report, "front.http", DOCTOR_FAIL, "use https:// in the URL",
+                   "%d by %s: clients are sent on to https", status, who);
     } else if (status == 502 || status == 503 || status == 504) {
         doctor_say(front->report, "front.http", DOCTOR_FAIL,
                    "does the proxy reach the gateway's client listener (listen.client), and is "

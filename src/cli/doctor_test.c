@@ -6,6 +6,7 @@
 
 #define PROBLEM(status, code)                                                          \
     "HTTP/1.1 " status "\r\nVia: 1.1 front\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n" \
+    "Content-Type: application/problem+json\r\n"                                       \
     "Connection: close\r\n\r\n{\"code\":\"" code "\"}"
 #define UPGRADE_REQUIRED PROBLEM("426 Upgrade Required", "upgrade_required")
 #define BAD_GATEWAY "HTTP/1.1 502 Bad Gateway\r\nServer: front/1\r\nContent-Length: 0\r\n\r\n"
@@ -64,6 +65,19 @@ static void a_proxy_without_a_gateway_is_named(void **state)
     says("front.upgrade", "fail", "an upgrade is answered 502");
 }
 
+static void a_redirect_to_https_and_json_of_somebody_else_are_no_gateway(void **state)
+{
+    const char
+        *moved = "HTTP/1.1 308 Permanent Redirect\r\nLocation: https://push.example.com/v1/ws\r\n"
+                 "Content-Length: 0\r\n\r\n";
+    examine(moved, moved, moved);
+    says("front.http", "fail", "use https:// in the URL");
+    const char *other = "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n"
+                        "Content-Length: 20\r\n\r\n{\"code\":\"not_found\"}";
+    examine(other, other, other);
+    says("front.http", "fail", "404 by something else than tidegate");
+}
+
 static void an_answer_to_another_key_is_no_upgrade(void **state)
 {
     const char *other = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
@@ -114,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_proxy_that_strips_the_upgrade_is_named),
         cmocka_unit_test(a_proxy_without_a_gateway_is_named),
+        cmocka_unit_test(a_redirect_to_https_and_json_of_somebody_else_are_no_gateway),
         cmocka_unit_test(an_answer_to_another_key_is_no_upgrade),
         cmocka_unit_test(an_event_stream_is_timed),
         cmocka_unit_test(this_machine_is_looked_at_without_a_url),
