@@ -7,7 +7,10 @@
 #include "cli/api_client.h"
 #include "cli/table.h"
 
-enum { NAME_MAX_BYTES = 256 };
+enum {
+    NAME_MAX_BYTES = 256,
+    SAMPLED_COLUMNS = 8, /* of a node: those that it tells itself */
+};
 
 static const struct {
     char key;
@@ -114,6 +117,14 @@ static void add_stats(struct table *table, struct json_value stats)
     add_count(table, api_real(rates, "dropped"));
 }
 
+/* So many cells that nobody can fill. */
+static void add_unknown(struct table *table, int columns)
+{
+    for (int i = 0; i < columns; i++) {
+        table_add(table, STR("-"));
+    }
+}
+
 /* ---- parts ---- */
 
 static void write_nodes(struct buf *out, struct json_value overview, const struct top_view *view)
@@ -137,7 +148,15 @@ static void write_nodes(struct buf *out, struct json_value overview, const struc
         table_add(&table, !answered  ? STR("silent")
                           : bus_down ? STR("bus down")
                                      : api_text(node, "state", scratch, sizeof(scratch)));
-        add_duration(&table, started_ms && started_ms < now_ms ? now_ms - started_ms : 0);
+        if (started_ms) {
+            add_duration(&table, started_ms < now_ms ? now_ms - started_ms : 0);
+        } else {
+            add_unknown(&table, 1);
+        }
+        if (!answered) {
+            add_unknown(&table, SAMPLED_COLUMNS);
+            continue;
+        }
         add_stats(&table, rows[i].stats);
         table_addf(&table, "%.1f", api_real(node, "memory_bytes") / (1 << 20));
         table_addf(&table, "%.1f", api_real(node, "bus_lag_ms"));
