@@ -17,11 +17,50 @@ void table_append_clean(struct buf *out, struct str text)
     }
 }
 
+struct range {
+    uint32_t first, last;
+    unsigned width;
+};
+
+/* wcwidth is the locale's, which may be C. By UAX #11, coarsely. */
+static const struct range ranges[] = {
+    {0x300, 0x36f, 0},     {0x1100, 0x115f, 2},   {0x1ab0, 0x1aff, 0},   {0x200b, 0x200f, 0},
+    {0x20d0, 0x20ff, 0},   {0x2e80, 0x303e, 2},   {0x3041, 0xa4cf, 2},   {0xac00, 0xd7a3, 2},
+    {0xf900, 0xfaff, 2},   {0xfe00, 0xfe0f, 0},   {0xfe20, 0xfe2f, 0},   {0xfe30, 0xfe6f, 2},
+    {0xff00, 0xff60, 2},   {0xffe0, 0xffe6, 2},   {0x1f300, 0x1f64f, 2}, {0x1f680, 0x1f6ff, 2},
+    {0x1f900, 0x1f9ff, 2}, {0x20000, 0x3fffd, 2},
+};
+
+/* Well-formed, of so many bytes. */
+static uint32_t decode(const char *text, size_t bytes)
+{
+    static const uint8_t masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t code = (uint8_t)text[0] & masks[bytes];
+    for (size_t i = 1; i < bytes; i++) {
+        code = code << 6 | ((uint8_t)text[i] & 0x3f);
+    }
+    return code;
+}
+
+unsigned table_char_width(struct str text, size_t *out_bytes)
+{
+    size_t bytes = str_utf8_width(text);
+    *out_bytes = bytes ? bytes : 1;
+    uint32_t code = bytes ? decode(text.ptr, bytes) : 0;
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+        if (code >= ranges[i].first && code <= ranges[i].last) {
+            return ranges[i].width;
+        }
+    }
+    return 1;
+}
+
 size_t table_width(struct str text)
 {
     size_t width = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        width += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+    size_t bytes;
+    for (size_t i = 0; i < text.len; i += bytes) {
+        width += table_char_width(str_make(text.ptr + i, text.len - i), &bytes);
     }
     return width;
 }

@@ -28,8 +28,11 @@ int table_write(struct table *table, struct buf *out, bool is_bold);
 /* Whether stdout is a terminal that shows colors, and NO_COLOR is not set (no-color.org). */
 bool table_may_color(void);
 
-/* How many columns of a terminal the text takes: one a character. */
+/* How many columns of a terminal the text takes. */
 size_t table_width(struct str text);
+/* Of its first character: 2 for what is written wide in East Asia and for pictures, 0 for marks
+ * that stand over another, else 1. *out_bytes: how long it is, at least 1. */
+unsigned table_char_width(struct str text, size_t *out_bytes);
 
 /* Appends the text with its control bytes, also those of C1, made harmless. */
 void table_append_clean(struct buf *out, struct str text);

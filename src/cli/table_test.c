@@ -74,6 +74,15 @@ static void times_and_counts_are_short(void **state)
     buf_fini(&out);
 }
 
+static void wide_characters_take_two_columns(void **state)
+{
+    assert_int_equal(table_width(STR("abc")), 3);
+    assert_int_equal(table_width(STR("\xe5\xbc\xa0\xe4\xb8\x89")), 4); /* two ideographs */
+    assert_int_equal(table_width(STR("e\xcc\x81")), 1);                /* a combining accent */
+    assert_int_equal(table_width(STR("\xc3\xa9\xf0\x9f\x98\x80")), 3); /* é, and a face */
+    assert_int_equal(table_width(STR("\xff\xe5\xbc")), 3);             /* not UTF-8 */
+}
+
 static void lost_memory_is_an_error(void **state)
 {
     struct table table = {headings, 1, {0}};
@@ -97,6 +106,7 @@ int main(void)
         cmocka_unit_test(the_heading_alone_is_bold),
         cmocka_unit_test(test_a11_control_bytes_are_shown_as_marks),
         cmocka_unit_test(times_and_counts_are_short),
+        cmocka_unit_test(wide_characters_take_two_columns),
         cmocka_unit_test(lost_memory_is_an_error),
         cmocka_unit_test(no_color_without_a_terminal),
     };

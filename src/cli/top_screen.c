@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/table.h"
 
 enum { LOOK_MS = 200 }; /* how soon another size is seen */
 
@@ -43,13 +44,14 @@ int top_screen_open(struct top_screen *screen)
         return -errno;
     }
     screen->is_open = true;
-    return write_text(STR("\x1b[?1049h\x1b[?25l")); /* the other screen, no cursor */
+    return write_text(
+        STR("\x1b[?1049h\x1b[?25l\x1b[?7l")); /* the other screen, no cursor, no wrap */
 }
 
 void top_screen_close(struct top_screen *screen)
 {
     if (screen->is_open) {
-        write_text(STR("\x1b[?25h\x1b[?1049l"));
+        write_text(STR("\x1b[?7h\x1b[?25h\x1b[?1049l"));
         tcsetattr(STDIN_FILENO, TCSANOW, &screen->before);
         screen->is_open = false;
     }
@@ -68,10 +70,12 @@ static void append_cut(struct buf *out, struct str line, unsigned columns)
             buf_append_str(out, str_make(line.ptr + from, i < line.len ? i - from + 1 : i - from));
             continue;
         }
-        width += ((unsigned char)line.ptr[i] & 0xc0) != 0x80;
+        size_t bytes;
+        width += table_char_width(str_make(line.ptr + i, line.len - i), &bytes);
         if (width <= columns) {
-            buf_append_char(out, line.ptr[i]);
+            buf_append_str(out, str_make(line.ptr + i, bytes));
         }
+        i += bytes - 1;
     }
 }
 
