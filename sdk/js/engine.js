@@ -29,7 +29,7 @@ export class TidegateError extends Error {
 }
 
 /* crypto.randomUUID is only where the page came over TLS. */
-export const uid = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+export const uid = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 /* 40xx: stop. 42xx: planned. 43xx: a new token, which every connect fetches. All else: wait. */
 const verdict = (code) =>
@@ -75,10 +75,11 @@ export class Engine {
     this.timer = undefined;
     if (!this.line) this.say({ state: "connecting" });
     if (trial === undefined && this.failures >= (this.proven.has(this.transport) ? PROVEN_TRIES : BLOCKED_TRIES)) {
-      const isBlocked = await this.isReachable();
+      const status = await this.plainStatus();
       if (isOld()) return;
+      if (status === 410) return this.stop(4006);
       this.failures = 0;
-      if (isBlocked) this.transport = (this.transport + 1) % this.options.transports.length;
+      if (status < 500) this.transport = (this.transport + 1) % this.options.transports.length;
     }
     let token;
     try {
@@ -98,15 +99,14 @@ export class Engine {
     }
   }
 
-  /* Whether the gateway answers plain HTTP: only then is it the transport that fails, and not the gateway or the network. */
-  async isReachable() {
+  /* How the gateway answers plain HTTP: when it does, it is the transport that fails, and not the gateway or the network; or
+   * the ticket is over, which a WebSocket can't tell. */
+  async plainStatus() {
     const address = this.url("/v1/sse");
     address.searchParams.set("hello", "-");
     try {
-      return (await fetch(address, { credentials: "include", signal: AbortSignal.timeout(REACH_MS) })).status < 500;
-    } catch {
-      return false;
-    }
+      return (await fetch(address, { credentials: "include", signal: AbortSignal.timeout(REACH_MS) })).status;
+    } catch {} // no answer
   }
 
   open(token, transport) {
@@ -188,7 +188,7 @@ export class Engine {
     this.rejectAsked();
   }
 
-  onEnd(line, code) {
+  onEnd(line, code, ms = 0) {
     if (line !== this.line && line !== this.next) return;
     const wasUp = line === this.line;
     if (wasUp) this.line = undefined;
@@ -197,19 +197,19 @@ export class Engine {
     if (wasUp && code === 4001 && this.next?.named) return; // replaced by our own next line, which has the same claim
     if (!line.isWelcomed && code === LOST && line.transport === this.transport) this.failures++;
     if (verdict(code) === "stop") this.stop(code);
-    else if (!this.line && !this.next) this.comeBack(line, code);
+    else if (!this.line && !this.next) this.comeBack(line, code, ms);
     else if (!wasUp && line.transport !== this.transport) return; // a trial, another time
     else if (!wasUp) this.timer = setTimeout(() => this.connect(), this.delay()); // the old line still carries
   }
 
-  comeBack(line, code) {
-    if (this.endsAt <= Date.now()) return this.stop(4006, "the ticket has expired");
+  comeBack(line, code, ms) {
+    if (this.endsAt <= Date.now()) this.failures = PROVEN_TRIES; // says this clock: ask
     if (line.isWelcomed && Date.now() - this.upAt > STABLE_MS) this.tries = 0;
     if (verdict(code) === "again" && this.tries === 0) {
       this.tries = 1;
       this.connect();
     } else {
-      this.backOff(undefined, code);
+      this.backOff(undefined, code, ms);
     }
   }
 
@@ -219,8 +219,9 @@ export class Engine {
     return Math.random() * Math.min(max_ms, base_ms * 2 ** Math.min(this.tries++, 16));
   }
 
-  backOff(why, code) {
-    const in_ms = this.delay();
+  /* atLeast: what the gateway asked for. */
+  backOff(why, code, atLeast = 0) {
+    const in_ms = atLeast + this.delay();
     this.say({ state: "waiting", why, code, in_ms });
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.connect(), in_ms);
@@ -348,16 +349,21 @@ export class Engine {
     return new Promise((resolve, reject) => {
       const line = this.line;
       const re = ++this.number;
-      if (!line?.say({ ...frame, re })) return reject(new TidegateError("offline"));
-      const timer = setTimeout(() => line.over(LOST), within);
-      this.asked.set(re, { resolve, reject, timer });
+      const asked = { resolve, reject };
+      this.asked.set(re, asked);
+      const onSent = () => {
+        if (this.asked.has(re)) asked.timer = setTimeout(() => line.over(LOST), within);
+      };
+      if (line?.say({ ...frame, re }, onSent)) return;
+      this.asked.delete(re);
+      reject(new TidegateError("offline"));
     });
   }
 
   rejectAsked() {
     for (const { reject, timer } of this.asked.values()) {
       clearTimeout(timer);
-      reject(new TidegateError("unknown", "the line was lost before the answer"));
+      reject(new TidegateError("unknown"));
     }
     this.asked.clear();
   }
@@ -446,7 +452,7 @@ export class Engine {
   /* To the application's webhook. Without a line it waits, in order. */
   send(type, data) {
     if (this.isClosed) return Promise.reject(new TidegateError("closed"));
-    if (this.line && !this.waiting.length) return this.ask({ t: "send", type, data });
+    if (this.line && !this.line.isClosing && !this.waiting.length) return this.ask({ t: "send", type, data });
     if (this.waiting.length >= this.options.queue) return Promise.reject(new TidegateError("queue_full"));
     return new Promise((resolve, reject) => this.waiting.push({ type, data, resolve, reject }));
   }

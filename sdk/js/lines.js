@@ -1,5 +1,6 @@
 /* A line is one connection, from its hello to its end: a WebSocket, or an event stream with POST beside it. Both carry
- * the same frames. handlers: frame(line, frame), end(line, code). A line ends once; nothing comes from it after that. */
+ * the same frames. handlers: frame(line, frame), end(line, code, ms: no sooner again). A line ends once; nothing comes from it after that.
+ * say(frame, onSent): false when it can't. */
 
 const SUBPROTOCOL = "tidegate.v1.json";
 export const LOST = 1006; // what a WebSocket calls an end without a close frame
@@ -45,11 +46,11 @@ class Line {
     }
   }
 
-  over(code) {
+  over(code, ms) {
     if (this.isOver) return;
     this.isOver = true;
     this.shut(code);
-    this.handlers.end(this, code);
+    this.handlers.end(this, code, ms);
   }
 
   /* Ends it from this side, without a word to its owner. */
@@ -71,8 +72,13 @@ export class SocketLine extends Line {
     socket.onclose = (event) => this.over(event.code);
   }
 
-  say(frame) {
+  get isClosing() {
+    return this.socket.readyState > 1;
+  }
+
+  say(frame, onSent) {
     if (this.socket.readyState !== 1) return false;
+    onSent?.();
     this.socket.send(JSON.stringify(frame));
     return true;
   }
@@ -107,6 +113,7 @@ export class StreamLine extends Line {
       address.searchParams.set("hello", first ? base64url(JSON.stringify(first)) : "");
       if (poll) address.searchParams.set("poll_ms", this.lastId ? poll : FIRST_POLL_MS); // the welcome is held back, too
       if (this.lastId) address.searchParams.set("last_event_id", this.lastId); // a header would need a preflight
+      const limit = poll && setTimeout(() => this.over(LOST), poll + REQUEST_MS);
       try {
         const response = await fetch(address, {
           headers: this.headers(),
@@ -114,13 +121,24 @@ export class StreamLine extends Line {
           cache: "no-store",
           signal: this.abort.signal,
         });
-        if (!response.ok) return this.over(REFUSED[response.status] ?? LOST);
+        if (!response.ok) return this.refused(response);
+        /* Else some portal's page answers in the gateway's place. */
+        if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) return this.over(LOST);
         await this.read(response.body.getReader());
+        if (poll) await new Promise((done) => setTimeout(done, PAUSE_MS));
       } catch {
         this.over(LOST);
+      } finally {
+        clearTimeout(limit);
       }
     } while (poll && !this.isOver);
     this.over(LOST);
+  }
+
+  /* Another ticket can't be fetched, as another token can. */
+  refused({ status, headers }) {
+    const code = status === 401 && this.options.url("/").searchParams.has("ticket") ? 4004 : REFUSED[status];
+    this.over(code ?? LOST, headers.get("Retry-After") * 1000 || 0);
   }
 
   async read(reader) {
@@ -155,9 +173,13 @@ export class StreamLine extends Line {
   }
 
   /* One request after the other: of two at once either may be first. */
-  say(frame) {
+  say(frame, onSent) {
     if (!this.sid) return false;
-    this.queue = this.queue.then(() => this.post(frame));
+    this.queue = this.queue.then(() => {
+      if (this.isOver) return;
+      onSent?.();
+      return this.post(frame);
+    });
     return true;
   }
 

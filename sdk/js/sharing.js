@@ -6,7 +6,7 @@
 import { Engine, TidegateError, uid } from "./engine.js";
 import { Track } from "./track.js";
 
-const TOKEN_MS = 10000;
+const ASK_REST_MS = 2500; // for a tab to fetch a token; the engine limits the whole
 const GREET_MS = 200; // in which the tabs tell a hub that took over what they want
 const START_MS = 3000; // for a worker to start
 const CHECK_MS = 20000;
@@ -60,24 +60,15 @@ export class Hub {
       const failed = new Set();
       const ask = (tabs) => tabs.forEach((to) => this.post({ to, ev: "token", value: n, g }));
       const askRest = () => ask(able.filter((tab) => !failed.has(tab)));
-      const end = () => {
-        timers.forEach(clearTimeout);
-        this.tokens.delete(n);
-      };
-      const timers = [
-        setTimeout(askRest, TOKEN_MS / 4),
-        setTimeout(() => {
-          end();
-          reject(new TidegateError("token_timeout"));
-        }, TOKEN_MS),
-      ];
+      const timer = setTimeout(askRest, ASK_REST_MS);
       this.tokens.set(n, ({ tab, token, error, final }) => {
         if (error) {
           failed.add(tab);
           if (failed.size === 1) askRest();
           if (failed.size < able.length) return;
         }
-        end();
+        clearTimeout(timer);
+        this.tokens.delete(n);
         if (error) reject(Object.assign(new TidegateError("token", error), { final }));
         else resolve(token);
       });
@@ -108,20 +99,20 @@ export class Hub {
       this.tabs.set(tab, { groups: new Map(), hasToken: options.hasToken });
       locks()?.request(lockOf(tab), () => this.bye(tab)); // granted when the tab is gone
       this.hasToken ||= options.hasToken; // the session of a user never goes on as an anonymous one
-      if (this.engine.isClosed) this.restart(options);
+      /* It was stopped; a page that is opened after that begins another session, for all. */
+      if (this.engine.isClosed) {
+        this.start(options, this.engine.track);
+        for (const [other, { groups }] of this.tabs) this.joinAll(other, groups);
+      }
     }
-    for (const [name, token] of groups) this.join(tab, name, token).catch(() => {});
+    this.joinAll(tab, groups);
     const { state, track } = this.engine;
     this.post({ to: tab, ev: "track", value: { epoch: track.epoch, pos: track.pos } });
     if (state) this.post({ to: tab, ev: "state", value: state });
   }
 
-  /* The session was stopped; a page that is opened after that begins another one, for all. */
-  restart(options) {
-    this.start(options, this.engine.track);
-    for (const [tab, { groups }] of this.tabs) {
-      for (const [name, token] of groups) this.join(tab, name, token).catch(() => {});
-    }
+  joinAll(tab, groups) {
+    for (const [name, token] of groups) this.join(tab, name, token).catch(() => {});
   }
 
   bye(tab) {
@@ -134,10 +125,7 @@ export class Hub {
   /* token: true when the tab has a function that fetches one. */
   join(tab, name, token) {
     this.tabs.get(tab)?.groups.set(name, token);
-    const isThere = this.engine.groups.get(name)?.sid && !this.engine.isClosed && !token;
-    if (!isThere) return this.engine.join(name, token === true ? () => this.token(name) : token);
-    this.tellGroups();
-    return Promise.resolve();
+    return this.engine.join(name, token === true ? () => this.token(name) : token);
   }
 
   leave(tab, name) {
@@ -167,7 +155,6 @@ class Remote {
   }
 
   greet() {
-    this.isHeard = false;
     const groups = [...this.groups].map(([name, token]) => [name, sendable(token)]);
     this.up({ op: "hello", groups, options: plain(this.options) });
   }
@@ -221,6 +208,7 @@ class Remote {
 
   /* Of what was said nobody knows; a join can be asked again. */
   lose() {
+    this.isHeard = false;
     for (const [n, asked] of this.asked) {
       if (!asked.isSent || asked.message.op === "join") asked.isSent = false;
       else this.onAnswer(n, { code: "unknown" });
@@ -316,7 +304,6 @@ class WorkerRemote extends Remote {
       if (this.isClosed) return;
       this.port.close();
       this.lose();
-      this.isHeard = false;
       setTimeout(() => this.start()); // when the lock is free again, for the next worker
     });
   }

@@ -386,11 +386,17 @@ test("what is sent waits for a line, up to a limit, and is told unknown when its
   await Promise.all(kept);
 });
 
-test("a ticket that has expired is not tried again", async () => {
-  await begin({ ticket: "t", claim: "c" }, { exp: Math.floor(realNow() / 1000) + 60 });
-  now += 61000;
-  socket().end(1006);
-  assert.deepEqual([last(of("state")).state, last(of("state")).code], ["closed", 4006]);
+test("a ticket that has expired is not tried again, if the gateway's clock says so, too", async () => {
+  for (const [status, state] of [[400, "waiting"], [410, "closed"]]) {
+    plainHttp(() => status);
+    const engine = await begin({ ticket: "t", claim: "c" }, { exp: Math.floor(realNow() / 1000) + 60 });
+    now += 61000;
+    socket().end(1006);
+    await runLast();
+    assert.equal(last(of("state")).state, state);
+    engine.close();
+  }
+  assert.equal(last(of("state")).code, 4006);
 });
 
 test("a token that can't be had is tried again, one that is refused for good ends it", async () => {
@@ -411,4 +417,68 @@ test("positions: another epoch replaces them, a gap with a new name keeps other 
   assert.deepEqual(track.resume, { epoch: "e2", pos: { 0: "9.0", 1: "2.0" } });
   track.take({ t: "pos", epoch: "e3", pos: { 2: "1.0" } });
   assert.deepEqual(track.resume, { epoch: "e3", pos: { 2: "1.0" } });
+});
+
+test("what is sent over a line that is closing waits for the next one", async () => {
+  const engine = await begin();
+  socket().readyState = 2;
+  const sent = engine.send("a", 1);
+  socket().end(1006);
+  await runLast();
+  socket().accept();
+  assert.equal(last(socket().sent).type, "a");
+  socket().say({ t: "ok", re: last(socket().sent).re });
+  await sent;
+  engine.close();
+});
+
+/* Over an event stream that answers as the test says. */
+async function refusedStream(answer, options) {
+  globalThis.fetch = async () => answer;
+  const engine = new Engine({ url: "http://gate.example/", transports: ["sse"], ...options }, (...what) => told.push(what));
+  await settle();
+  engine.close();
+  return of("state")[1];
+}
+
+test("a stream's refusal is obeyed: how soon again, a forged ticket, a portal's page", async () => {
+  const busy = new Response("", { status: 503, headers: { "Retry-After": "7" } });
+  assert.equal((await refusedStream(busy)).in_ms, 7250);
+  told = [];
+  const forged = new Response("", { status: 401 });
+  assert.equal((await refusedStream(forged, { ticket: "t" })).code, 4004);
+  told = [];
+  const portal = new Response("<h1>Sign in</h1>", { headers: { "Content-Type": "text/html" } });
+  assert.equal((await refusedStream(portal)).state, "waiting");
+});
+
+test("what is said beside a stream has its time from when it is posted", async () => {
+  const engine = await begin();
+  const sent = engine.send("a", 1);
+  const { line } = engine;
+  line.say = () => true; // it is queued behind others
+  const count = due().length;
+  engine.send("b", 2).catch(() => {});
+  assert.equal(due().length, count);
+  socket().say({ t: "ok", re: 1 });
+  await sent;
+  engine.close();
+});
+
+test("a token that never comes, and a socket that can't be made, are tried again", async () => {
+  const engine = new Engine({ url: "http://gate.example/", token: () => new Promise(() => {}) }, (...what) => told.push(what));
+  await settle();
+  assert.equal(await runLast(), 15000);
+  assert.equal(last(of("state")).why, "no token");
+  engine.close();
+  globalThis.WebSocket = class {
+    constructor() {
+      throw new Error("forbidden here");
+    }
+  };
+  const other = new Engine({ url: "http://gate.example/" }, (...what) => told.push(what));
+  await settle();
+  globalThis.WebSocket = FakeSocket;
+  assert.deepEqual([last(of("state")).state, last(of("state")).why], ["waiting", "forbidden here"]);
+  other.close();
 });
