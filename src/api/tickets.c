@@ -129,7 +129,7 @@ static void answer_made(struct api_call *call, const char *id, struct str text, 
     if (buf_err(&out)) {
         refuse_for_memory(call->exchange);
     } else {
-        stats_ticket(call->tenant->name, STATS_TICKET_CREATED);
+        stats_ticket(call->tenant, STATS_TICKET_CREATED);
         http_answer_json(call->exchange, 201, buf_str(&out));
     }
     buf_fini(&out);
@@ -244,7 +244,7 @@ static void on_ended(struct push_task *task, const struct push_outcome *outcome)
     const char *detail;
     int status = push_status(outcome, &code, &detail);
     if (!code) {
-        stats_ticket(task->worker->tenants->items[task->app].name, STATS_TICKET_DELETED);
+        stats_ticket(&task->worker->tenants->items[task->app], STATS_TICKET_DELETED);
         http_answer_json(task->owner, 200, STR("{\"state\":\"done\"}"));
     } else if (status == 503 || status == 429) {
         http_answer_retry(task->owner, status, code, detail, 1);

@@ -1,6 +1,7 @@
 #include "server/stats.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,13 @@
 #include "server/stats_private.h"
 #include "server/ws_session.h"
 
-enum { MAX_ROUTES = 256, STATS_TRANSPORTS = 4, STATS_GAPS = 4 };
+enum { MAX_ROUTES = 256, STATS_TRANSPORTS = 4, STATS_GAPS = 4, STATS_REASONS = 48 };
+
+/* By a reason, which is a literal and known by its address: a mass disconnect looks up no text. */
+struct reason_series {
+    _Atomic(const char *) reason; /* NULL: free; set last */
+    struct metric *series;
+};
 
 /* The series of one app; apps beyond the table share the last place. */
 struct app_series {
@@ -26,6 +33,8 @@ struct app_series {
     struct metric *slow;
     struct metric *ticket_sessions;
     struct metric *over_quota[STATS_QUOTAS];
+    struct reason_series closed[STATS_REASONS]; /* each made when it is needed first */
+    struct reason_series refused[STATS_REASONS];
 };
 
 static struct app_series apps[STATS_APPS];
@@ -110,22 +119,65 @@ static struct app_series *series_of(uint16_t app)
     return &apps[app < STATS_APPS ? app : STATS_APPS - 1];
 }
 
+static const char *label_of(const struct tenant *tenant)
+{
+    return stats_app_label(tenant->name, tenant->id);
+}
+
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
 /* Workers may meet an app at the same time: one makes its series, and `written` shows that all are
  * there. */
 static struct app_series *series_of_tenant(const struct tenant *tenant)
 {
-    static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
     struct app_series *series = series_of(tenant->id);
     if (__atomic_load_n(&series->written, __ATOMIC_ACQUIRE)) {
         return series;
     }
     pthread_mutex_lock(&making);
     if (!__atomic_load_n(&series->written, __ATOMIC_RELAXED)) {
-        struct metric *written = make_app_series(series, stats_app_label(tenant->name, tenant->id));
+        struct metric *written = make_app_series(series, label_of(tenant));
         __atomic_store_n(&series->written, written, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&making);
     return series;
+}
+
+/* The place of the reason, else the first free one, else NULL. */
+static struct reason_series *find_reason(struct reason_series places[STATS_REASONS],
+                                         const char *reason)
+{
+    for (int i = 0; i < STATS_REASONS; i++) {
+        const char *at = atomic_load_explicit(&places[i].reason, memory_order_acquire);
+        if (!at || at == reason) {
+            return &places[i];
+        }
+    }
+    return NULL;
+}
+
+static struct metric *make_reason(struct reason_series places[STATS_REASONS],
+                                  const struct metric_family *family, const struct tenant *tenant,
+                                  const char *reason)
+{
+    struct metric *series = metric_series(family, label_of(tenant), reason);
+    pthread_mutex_lock(&making);
+    struct reason_series *place = find_reason(places, reason);
+    if (place && !place->reason) {
+        place->series = series;
+        atomic_store_explicit(&place->reason, reason, memory_order_release);
+    }
+    pthread_mutex_unlock(&making);
+    return series;
+}
+
+static void count_reason(struct reason_series places[STATS_REASONS],
+                         const struct metric_family *family, const struct tenant *tenant,
+                         const char *reason)
+{
+    const struct reason_series *place = find_reason(places, reason);
+    bool is_made = place && atomic_load_explicit(&place->reason, memory_order_acquire) == reason;
+    metric_add(is_made ? place->series : make_reason(places, family, tenant, reason), 1);
 }
 
 void stats_make_app(const struct tenant *tenant)
@@ -181,15 +233,20 @@ const char *stats_close_reason(uint16_t code)
     }
 }
 
+static const struct tenant *tenant_of(const struct worker *worker, const struct session *session)
+{
+    return &worker->tenants->items[session->app];
+}
+
 static const char *app_name(const struct worker *worker, const struct session *session)
 {
-    return worker->tenants->items[session->app].name;
+    return tenant_of(worker, session)->name;
 }
 
 static void count_closed(struct worker *worker, const struct session *session, const char *reason)
 {
-    struct metric *closed = SERIES(sessions_closed_total, app_name(worker, session), reason);
-    metric_add(closed, 1);
+    const struct tenant *tenant = tenant_of(worker, session);
+    count_reason(series_of(tenant->id)->closed, FAMILY(sessions_closed_total), tenant, reason);
 }
 
 /* Ends that have a cause worth a line; losing the connection is daily life. */
@@ -276,19 +333,19 @@ void stats_frame_refused(struct worker *worker, const struct session *session, c
 
 void stats_police_unsure(struct worker *worker, const struct session *session)
 {
-    metric_add(SERIES(session_policy_unsure_total, app_name(worker, session)), 1);
+    metric_add(SERIES(session_policy_unsure_total, label_of(tenant_of(worker, session))), 1);
     log_warn_of(LOG_OF(.app = str_of(app_name(worker, session))), "session.policy_unsure",
                 "app '%s': a session's policy was judged by what is known: not all nodes answered",
                 app_name(worker, session));
 }
 
-void stats_ticket(const char *app, enum stats_ticket what)
+void stats_ticket(const struct tenant *tenant, enum stats_ticket what)
 {
     static const char *const names[STATS_TICKETS] = {[STATS_TICKET_CREATED] = "created",
                                                      [STATS_TICKET_CLAIMED] = "claimed",
                                                      [STATS_TICKET_DONE] = "done",
                                                      [STATS_TICKET_DELETED] = "deleted"};
-    metric_add(SERIES(tickets_total, app, names[what]), 1);
+    metric_add(SERIES(tickets_total, label_of(tenant), names[what]), 1);
 }
 
 void stats_ticket_session(const struct session *session, int change)
@@ -296,11 +353,11 @@ void stats_ticket_session(const struct session *session, int change)
     metric_gauge_add(series_of(session->app)->ticket_sessions, change);
 }
 
-void stats_ticket_refused(const char *app, const char *reason)
+void stats_ticket_refused(const struct tenant *tenant, const char *reason)
 {
-    metric_add(SERIES(tickets_refused_total, app, reason), 1);
-    log_info_of(LOG_OF(.app = str_of(app), .code = str_of(reason)), "ticket.refused",
-                "app '%s': turned away a session with a ticket: %s", app, reason);
+    metric_add(SERIES(tickets_refused_total, label_of(tenant), reason), 1);
+    log_info_of(LOG_OF(.app = str_of(tenant->name), .code = str_of(reason)), "ticket.refused",
+                "app '%s': turned away a session with a ticket: %s", tenant->name, reason);
 }
 
 void stats_auth(enum credential_refusal refusal, const struct credential *credential)
@@ -410,7 +467,7 @@ void stats_api_refused(const char *app, const struct http_exchange *exchange)
 
 void stats_push_refused(const struct tenant *tenant, const char *reason)
 {
-    metric_add(SERIES(messages_refused_total, tenant->name, reason), 1);
+    count_reason(series_of(tenant->id)->refused, FAMILY(messages_refused_total), tenant, reason);
 }
 
 void stats_quota_refused(const struct tenant *tenant, enum stats_quota quota)

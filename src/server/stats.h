@@ -41,8 +41,6 @@ void stats_session_opened(struct worker *worker, const struct session *session,
                           const struct tenant *tenant);
 void stats_session_closed(struct worker *worker, const struct session *session,
                           uint16_t close_code);
-/* The name of a close code, as in metrics. */
-const char *stats_close_reason(uint16_t code);
 void stats_closed_by_peer(struct worker *worker, const struct session *session);
 void stats_session_gone(struct worker *worker, const struct session *session);
 
@@ -70,13 +68,13 @@ enum stats_ticket {
     STATS_TICKETS,
 };
 
-void stats_ticket(const char *app, enum stats_ticket what);
+void stats_ticket(const struct tenant *tenant, enum stats_ticket what);
 
 /* A session with a ticket is there now (1), or ends (-1). */
 void stats_ticket_session(const struct session *session, int change);
 
 /* A session with a ticket was turned away; reason is a literal. Logs it. */
-void stats_ticket_refused(const char *app, const char *reason);
+void stats_ticket_refused(const struct tenant *tenant, const char *reason);
 
 /* A credential was checked; logs refusals. */
 void stats_auth(enum credential_refusal refusal, const struct credential *credential);
@@ -110,6 +108,7 @@ void stats_request(const char *listener, const struct http_exchange *exchange, u
 /* Logs it when it was refused for another reason than its key, which has a line of its own. */
 void stats_api_refused(const char *app, const struct http_exchange *exchange);
 
+/* reason is a literal. */
 void stats_push_refused(const struct tenant *tenant, const char *reason);
 
 /* The engine's name in the series of the bus; before any thread of the gateway. */

@@ -81,6 +81,42 @@ static void each_close_code_has_a_reason_of_its_own(void **state)
     }
 }
 
+static void apps_beyond_the_table_are_other_wherever_they_are_counted(void **state)
+{
+    static const char *const series[] = {
+        "tidegate_messages_refused_total{app=\"other\",reason=\"bad_target\"}",
+        "tidegate_tickets_total{app=\"other\",event=\"created\"}",
+        "tidegate_tickets_refused_total{app=\"other\",reason=\"busy\"}",
+    };
+    for (uint16_t id = 68; id < 70; id++) {
+        struct tenant tenant = {.name = "far", .id = id};
+        stats_push_refused(&tenant, "bad_target");
+        stats_ticket(&tenant, STATS_TICKET_CREATED);
+        stats_ticket_refused(&tenant, "busy");
+    }
+    for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++) {
+        assert_true(value_of(series[i]) == 2);
+    }
+}
+
+/* More than are kept at hand, twice: what finds no place is counted all the same. */
+static void each_reason_is_counted_by_itself(void **state)
+{
+    enum { REASONS = 60 };
+    static char reasons[REASONS][8];
+    struct tenant tenant = {.name = "many", .id = 62};
+    for (int i = 0; i < 2 * REASONS; i++) {
+        snprintf(reasons[i % REASONS], sizeof(reasons[0]), "r%d", i % REASONS);
+        stats_push_refused(&tenant, reasons[i % REASONS]);
+    }
+    for (int i = 0; i < REASONS; i++) {
+        char series[128];
+        snprintf(series, sizeof(series),
+                 "tidegate_messages_refused_total{app=\"many\",reason=\"r%d\"}", i);
+        assert_true(value_of(series) == 2);
+    }
+}
+
 static void a_request_is_counted_by_its_route_and_class(void **state)
 {
     struct http_exchange exchange = {.route = "/v1/test", .status = 204, .started_us = 100};
@@ -187,6 +223,8 @@ int main(void)
         TEST(a_session_is_counted_while_it_is_there),
         TEST(each_close_code_has_a_reason_of_its_own),
         TEST(a_request_is_counted_by_its_route_and_class),
+        TEST(apps_beyond_the_table_are_other_wherever_they_are_counted),
+        TEST(each_reason_is_counted_by_itself),
         TEST(a_records_way_to_the_bus_is_observed),
         TEST(readers_are_there_as_long_as_the_gateway),
         TEST(a_scrape_with_100000_sessions_takes_under_50_ms),

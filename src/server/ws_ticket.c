@@ -150,7 +150,7 @@ static struct session *end_publish(struct publish *publish, struct worker **out_
 static void refuse(struct worker *worker, struct session *session, const char *reason,
                    uint16_t close_code)
 {
-    stats_ticket_refused(worker->tenants->items[session->app].name, reason);
+    stats_ticket_refused(&worker->tenants->items[session->app], reason);
     ws_session_doom(worker, session, close_code);
 }
 
@@ -193,7 +193,7 @@ static void on_won(struct worker *worker, struct session *session)
     }
     ticket->is_won = true;
     ticket->claim_until_ms = 0;
-    stats_ticket(worker->tenants->items[session->app].name, STATS_TICKET_CLAIMED);
+    stats_ticket(&worker->tenants->items[session->app], STATS_TICKET_CLAIMED);
     ws_protocol_start(worker, session, ticket->resume);
     mem_free(ticket->resume);
     ticket->resume = NULL;
@@ -262,7 +262,7 @@ static void end_ticket(struct worker *worker, struct session *session)
 /* The last message has reached the page. */
 static void finish(struct worker *worker, struct session *session)
 {
-    stats_ticket(worker->tenants->items[session->app].name, STATS_TICKET_DONE);
+    stats_ticket(&worker->tenants->items[session->app], STATS_TICKET_DONE);
     end_ticket(worker, session);
 }
 
