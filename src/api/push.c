@@ -160,6 +160,14 @@ static void finish_if_done(struct push_task *task)
     finish(task);
 }
 
+/* Of messages that the bus has; what failed would tell how long it was waited for. */
+static void observe(const struct push_task *task)
+{
+    if (task->publish->verdict == PUBLISH_ACCEPTED && task->counted) {
+        stats_latency(STATS_API_TO_BUS, clock_monotonic_us() - task->started_us);
+    }
+}
+
 static void on_published(struct publish *publish)
 {
     struct push_task *task = publish->owner;
@@ -169,7 +177,7 @@ static void on_published(struct publish *publish)
     }
     account(task);
     push_spans_published(task->spans, task);
-    stats_latency(STATS_API_TO_BUS, clock_monotonic_us() - task->started_us);
+    observe(task);
     finish_if_done(task);
 }
 
@@ -515,7 +523,7 @@ static int start(struct worker *worker, const struct tenant *tenant, const struc
     }
     account(task);
     task->app = tenant->id;
-    task->started_us = clock_monotonic_us();
+    task->started_us = push->started_us ? push->started_us : clock_monotonic_us();
     task->publish->started_us = kind ? 0 : task->started_us;
     task->publish->owner = task;
     task->publish->keeps = kind ? kind->keeps : has_tickets(push);

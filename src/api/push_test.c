@@ -1,7 +1,10 @@
 #include "api/push.h"
 
+#include <stdlib.h>
+
 #include "api/gateway_test_help.h"
 #include "base/err.h"
+#include "base/metrics.h"
 
 #define PUSH "POST /v1/messages"
 
@@ -235,6 +238,28 @@ static void without_a_wait_there_is_no_receipt(void **state)
     assert_null(strstr(test->body, "receipt"));
 }
 
+static double count_of_api_to_bus(void)
+{
+    static const char series[] = "tidegate_delivery_seconds_count{stage=\"api_to_bus\"} ";
+    struct buf text = {0};
+    assert_int_equal(metrics_render(&text), 0);
+    const char *at = strstr(buf_cstr(&text), series);
+    double count = at ? strtod(at + strlen(series), NULL) : 0;
+    buf_fini(&text);
+    return count;
+}
+
+/* A member that joins goes over the bus too, and is no message. */
+static void messages_alone_are_timed_on_their_way_to_the_bus(void **state)
+{
+    double before = count_of_api_to_bus();
+    gateway_test_ask(*state, KEY_PUSH, PUSH, "{\"to\":{\"users\":[\"42\"]},\"data\":1}");
+    assert_true(count_of_api_to_bus() == before + 1);
+    assert_int_equal(gateway_test_ask(*state, KEY_ALL, "PUT /v1/groups/room:1/users/42", NULL),
+                     200);
+    assert_true(count_of_api_to_bus() == before + 1);
+}
+
 /* ---- ids ---- */
 
 #define SAY(id, data) "{\"to\":{\"users\":[\"42\"]},\"id\":\"" id "\",\"data\":" data "}"
@@ -354,6 +379,7 @@ int main(void)
         GATEWAY_TEST(routed_counts_users_and_sessions_of_all_workers),
         GATEWAY_TEST(nobody_there_is_complete_with_zeros),
         GATEWAY_TEST(without_a_wait_there_is_no_receipt),
+        GATEWAY_TEST(messages_alone_are_timed_on_their_way_to_the_bus),
         GATEWAY_TEST(the_same_id_and_body_is_answered_again_and_sent_once),
         GATEWAY_TEST(the_same_id_with_another_body_is_a_conflict),
         GATEWAY_TEST(how_long_the_caller_waits_is_not_part_of_the_body),
