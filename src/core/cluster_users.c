@@ -4,7 +4,12 @@
  *
  * While secrets are being rotated, nodes with different ones have different keys for a user: each
  * kind is counted by itself, and a user of both counts twice. A node of a version that tells no
- * users adds the number that it says. */
+ * users adds the number that it says.
+ *
+ * Which apps are beyond USER_TALLY_APPS - 1 each node decides by its own numbers, which keep the
+ * order in which it learned of its apps. Nodes that learned of them by other reloads may differ:
+ * then an app has a count of those nodes alone that tell it by its name, the rest are among the
+ * others, and a user of both counts twice in the total. A restart puts that right. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/cluster_private.h"

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "core/shard_private.h"
 
+/* By this node's number of it: see core/cluster_users.c for where nodes differ. */
 static uint32_t app_of(const struct shard *shard, uint16_t app)
 {
     return app < USER_TALLY_APPS - 1 ? shard->apps[app].hash : (uint32_t)USER_TALLY_OTHERS;

@@ -2,6 +2,7 @@
  * Prometheus's own libraries use, so that dashboards made for any program show this one too. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -88,7 +89,7 @@ static double read_open_descriptors(void *arg)
     if (stat("/proc/self/fd", &info) == 0 && info.st_size > 0) {
         return (double)info.st_size;
     }
-    return descriptor_table() <= LISTED_DESCRIPTORS ? count_listed_descriptors() : 0;
+    return descriptor_table() <= LISTED_DESCRIPTORS ? count_listed_descriptors() : NAN;
 }
 
 static double read_max_descriptors(void *arg)
@@ -101,6 +102,16 @@ static double read_max_descriptors(void *arg)
 
 enum tcp_value { TCP_INUSE, TCP_ORPHAN, TCP_TIME_WAIT, TCP_PAGES, TCP_VALUES };
 
+/* The kernel tells sockets of IPv6 by themselves, also those that clients of IPv4 use. */
+static unsigned long read_tcp6_in_use(void)
+{
+    char text[FILE_BYTES];
+    unsigned long count;
+    read_file("/proc/net/sockstat6", text);
+    const char *at = strstr(text, "TCP6:");
+    return at && sscanf(at, "TCP6: inuse %lu", &count) == 1 ? count : 0;
+}
+
 static void read_tcp(unsigned long out[TCP_VALUES])
 {
     char text[FILE_BYTES];
@@ -112,6 +123,7 @@ static void read_tcp(unsigned long out[TCP_VALUES])
         sscanf(at, "TCP: inuse %lu orphan %lu tw %lu alloc %lu mem %lu", &out[TCP_INUSE],
                &out[TCP_ORPHAN], &out[TCP_TIME_WAIT], &allocated, &out[TCP_PAGES]);
     }
+    out[TCP_INUSE] += read_tcp6_in_use();
 }
 
 static double read_tcp_sockets(void *arg)
