@@ -492,6 +492,7 @@ def secret_words(gateway, user_token, bad_token):
         "message": "body-of-a-message-7261",
         "wrong key": "wrong-key-5510",
         "URL secret": "url-secret-8841",
+        "ticket": gateway.issued_ticket,
     }
 
 
@@ -513,20 +514,56 @@ def use_everything(gateway, token, bad_token):
     gateway.api("POST", f"/v1/broadcast?nonsense={'url-secret-8841'}", secret.encode())
     gateway.api("POST", "/v1/messages", {}, {"Authorization": "Bearer wrong-key-5510"})
     gateway.admin("GET", "/console/?key=url-secret-8841", {"Authorization": "Bearer wrong-key-5510"})
+    answers = operate(gateway, secret)
     with Wire(gateway.client_port) as wire:
         wire.upgrade()
         wire.send(frame(TEXT, secret.encode()) + frame(PING, secret.encode(), fin=False))
         wire.read_to_end()
+    return answers
 
 
-def test_a12_no_secret_is_ever_written_down(make_gateway):
-    gateway = make_gateway({"log": {"level": "debug"}}, app={"auth": {"cookie": "session"}})
+LOOKS = ("/v1/alerts", "/v1/overview", "/v1/nodes", "/v1/errors?limit=1000")
+
+
+def operate(gateway, secret):
+    """Acts of the audit log, by the API and from the console."""
+    ticket = gateway.api("POST", "/v1/tickets", {})[2]
+    gateway.api("POST", f"/v1/tickets/{ticket['id']}/messages", secret.encode())
+    gateway.api("GET", f"/v1/tickets/{ticket['id']}/messages")
+    gateway.api("DELETE", f"/v1/tickets/{ticket['id']}")
+    gateway.api("DELETE", "/v1/users/ada/sessions?key=url-secret-8841")
+    gateway.api("DELETE", "/v1/users/ada/sessions", None, {"Authorization": "Bearer wrong-key-5510"})
+    gateway.issued_ticket = ticket["ticket"]
+    own = [("Origin", f"http://127.0.0.1:{gateway.admin_port}"), ("X-Tidegate-Console", "1")]
+    own += [("Content-Type", "application/json")]
+    for key in ("wrong-key-5510", gateway.api_key):
+        body = json.dumps({"key": key}).encode()
+        answer = admin(gateway, "/console/session", method="POST", headers=own, body=body)
+    own.append(("Cookie", answer.header("set-cookie").partition(";")[0]))
+    message = json.dumps({"to": {"users": ["ada"]}, "data": secret}).encode()
+    seen = [answer, admin(gateway, "/console/api/v1/messages", method="POST", headers=own, body=message)]
+    assert [answer.status for answer in seen] == [200, 202]
+    seen += [admin(gateway, f"/console{path}", headers=own) for path in ("/session", "/api/v1/errors")]
+    assert b"errors" in seen[-1].body
+    return [answer.body.decode() for answer in seen]
+
+
+def test_a12_no_secret_is_ever_written_down(make_gateway, tmp_path):
+    audit = tmp_path / "audit.log"
+    gateway = make_gateway(
+        {"log": {"level": "debug", "audit": str(audit)}}, app={"auth": {"cookie": "session"}}
+    )
     token, bad_token = mint(claims("ada")), mint(claims("ada"), key=b"not the right secret at all, but long")
-    use_everything(gateway, token, bad_token)
-    pages = [
+    pages = use_everything(gateway, token, bad_token)
+    pages += [
         gateway.admin("GET", path)[2].decode() for path in ("/metrics", "/readyz", "/livez", "/console/")
     ]
+    pages += [json.dumps(gateway.api("GET", path)[2]) for path in LOOKS]
+    assert "api.unauthorized" in pages[-1]
     gateway.stop()
+    pages.append(audit.read_text())
+    for event in ("user.kick", "ticket.delete", "operator.sign_in", "message.push", "messages.read"):
+        assert event in pages[-1]
     for name, word in secret_words(gateway, token, bad_token).items():
         assert word not in gateway.stderr(), f"the {name} is in the log"
         assert not any(word in page for page in pages), f"the {name} is on a page"
@@ -543,14 +580,12 @@ def knock_at_random(gateway, rng, count):
     """Pipelined, so that many fit in little time."""
     methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]
     for port in (gateway.client_port, gateway.api_port, gateway.admin_port):
-        for _ in range(count // 50):
+        for _ in range(count // 200):
             with Wire(port, timeout=20 * gateway.slowness) as wire:
                 paths = ["/" + scramble(rng), "/v1/" + scramble(rng), "/v1/users/" + scramble(rng)]
-                batch = [
-                    get(rng.choice(paths), method=rng.choice([*methods, scramble(rng, 5)])) for _ in range(50)
-                ]
-                wire.send(b"".join(batch[:-1]))
-                wire.send(get("/", [("Connection", "close")]))
+                batch = [get(rng.choice(paths) + str(i), method=rng.choice(methods)) for i in range(199)]
+                wire.send(b"".join(batch))
+                wire.send(get("/", [("Connection", "close")], method=scramble(rng, 5)))
                 wire.read_to_end()
 
 
@@ -572,16 +607,21 @@ def close_at_random(gateway, rng, count):
 def test_a13_what_peers_choose_makes_no_series(gateway):
     rng = random.Random(13)
 
-    def attack(count):
-        knock_at_random(gateway, rng, count)
-        push_at_random(gateway, rng, count // 10)
-        close_at_random(gateway, rng, count // 10)
+    def attack(knocks, others):
+        knock_at_random(gateway, rng, knocks)
+        push_at_random(gateway, rng, others)
+        close_at_random(gateway, rng, others)
 
-    attack(400)
+    attack(400, 40)
     gateway.metrics()  # makes the series of its own request
     before = gateway.metrics()
-    attack(2000)
+    attack(33_200, 400)  # a listener: 100,000 requests in all
     after = gateway.metrics()
+    requests = [
+        page.get("tidegate_http_requests_total", route="other", status="4xx") for page in (before, after)
+    ]
+    answered = requests[1] - requests[0]
+    assert answered > 90_000
     new = {name for name, _ in after.series.keys() - before.series.keys()}
     assert len(after.series) == len(before.series), new
     assert len(after.text) <= 256 * 1024
