@@ -162,6 +162,45 @@ def test_charts_are_drawn_of_what_happens(operator, gateway):
     operator.until("details.data[open] tbody th", ":")
 
 
+JOIN = """const {join, secondsOf} = await import("/console/views/overview.js");
+    const keys = ["connections", "users", "accepted", "written", "dropped", "p50_ms", "p90_ms", "p99_ms"];
+    const of = (from, values) => ({from, step_ms: 5000,
+        ...Object.fromEntries(keys.map((key) => [key, values]))});"""
+
+
+def test_what_fewer_nodes_say_takes_the_place_of_nothing(operator):
+    script = (
+        JOIN
+        + """const whole = join(null, of(0, [9, 9, 9]), true);
+        const less = join(whole, of(5000, [4, 4, 4]), false);
+        const again = join(less, of(5000, [9, 9, 9, 9]), true);
+        return [less.times, less.users, less.wholeTo, again.users]"""
+    )
+    times = [0, 5000, 10000, 15000]
+    assert operator.run(script) == [times, [9, 9, 9, 4], 10000, [9, 9, 9, 9, 9]]
+    operator.alter(
+        "/v1/overview",
+        "answer.complete = false; answer.nodes.push({...answer.nodes[0], boot: 'x', answered: false})",
+    )
+    operator.go("nodes")
+    operator.go("overview")
+    operator.until(".notice.warn", "1 of 2 nodes answered")
+    assert operator.barriers() == []
+
+
+def test_a_chart_has_no_hidden_hole_after_a_pause(operator):
+    script = (
+        JOIN
+        + """const before = join(null, of(0, Array(180).fill(1)), true);
+        const later = join(before, of(1200000, [2, 2]), true);
+        const even = later.times.every((at, index) => index === 0 || at - later.times[index - 1] === 5000);
+        const holes = later.users.filter((value) => value === null).length;
+        return [later.times[0], later.times.at(-1), even, holes,
+            secondsOf(5000), secondsOf(600000), secondsOf(Infinity)]"""
+    )
+    assert operator.run(script) == [310000, 1205000, True, 60, 35, 630, 900]
+
+
 def test_an_operator_drains_a_node_after_a_second_thought_and_takes_it_back(operator, gateway):
     operator.go("nodes")
     operator.until("[data-act=drain]").click()

@@ -34,6 +34,7 @@ struct view {
     struct overview_part *parts;
     uint32_t part_count;
     bool is_known; /* who is in the cluster */
+    bool is_whole; /* and all of them answered */
 };
 
 /* What scopes add up to. */
@@ -186,10 +187,11 @@ static void write_sums(struct buf *out, const struct sums *sums, uint64_t users)
                a_second(sums->accepted), a_second(sums->written), a_second(sums->dropped));
 }
 
-/* Of one node those that are there; of all nodes each counts once. */
+/* Of one node those that are there; of all nodes each counts once. While some don't answer, of those
+ * that do, as all else: what a node knows of the others is what it last heard. */
 static uint64_t users_of(const struct view *view, const struct sums *sums)
 {
-    bool is_all = !*view->asked->node && sums->cluster_users;
+    bool is_all = view->is_whole && !*view->asked->node && sums->cluster_users;
     return is_all ? sums->cluster_users : sums->users;
 }
 
@@ -462,7 +464,7 @@ static void write_view(struct buf *out, const struct view *view, const struct ga
     buf_append_char(out, '{');
     json_write_string_field(out, STR("cluster"), settings->cluster.name);
     json_write_u64_field(out, STR("as_of"), clock_wall_ms());
-    json_write_bool_field(out, STR("complete"), gather->is_complete && view->is_known);
+    json_write_bool_field(out, STR("complete"), view->is_whole);
     write_total(out, view);
     write_apps(out, view, settings);
     write_nodes(out, view);
@@ -495,6 +497,7 @@ static void finish(struct gather *gather)
     if (view.nodes && view.parts && gather->asker->gateway->cluster) {
         view.node_count = cluster_nodes(gather->asker->gateway->cluster, view.nodes,
                                         &view.is_known);
+        view.is_whole = view.is_known && gather->is_complete;
         read_parts(&view, gather);
         write_view(&out, &view, gather);
     }

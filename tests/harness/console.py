@@ -60,6 +60,25 @@ class Console:
 
         return wait_for(look, self.patience, lambda: f"{selector} {text!r} in: {self.text}")
 
+    def alter(self, path, script):
+        """From now on the page gets answers of this path (its beginning) as the script changed `answer`."""
+        wrap = """const path = arguments[0], ask = window.fetch, change = (answer) => { CHANGE };
+                  window.fetch = async (url, options) => {
+                      const response = await ask(url, options);
+                      if (!String(url).startsWith(path)) { return response; }
+                      const answer = await response.json();
+                      change(answer);
+                      return new Response(JSON.stringify(answer), { status: response.status });
+                  }"""
+        self.browser.execute_script(wrap.replace("CHANGE", script), f"api{path}")
+
+    def run(self, script):
+        """What the body of an async function gives; modules of the page by import("/console/…")."""
+        body = f"(async () => {{ {script} }})()"
+        return self.browser.execute_async_script(
+            f"const [done] = arguments; {body}.then(done, (error) => done(String(error)))"
+        )
+
     @property
     def text(self):
         return self.find("body").text

@@ -2,7 +2,7 @@
 
 import { get, poll } from "../api.js";
 import { chart } from "../charts.js";
-import { badge, h, show, table } from "../dom.js";
+import { badge, h, notice, show, table } from "../dom.js";
 import { bytes, count, duration, latency, rate } from "../format.js";
 
 export const title = "Overview";
@@ -30,24 +30,54 @@ function figure(label) {
 
 /**
  * What there was before, and what came since: at most a quarter of an hour, and without the beginning of
- * which nobody saw anything, but for the last five minutes.
+ * which nobody saw anything, but for the last five minutes. wholeTo is the time up to which every node has
+ * answered: what is known so stays as it was, whatever fewer nodes say; what is not is asked for again.
  */
-export function join(before, history) {
+export function join(before, history, isWhole) {
   const length = history.connections.length;
   const times = Array.from({ length }, (_, index) => history.from + index * history.step_ms);
-  const old = before ? before.times.filter((at) => at < history.from).length : 0;
-  const joined = { times: [...(before?.times.slice(0, old) ?? []), ...times] };
-  for (const key of KEYS) {
-    joined[key] = [...(before?.[key].slice(0, old) ?? []), ...history[key]];
+  const known = before?.wholeTo ?? -Infinity;
+  const first = isWhole ? history.from : Math.max(history.from, known + history.step_ms);
+  const oldest = Math.max(before?.times.at(-1) ?? 0, times.at(-1) ?? 0) - HISTORY_S * 1000;
+  const points = new Map();
+  const put = (at, source, index) => at > oldest && points.set(at, KEYS.map((key) => source[key][index]));
+  before?.times.forEach((at, index) => at < first && put(at, before, index));
+  fillGap(points, before?.times.at(-1), first, history.step_ms, oldest);
+  times.forEach((at, index) => at >= first && put(at, history, index));
+  return { ...cut([...points], history.step_ms), wholeTo: isWhole ? times.at(-1) : before?.wholeTo };
+}
+
+// The axis has a place for each step, also for those that nobody has asked about.
+function fillGap(points, last, first, step, oldest) {
+  for (let at = last === undefined ? first : Math.max(last, oldest) + step; at < first; at += step) {
+    points.set(at, KEYS.map(() => null));
   }
-  const seen = joined.connections.findIndex((value) => value !== null);
-  const most = joined.times.length - (HISTORY_S * 1000) / history.step_ms;
-  const least = joined.times.length - (LEAST_S * 1000) / history.step_ms;
-  const from = Math.max(0, most, Math.min(seen < 0 ? least : seen, least));
-  for (const key of ["times", ...KEYS]) {
-    joined[key] = joined[key].slice(from);
-  }
+}
+
+function cut(points, step) {
+  const seen = points.findIndex(([, values]) => values[0] !== null);
+  const least = Math.max(0, points.length - (LEAST_S * 1000) / step);
+  const kept = points.slice(Math.min(seen < 0 ? least : seen, least));
+  const joined = { times: kept.map(([at]) => at) };
+  KEYS.forEach((key, index) => { joined[key] = kept.map(([, values]) => values[index]); });
   return joined;
+}
+
+/** So many seconds of the past are asked for: those since all nodes answered, and half a minute more. */
+export function secondsOf(sinceWhole) {
+  return Math.min(HISTORY_S, Math.ceil(Math.max(0, sinceWhole) / 1000) + 30);
+}
+
+/** What an answer leaves out, in words; "" for none. */
+function lackOf(answer) {
+  const all = answer.nodes.length;
+  const some = answer.nodes.filter((one) => one.answered).length;
+  if (answer.complete) {
+    return "";
+  }
+  return some < all
+    ? `${some} of ${all} nodes answered: sums and charts are of ${some === 1 ? "this one" : "these"} alone.`
+    : "Nothing comes back from the bus: which other nodes there are is not known, and sums are of those that answered.";
 }
 
 export function mount(root, context) {
@@ -112,7 +142,9 @@ export function mount(root, context) {
     ],
     empty: "No node has this name.",
   });
+  const lack = h("div", { class: "lack", role: "status" });
   let past = null;
+  let wholeAt = -Infinity; // when all nodes had answered last
   let isFilled = false;
 
   function fillChoice(list) {
@@ -138,8 +170,16 @@ export function mount(root, context) {
     figures.alerts.set(count(firing), `${ready} of ${answer.nodes.length} nodes ready`);
   }
 
+  function tellLack(text) {
+    if (lack.textContent !== text) {
+      show(lack, text && notice(text, "warn"));
+    }
+  }
+
   function update(answer) {
-    past = join(past, answer.history);
+    past = join(past, answer.history, answer.complete);
+    wholeAt = answer.complete ? Date.now() : wholeAt;
+    tellLack(lackOf(answer));
     fillChoice(answer.nodes);
     showFigures(answer);
     charts.forEach((one) => one.update(past));
@@ -149,11 +189,12 @@ export function mount(root, context) {
     root.dataset.loaded = "true";
   }
 
-  const load = () => get("/v1/overview", { signal, query: { app, node, history: past ? 30 : HISTORY_S } });
+  const load = () => get("/v1/overview", { signal, query: { app, node, history: secondsOf(Date.now() - wholeAt) } });
 
   show(root,
     h("div", { class: "row" }, h("label", { for: "node-choice" }, "Node"), choice,
       node && h("span", { class: "soft" }, "Latency and nodes are those of this node alone.")),
+    lack,
     h("dl", { class: "figures" }, Object.values(figures).map((one) => one.element)),
     h("div", { class: "charts" }, charts.map((one) => one.element),
       h("section", { class: "panel", "aria-label": "How long delivery takes" },
