@@ -80,15 +80,25 @@ static void answer_method(struct http_exchange *exchange)
     http_answer(exchange, &response);
 }
 
-/* A page of another site, or a name of another site that resolves to here, makes a browser ask. */
+/* A name of another site that resolves to here makes a browser ask. On an address of a network the
+ * listener has whatever name it has there. */
+static bool refuse_foreign_name(struct admin *admin, struct http_exchange *exchange)
+{
+    struct addr addr;
+    listener_addr(admin->listener, &addr);
+    if (!addr_is_loopback(&addr) || loopback_host_is_local(exchange->request->host)) {
+        return false;
+    }
+    http_answer_problem(exchange, 421, "misdirected_request",
+                        "This listener answers to names of this machine alone.");
+    return true;
+}
+
+/* A page of another site makes a browser ask. */
 static bool refuse_foreign(struct admin *admin, struct http_exchange *exchange)
 {
     const struct http_request *request = exchange->request;
-    struct addr addr;
-    listener_addr(admin->listener, &addr);
-    if (addr_is_loopback(&addr) && !loopback_host_is_local(request->host)) {
-        http_answer_problem(exchange, 421, "misdirected_request",
-                            "This listener answers to names of this machine alone.");
+    if (refuse_foreign_name(admin, exchange)) {
         return true;
     }
     bool changes = request->method != HTTP_METHOD_GET && request->method != HTTP_METHOD_HEAD;
@@ -98,6 +108,12 @@ static bool refuse_foreign(struct admin *admin, struct http_exchange *exchange)
         return true;
     }
     return false;
+}
+
+/* Checks of load balancers may name no host at all (HTTP/1.0); browsers always do. */
+static bool refuse_page(struct admin *admin, struct http_exchange *exchange)
+{
+    return exchange->request->host.len && refuse_foreign_name(admin, exchange);
 }
 
 /* What is behind the key is told to who has it, not to others: without one even a path that does
@@ -130,6 +146,9 @@ static void on_request(void *owner, struct http_exchange *exchange)
             continue;
         }
         exchange->route = pages[i].path;
+        if (refuse_page(admin, exchange)) {
+            return;
+        }
         if (request->method == HTTP_METHOD_GET || request->method == HTTP_METHOD_HEAD) {
             pages[i].handle(admin, exchange);
         } else {

@@ -82,6 +82,13 @@ static void on_loopback_it_has_names_of_this_machine_alone(void **state)
         gateway_test_ask_with(&test->base, KEY_ADMIN, "GET /", "Host: rebound.example\r\n", NULL),
         421);
     gateway_test_says_code(&test->base, "misdirected_request");
+    const char *const pages[] = {"GET /metrics", "GET /livez", "GET /readyz"};
+    for (int i = 0; i < 3; i++) {
+        const char *rebound = "Host: rebound.example\r\n";
+        assert_int_equal(gateway_test_ask_with(&test->base, NULL, pages[i], rebound, NULL), 421);
+        assert_int_equal(
+            gateway_test_ask_with(&test->base, NULL, pages[i], "Host: localhost:1\r\n", NULL), 200);
+    }
 }
 
 static void a_page_of_another_origin_may_not_change_anything(void **state)
