@@ -148,6 +148,8 @@ static void who_asks_wrongly_is_refused(void **state)
     }
     assert_int_equal(ask(test, KEY_READ, client.sid, "?after=1.5"), 410); /* it begins none */
     assert_int_equal(ask(test, KEY_PUSH, client.sid, ""), 403);
+    assert_int_equal(ask(test, KEY_ADMIN, client.sid, ""), 403); /* sees all apps, and no data */
+    assert_int_equal(ask(test, KEY_ADMIN, client.sid, "?app=other"), 403);
     assert_int_equal(ask(test, KEY_OTHER, client.sid, ""), 404);
     assert_int_equal(ask(test, KEY_READ, "s_AQAAAAAAAAAAAAAAAAAAAAAAAAAA", ""), 404);
     assert_int_equal(ask(test, KEY_READ, client.sid, ""), 200);
