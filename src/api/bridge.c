@@ -5,8 +5,11 @@
 
 enum { HEADERS_MAX = 16 };
 
+struct call;
+
 struct bridge {
     struct bridge_options options;
+    struct call *newest; /* of the calls under way */
     uint32_t next_worker;
     uint32_t calls;
     bool destroyed; /* freed with the last call */
@@ -22,6 +25,8 @@ struct call {
     struct mail mail; /* there and back */
     struct mail gone; /* the browser went; there and back */
     struct bridge *bridge;
+    struct call *older, *newer; /* main: of the bridge */
+    uint64_t session;
     struct worker *worker;
     struct http_exchange *asked; /* main: of the admin listener; NULL: answered */
     uint32_t refs;               /* main: mails that are under way */
@@ -68,9 +73,39 @@ static void free_bridge(struct bridge *bridge)
     }
 }
 
+static void link_call(struct bridge *bridge, struct call *call)
+{
+    bridge->calls++;
+    call->bridge = bridge;
+    call->older = bridge->newest;
+    if (call->older) {
+        call->older->newer = call;
+    }
+    bridge->newest = call;
+}
+
+static void unlink_call(struct call *call)
+{
+    struct bridge *bridge = call->bridge;
+    *(call->newer ? &call->newer->older : &bridge->newest) = call->older;
+    if (call->older) {
+        call->older->newer = call->newer;
+    }
+    bridge->calls--;
+}
+
+static uint32_t calls_of(const struct bridge *bridge, uint64_t session)
+{
+    uint32_t count = 0;
+    for (const struct call *call = bridge->newest; call; call = call->older) {
+        count += call->session == session;
+    }
+    return count;
+}
+
 static void free_call(struct call *call)
 {
-    call->bridge->calls--;
+    unlink_call(call);
     free_bridge(call->bridge);
     mem_account(MEM_HTTP, -(int64_t)call->accounted);
     buf_fini(&call->texts);
@@ -272,8 +307,7 @@ static struct call *create_call(struct bridge *bridge, struct http_exchange *exc
     if (!call) {
         return NULL;
     }
-    bridge->calls++;
-    call->bridge = bridge;
+    link_call(bridge, call);
     call->asked = exchange;
     call->refs = 1;
     call->caller.scopes = caller->scopes;
@@ -296,8 +330,13 @@ static struct worker *pick_worker(struct bridge *bridge)
 }
 
 void bridge_call(struct bridge *bridge, struct http_exchange *exchange, struct str path,
-                 const struct api_caller *caller)
+                 const struct api_caller *caller, uint64_t session)
 {
+    if (session && calls_of(bridge, session) >= BRIDGE_CALLS_OF_SESSION) {
+        http_answer_retry(exchange, 429, "rate_limited",
+                          "Too many calls of this session are under way.", 1);
+        return;
+    }
     struct call *call = bridge->calls < BRIDGE_CALLS_MAX
                             ? create_call(bridge, exchange, path, caller)
                             : NULL;
@@ -305,6 +344,7 @@ void bridge_call(struct bridge *bridge, struct http_exchange *exchange, struct s
         http_answer_retry(exchange, 503, "overloaded", "Too many calls are under way.", 1);
         return;
     }
+    call->session = session;
     exchange->user = call;
     exchange->on_gone = on_gone;
     call->worker = pick_worker(bridge);

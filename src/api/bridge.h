@@ -16,8 +16,9 @@
 
 struct bridge; /* bridge.c */
 
-/* Calls under way at once; over it 503. Long polls of some tens of open consoles. */
-enum { BRIDGE_CALLS_MAX = 128 };
+/* Calls under way at once, of all (over it 503) and of one session of the console (over it 429):
+ * long polls of some tens of open consoles, and none of them takes the others' place. */
+enum { BRIDGE_CALLS_MAX = 256, BRIDGE_CALLS_OF_SESSION = 16 };
 
 struct bridge_options {
     struct gateway *gateway; /* borrowed; it has a main mailbox */
@@ -34,8 +35,9 @@ int bridge_create(struct bridge **out_bridge, const struct bridge_options *optio
 void bridge_destroy(struct bridge *bridge);
 
 /* Inside on_request: answers the exchange, later. path is the API's ("/v1/nodes"), of the request's
- * target; the query is the request's. caller is copied. */
+ * target; the query is the request's. caller is copied. session is a number that no other session has
+ * (api/console_sessions.h), 0: where none is needed, and none counted. */
 void bridge_call(struct bridge *bridge, struct http_exchange *exchange, struct str path,
-                 const struct api_caller *caller);
+                 const struct api_caller *caller, uint64_t session);
 
 #endif

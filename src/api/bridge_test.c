@@ -13,6 +13,7 @@ struct bridge_test {
     struct http_service *http;
     struct listener *listener;
     struct api_caller caller;
+    uint64_t session;
     uint8_t receive_buffer[16384];
 };
 
@@ -21,7 +22,7 @@ static const struct http_pair HEADERS[] = {{STR("Cache-Control"), STR("no-store"
 static void on_request(void *owner, struct http_exchange *exchange)
 {
     struct bridge_test *test = owner;
-    bridge_call(test->bridge, exchange, exchange->request->path, &test->caller);
+    bridge_call(test->bridge, exchange, exchange->request->path, &test->caller, test->session);
 }
 
 static int begin_with(void **state,
@@ -152,11 +153,12 @@ static void turn_until(struct bridge_test *test, const atomic_uint *count, unsig
 
 static void start(struct bridge_test *test, int *fds, unsigned count)
 {
+    unsigned before = atomic_load(&waits.waiting);
     for (unsigned i = 0; i < count; i++) {
         fds[i] = gateway_test_connect(test->base.port);
         gateway_test_send(fds[i], STR("GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     }
-    turn_until(test, &waits.waiting, count);
+    turn_until(test, &waits.waiting, before + count);
 }
 
 static void a_browser_that_goes_ends_what_waits_for_it(void **state)
@@ -179,6 +181,26 @@ static void over_the_limit_of_calls_it_is_503_at_the_limit_it_waits(void **state
         close(fds[i]);
     }
     turn_until(test, &waits.gone, BRIDGE_CALLS_MAX);
+}
+
+static void a_session_has_its_share_and_leaves_the_others_theirs(void **state)
+{
+    struct bridge_test *test = *state;
+    int fds[BRIDGE_CALLS_OF_SESSION + 1];
+    test->session = 7;
+    start(test, fds, BRIDGE_CALLS_OF_SESSION);
+    assert_int_equal(gateway_test_ask(&test->base, NULL, "GET /v1/x", NULL), 429);
+    gateway_test_says_code(&test->base, "rate_limited");
+    test->session = 8;
+    start(test, &fds[BRIDGE_CALLS_OF_SESSION], 1);
+    for (int i = 0; i <= BRIDGE_CALLS_OF_SESSION; i++) {
+        close(fds[i]);
+    }
+    turn_until(test, &waits.gone, BRIDGE_CALLS_OF_SESSION + 1);
+    test->session = 7;
+    start(test, fds, 1); /* and what has ended counts no more */
+    close(fds[0]);
+    turn_until(test, &waits.gone, BRIDGE_CALLS_OF_SESSION + 2);
 }
 
 /* The listener goes first, then the gateway: what still waits is answered to nobody. */
@@ -229,6 +251,7 @@ int main(void)
         BRIDGE_TEST(without_an_app_in_the_query_it_is_the_callers_own),
         WAITING_TEST(a_browser_that_goes_ends_what_waits_for_it),
         WAITING_TEST(over_the_limit_of_calls_it_is_503_at_the_limit_it_waits),
+        WAITING_TEST(a_session_has_its_share_and_leaves_the_others_theirs),
         WAITING_TEST(the_end_finds_calls_under_way),
         WAITING_TEST(a_worker_that_has_ended_answers_503),
     };

@@ -16,7 +16,7 @@
 #include "server/cookie.h"
 #include "server/stats.h"
 
-/* Tries to sign in: an address may make so many at once, and one a second. */
+/* Tries to sign in that fail: an address may make so many at once, and one a second. */
 enum { TRY_BURST = 10, TRY_CELLS = 256, KEY_BYTES_MAX = 256, COOKIE_TEXT = 160 };
 
 #define API_PREFIX STR("/console/api")
@@ -259,7 +259,8 @@ static bool is_json(const struct http_request *request)
            str_equal_nocase(str_trim(type), STR("application/json"));
 }
 
-/* True when the address has tried too often: answered. */
+/* True when the address has failed too often: answered. Who has a right key is never kept out by
+ * those who share the address and have none. */
 static bool refuse_hasty(struct console *console, struct http_exchange *exchange, uint64_t now_ms)
 {
     uint64_t cell = admission_key_of_ip(&console->gateway->admission, &exchange->peer);
@@ -271,11 +272,13 @@ static bool refuse_hasty(struct console *console, struct http_exchange *exchange
     return true;
 }
 
+/* The browser's session of before ends: its cookie is about to be replaced. */
 static void sign_in(struct console *console, const struct settings *settings,
                     struct http_exchange *exchange, struct who *who, uint64_t now_ms)
 {
     char cookie[CONSOLE_COOKIE_LEN + 1];
     char text[COOKIE_TEXT];
+    console_session_end(find_session(console, settings, exchange, now_ms));
     who->session = console_sessions_begin(&console->sessions, who->key->hash, now_ms, cookie);
     if (!who->session) {
         http_answer_retry(exchange, 503, "overloaded", "The system has no randomness.", 1);
@@ -288,6 +291,19 @@ static void sign_in(struct console *console, const struct settings *settings,
     answer_who(console, settings, exchange, who, write_cookie(text, exchange, cookie, ""), now_ms);
 }
 
+static void refuse_key(struct http_exchange *exchange, bool is_read,
+                       const struct settings_api_key *key)
+{
+    if (!is_read) {
+        http_answer_problem(exchange, 400, "bad_json", "The body is {\"key\": \"…\"}.");
+    } else if (!key) {
+        refuse_sign_in(exchange, 401, "unauthorized", "The key is not one of this gateway.");
+    } else {
+        refuse_sign_in(exchange, 403, "scope_missing",
+                       "The key has neither the scope monitor nor admin.");
+    }
+}
+
 static void on_sign_in(struct console *console, const struct settings *settings,
                        struct http_exchange *exchange, uint64_t now_ms)
 {
@@ -298,21 +314,12 @@ static void on_sign_in(struct console *console, const struct settings *settings,
         http_answer_problem(exchange, 415, "unsupported_type", "The body must be JSON.");
         return;
     }
-    if (refuse_hasty(console, exchange, now_ms)) {
-        return;
-    }
-    if (!read_key(exchange->body, scratch, &presented)) {
-        http_answer_problem(exchange, 400, "bad_json", "The body is {\"key\": \"…\"}.");
-        return;
-    }
-    who.key = api_key_find(settings, presented, &who.app);
-    if (!who.key) {
-        refuse_sign_in(exchange, 401, "unauthorized", "The key is not one of this gateway.");
-    } else if (!gives_a_role(who.key)) {
-        refuse_sign_in(exchange, 403, "scope_missing",
-                       "The key has neither the scope monitor nor admin.");
-    } else {
+    bool is_read = read_key(exchange->body, scratch, &presented);
+    who.key = is_read ? api_key_find(settings, presented, &who.app) : NULL;
+    if (who.key && gives_a_role(who.key)) {
         sign_in(console, settings, exchange, &who, now_ms);
+    } else if (!refuse_hasty(console, exchange, now_ms)) {
+        refuse_key(exchange, is_read, who.key);
     }
 }
 
@@ -361,7 +368,8 @@ static void on_api(struct console *console, const struct settings *settings,
                                 .name = who.key ? who.key->name : STR(""),
                                 .scopes = scopes};
     bridge_call(console->bridge, exchange,
-                str_make(path.ptr + API_PREFIX.len, path.len - API_PREFIX.len), &caller);
+                str_make(path.ptr + API_PREFIX.len, path.len - API_PREFIX.len), &caller,
+                who.session ? who.session->number : 0);
 }
 
 bool console_on_request(struct console *console, const struct settings *settings,

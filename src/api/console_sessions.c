@@ -5,19 +5,41 @@
 
 #include "proto/base64.h"
 
-static struct console_session *find_room(struct console_sessions *sessions)
+static bool is_of(const struct console_session *session, const uint8_t key[DIGEST_SHA256_LEN])
 {
-    struct console_session *idlest = &sessions->items[0];
+    return session->is_used && memcmp(session->key, key, sizeof(session->key)) == 0;
+}
+
+/* key NULL: of all. Returns the one that was idle longest, NULL when there is none. */
+static struct console_session *find_idlest(struct console_sessions *sessions, const uint8_t *key,
+                                           int *out_count)
+{
+    struct console_session *idlest = NULL;
+    *out_count = 0;
     for (int i = 0; i < CONSOLE_SESSIONS_MAX; i++) {
         struct console_session *session = &sessions->items[i];
-        if (!session->is_used) {
-            return session;
-        }
-        if (session->seen_ms < idlest->seen_ms) {
-            idlest = session;
+        if (session->is_used && (!key || is_of(session, key))) {
+            *out_count += 1;
+            idlest = !idlest || session->seen_ms < idlest->seen_ms ? session : idlest;
         }
     }
     return idlest;
+}
+
+static struct console_session *find_room(struct console_sessions *sessions,
+                                         const uint8_t key[DIGEST_SHA256_LEN])
+{
+    int count;
+    struct console_session *own = find_idlest(sessions, key, &count);
+    if (count >= CONSOLE_SESSIONS_OF_KEY) {
+        return own;
+    }
+    for (int i = 0; i < CONSOLE_SESSIONS_MAX; i++) {
+        if (!sessions->items[i].is_used) {
+            return &sessions->items[i];
+        }
+    }
+    return find_idlest(sessions, NULL, &count);
 }
 
 struct console_session *console_sessions_begin(struct console_sessions *sessions,
@@ -37,7 +59,8 @@ struct console_session *console_sessions_begin(struct console_sessions *sessions
         return NULL;
     }
     memcpy(session.key, key, sizeof(session.key));
-    struct console_session *room = find_room(sessions);
+    session.number = ++sessions->numbers;
+    struct console_session *room = find_room(sessions, key);
     *room = session;
     return room;
 }

@@ -7,18 +7,22 @@
 #include "core/settings.h"
 #include "proto/digest.h"
 
-/* Over it a new one takes the place of the one that was idle longest. */
-enum { CONSOLE_SESSIONS_MAX = 64, CONSOLE_COOKIE_LEN = 43 /* 256 bits in base64url */ };
+/* Over them a new one takes the place of the one, of its key or of all, that was idle longest. */
+enum { CONSOLE_SESSIONS_MAX = 64, CONSOLE_SESSIONS_OF_KEY = 8 };
+
+enum { CONSOLE_COOKIE_LEN = 43 /* 256 bits in base64url */ };
 
 struct console_session {
     uint8_t cookie[DIGEST_SHA256_LEN]; /* its hash */
     uint8_t key[DIGEST_SHA256_LEN];    /* as configured */
     uint64_t begun_ms, seen_ms;
+    uint64_t number; /* no other has had it; from 1 */
     bool is_used;
 };
 
 struct console_sessions {
     struct console_session items[CONSOLE_SESSIONS_MAX];
+    uint64_t numbers; /* given so far */
 };
 
 /* Writes the cookie and a NUL. NULL: the system has no randomness. */

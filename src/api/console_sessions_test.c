@@ -72,7 +72,8 @@ static void over_the_limit_the_one_that_was_idle_longest_goes(void **state)
     char cookies[CONSOLE_SESSIONS_MAX][CONSOLE_COOKIE_LEN + 1];
     char last[CONSOLE_COOKIE_LEN + 1];
     for (int i = 0; i < CONSOLE_SESSIONS_MAX; i++) {
-        assert_non_null(console_sessions_begin(&sessions, KEY, 10, cookies[i]));
+        const uint8_t key[DIGEST_SHA256_LEN] = {(uint8_t)(i + 10)};
+        assert_non_null(console_sessions_begin(&sessions, key, 10, cookies[i]));
     }
     for (int i = 0; i < CONSOLE_SESSIONS_MAX; i++) {
         if (i != 7) {
@@ -85,6 +86,24 @@ static void over_the_limit_the_one_that_was_idle_longest_goes(void **state)
     assert_non_null(find(cookies[0], 31));
 }
 
+static void a_key_has_no_more_than_its_share(void **state)
+{
+    static const uint8_t other[DIGEST_SHA256_LEN] = {2};
+    char cookies[CONSOLE_SESSIONS_OF_KEY + 1][CONSOLE_COOKIE_LEN + 1];
+    char others[CONSOLE_COOKIE_LEN + 1];
+    struct console_session *first = console_sessions_begin(&sessions, other, 0, others);
+    assert_int_equal(first->number, 1);
+    for (int i = 0; i <= CONSOLE_SESSIONS_OF_KEY; i++) {
+        uint64_t now_ms = 10 + (uint64_t)i;
+        struct console_session *one = console_sessions_begin(&sessions, KEY, now_ms, cookies[i]);
+        assert_int_equal(one->number, i + 2);
+    }
+    assert_null(find(cookies[0], 30));
+    assert_non_null(find(cookies[1], 30));
+    assert_non_null(find(cookies[CONSOLE_SESSIONS_OF_KEY], 30));
+    assert_non_null(find(others, 30)); /* idle for longer, but of another key */
+}
+
 #define SESSIONS_TEST(name) cmocka_unit_test_setup(name, empty)
 
 int main(void)
@@ -95,6 +114,7 @@ int main(void)
         SESSIONS_TEST(one_that_is_idle_ends),
         SESSIONS_TEST(one_that_was_ended_is_gone),
         SESSIONS_TEST(over_the_limit_the_one_that_was_idle_longest_goes),
+        SESSIONS_TEST(a_key_has_no_more_than_its_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

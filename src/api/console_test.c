@@ -104,6 +104,21 @@ static void hasty_tries_are_held_back(void **state)
     }
     assert_int_equal(status, 429);
     gateway_test_has_header(&test->base, "Retry-After: 1");
+    assert_int_equal(post_key(test, KEY_ADMIN), 200); /* who has a key is not locked out */
+}
+
+static void who_signs_in_anew_leaves_no_session_behind(void **state)
+{
+    struct admin_test *test = *state;
+    char before[256];
+    char headers[512];
+    sign_in(test, KEY_ADMIN, before);
+    snprintf(headers, sizeof(headers), "%s%s", before, JSON);
+    assert_int_equal(ask(test, "POST /console/session", headers, "{\"key\":\"tg_wrong\"}"), 401);
+    assert_int_equal(ask(test, "GET /console/api/v1/nodes", before, NULL), 200);
+    assert_int_equal(ask(test, "POST /console/session", headers, "{\"key\":\"" KEY_MONITOR "\"}"),
+                     200);
+    assert_int_equal(ask(test, "GET /console/api/v1/nodes", before, NULL), 401);
 }
 
 static void who_is_signed_in_is_told_and_may_go(void **state)
@@ -223,6 +238,7 @@ int main(void)
         ADMIN_TEST(other_keys_do_not_sign_in),
         ADMIN_TEST(what_changes_anything_comes_from_our_own_page),
         ADMIN_TEST(hasty_tries_are_held_back),
+        ADMIN_TEST(who_signs_in_anew_leaves_no_session_behind),
         ADMIN_TEST(who_is_signed_in_is_told_and_may_go),
         ADMIN_TEST(a_reader_sees_and_changes_nothing),
         ADMIN_TEST(an_operator_may_do_everything_in_every_app),
