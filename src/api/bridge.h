@@ -35,8 +35,8 @@ int bridge_create(struct bridge **out_bridge, const struct bridge_options *optio
 void bridge_destroy(struct bridge *bridge);
 
 /* Inside on_request: answers the exchange, later. path is the API's ("/v1/nodes"), of the request's
- * target; the query is the request's. caller is copied. session is a number that no other session has
- * (api/console_sessions.h), 0: where none is needed, and none counted. */
+ * target; the query is the request's. caller is copied. session is a number that no other session
+ * has (api/console_sessions.h), 0: where none is needed, and none counted. */
 void bridge_call(struct bridge *bridge, struct http_exchange *exchange, struct str path,
                  const struct api_caller *caller, uint64_t session);
 

@@ -187,8 +187,8 @@ static void write_sums(struct buf *out, const struct sums *sums, uint64_t users)
                a_second(sums->accepted), a_second(sums->written), a_second(sums->dropped));
 }
 
-/* Of one node those that are there; of all nodes each counts once. While some don't answer, of those
- * that do, as all else: what a node knows of the others is what it last heard. */
+/* Of one node those that are there; of all nodes each counts once. While some don't answer, of
+ * those that do, as all else: what a node knows of the others is what it last heard. */
 static uint64_t users_of(const struct view *view, const struct sums *sums)
 {
     bool is_all = view->is_whole && !*view->asked->node && sums->cluster_users;
