@@ -39,11 +39,19 @@ static void the_description_of_the_api_is_json(void **state)
     json_decref(root);
 }
 
+static void a_runbook_is_shown_as_text(void **state)
+{
+    const struct asset *asset = asset_find(STR("/console/runbooks/bus-down.md"));
+    assert_non_null(asset);
+    assert_string_equal(asset->content_type, "text/plain; charset=utf-8");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_asset_is_found_under_its_path),
         cmocka_unit_test(other_paths_have_no_asset),
+        cmocka_unit_test(a_runbook_is_shown_as_text),
         cmocka_unit_test(the_description_of_the_api_is_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,8 @@ static const struct {
     {".js", "text/javascript; charset=utf-8"},
     {".mjs", "text/javascript; charset=utf-8"},
     {".txt", "text/plain; charset=utf-8"},
+    {".md",
+     "text/plain; charset=utf-8"}, /* browsers show it, where they would save text/markdown */
     {".json", "application/json"},
     {".svg", "image/svg+xml"},
     {".png", "image/png"},

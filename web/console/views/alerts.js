@@ -20,9 +20,10 @@ function compare(a, b) {
   return at < 0 ? 0 : left[at] - right[at];
 }
 
-// The runbooks are in the documentation; where that is served, the rule has an address.
+// Where alerts.runbooks names no other place, the page is the one that the binary carries.
 function runbook(rule) {
-  return /^https?:/.test(rule.runbook) ? h("a", { href: rule.runbook, rel: "noreferrer" }, "Runbook") : h("code", {}, rule.runbook);
+  const href = /^https?:/.test(rule.runbook) ? rule.runbook : `runbooks/${rule.runbook.split("/").at(-1)}`;
+  return h("a", { href, rel: "noreferrer", target: "_blank" }, "Runbook");
 }
 
 function labels(alert) {
@@ -38,11 +39,11 @@ export function mount(root, context) {
     key: (row) => `${row.alert} ${row.node} ${labels(row)}`,
     columns: [
       { title: "Alert", cell: (row) => [h("div", {}, row.summary), h("div", { class: "soft" }, row.alert)] },
-      { title: "State", cell: (row) => [badge(...STATES[row.state] ?? [row.state, "calm"]), " ", row.state === "resolved" ? null : badge(...SEVERITIES[row.severity] ?? [row.severity, "calm"])] },
-      { title: "Node", cell: (row) => row.node },
+      { title: "State", nowrap: true, cell: (row) => [badge(...STATES[row.state] ?? [row.state, "calm"]), " ", row.state === "resolved" ? null : badge(...SEVERITIES[row.severity] ?? [row.severity, "calm"])] },
+      { title: "Node", nowrap: true, cell: (row) => row.node },
       { title: "About", hide: "narrow", cell: labels },
       { title: "Value", number: true, hide: "narrow", cell: (row) => (row.value === null ? "–" : String(Math.round(row.value * 1000) / 1000)) },
-      { title: "Since", cell: (row) => h("span", { title: time(row.active_at) }, duration(Date.now() - row.active_at)) },
+      { title: "Since", nowrap: true, cell: (row) => h("span", { title: time(row.active_at) }, duration(Date.now() - row.active_at)) },
       { title: "What to do", cell: (row) => (rules.has(row.alert) ? runbook(rules.get(row.alert)) : "–") },
     ],
     empty: "Nothing fires, and nothing is about to.",
