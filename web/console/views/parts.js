@@ -75,13 +75,26 @@ export function transportOf(session) {
   return `${TRANSPORTS[session.transport] ?? session.transport}${session.protocol === "raw" ? ", raw" : ""}`;
 }
 
-/** For cells of tables that are shown again and again: what was made for a key is given again, so that it keeps focus and state. */
+const KEPT = 1000;
+
+/** For cells of tables that are shown again and again: what was made for a key is given again, so that it keeps focus and state; the last 1000. */
 export function kept(make) {
-  const made = new Map();
+  const made = new Map(); // used longest ago first
   return (key, ...more) => {
-    if (!made.has(key)) {
-      made.set(key, make(key, ...more));
+    const element = made.get(key) ?? make(key, ...more);
+    made.delete(key);
+    made.set(key, element);
+    if (made.size > KEPT) {
+      made.delete(made.keys().next().value);
     }
-    return made.get(key);
+    return element;
   };
+}
+
+/** An id that nobody reads but somebody may look for: its ends, and a button that copies all of it. */
+export function shortId(id) {
+  const text = id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
+  const copy = copyButton(() => id);
+  copy.setAttribute("aria-label", `Copy the id ${id}`);
+  return h("span", { class: "row id" }, h("span", { class: "mono soft", title: id }, text), copy);
 }

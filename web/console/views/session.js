@@ -80,14 +80,31 @@ function kindOf(frame) {
   }
 }
 
+// What tells one frame from the next comes first: a message's type and data, before ids and positions.
+function leadOf(value) {
+  const { t, type, data, ...rest } = value;
+  const words = [type, data === undefined ? undefined : JSON.stringify(data), Object.keys(rest).length ? JSON.stringify(rest) : undefined];
+  return words.filter((word) => word !== undefined).join(" ");
+}
+
+function previewOf(text) {
+  try {
+    const value = JSON.parse(text);
+    return Array.isArray(value) ? value.map(leadOf).join(", ") : leadOf(value);
+  } catch {
+    return text;
+  }
+}
+
 function rowOf(frame) {
   const kind = kindOf(frame);
   const isIn = frame.direction === "in";
   const text = frame.text ?? (frame.hidden ? "not shown: no frame of the protocol" : "");
+  const preview = previewOf(text) || text;
   const marks = [frame.cut && badge("cut", "calm"), frame.queued && badge("queued", "warn"),
     frame.hidden && frame.text && badge("secrets hidden", "calm")];
-  const body = text.length > 90
-    ? h("details", { class: "payload" }, h("summary", { class: "mono" }, `${text.slice(0, 90)}…`), h("pre", {}, frame.cut ? text : pretty(text)))
+  const body = preview !== text || text.length > 90
+    ? h("details", { class: "payload" }, h("summary", { class: "mono" }, preview.length > 90 ? `${preview.slice(0, 90)}…` : preview), h("pre", {}, frame.cut ? text : pretty(text)))
     : h("span", { class: "mono" }, text);
   const element = h("li", { class: `frame ${frame.direction}` },
     h("time", { class: "soft mono", datetime: new Date(frame.at_ms).toISOString() }, new Date(frame.at_ms).toISOString().slice(11, 23)),
@@ -123,19 +140,48 @@ function frames(context, path, app, root) {
   const copy = copyButton(() => shown().map((row) => JSON.stringify(row.frame)).join("\n"), "Copy", "button");
   const clear = h("button", { class: "button", type: "button", onclick: () => { rows = []; draw(); } }, "Clear");
 
-  function shown() {
-    const words = filter.value.toLowerCase();
-    return rows.filter((row) => (controls.checked || !["ping", "pong", "pos"].includes(row.kind)) && row.words.includes(words));
-  }
+  const fits = (row) => (controls.checked || !["ping", "pong", "pos"].includes(row.kind))
+    && row.words.includes(filter.value.toLowerCase());
+  const shown = () => rows.filter(fits);
 
-  function draw() {
+  // Whoever reads the end stays there.
+  function keepingEnd(change) {
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-    const visible = shown();
-    show(items, visible.length ? visible.map((row) => row.element)
-      : h("li", { class: "empty" }, rows.length ? "Nothing that fits." : "No frame yet."));
+    change();
     if (atEnd) {
       list.scrollTop = list.scrollHeight;
     }
+  }
+
+  function sayEmpty() {
+    if (!items.querySelector(".frame")) {
+      show(items, h("li", { class: "empty" }, rows.length ? "Nothing that fits." : "No frame yet."));
+    }
+  }
+
+  function draw() {
+    keepingEnd(() => {
+      show(items, shown().map((row) => row.element));
+      sayEmpty();
+    });
+  }
+
+  // What is shown stays as it is, with the focus and what is selected in it.
+  function add(fresh) {
+    const gone = rows.splice(0, Math.max(0, rows.length + fresh.length - KEPT));
+    rows.push(...fresh);
+    if (isPaused) {
+      return;
+    }
+    keepingEnd(() => {
+      const visible = fresh.filter(fits).map((row) => row.element);
+      gone.forEach((row) => row.element.remove());
+      if (visible.length) {
+        items.querySelector(".empty")?.remove();
+        items.append(...visible);
+      }
+      sayEmpty();
+    });
   }
 
   let latest = null;
@@ -157,11 +203,8 @@ function frames(context, path, app, root) {
     next = answer.next;
     missed += answer.missed;
     later += answer.frames.length;
-    rows = [...rows, ...answer.frames.map(rowOf)].slice(-KEPT);
+    add(answer.frames.map(rowOf));
     tell();
-    if (!isPaused) {
-      draw();
-    }
     root.dataset.watching = answer.node;
     if (answer.closed) {
       announce("The session has ended.");

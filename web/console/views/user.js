@@ -3,7 +3,7 @@
 import { call, get, name, poll } from "../api.js";
 import { announce, badge, confirm, h, show, table } from "../dom.js";
 import { bytes, count, duration, time } from "../format.js";
-import { appOf, appRemark, kept, link, pretty, transportOf } from "./parts.js";
+import { appOf, appRemark, kept, link, pretty, shortId, transportOf } from "./parts.js";
 
 const EVERY_MS = 3000;
 const WAIT_MS = 10000; // limits.wait as it is by default
@@ -119,6 +119,7 @@ export function received(context, path, app) {
   const { signal } = context;
   const remark = h("p", { class: "help", role: "status" });
   const rows = new Map();
+  const idOf = kept(shortId);
   let after;
   const list = table({
     caption: "What was sent",
@@ -127,7 +128,7 @@ export function received(context, path, app) {
       { title: "Time", cell: (row) => time(row.message.ts) },
       { title: "Type", cell: (row) => row.message.type ?? (row.message.t === "revoke" ? "revoke" : "–") },
       { title: "By way of", hide: "narrow", cell: (row) => targetsOf(row.message.to) },
-      { title: "Id", hide: "narrow", cell: (row) => h("span", { class: "mono" }, row.message.id) },
+      { title: "Id", hide: "narrow", cell: (row) => idOf(row.message.id) },
       { title: "Data", cell: (row) => row.data },
     ],
     empty: "Nothing in the window.",

@@ -90,7 +90,7 @@ function mountSearch(root, context) {
     typing = setTimeout(() => {
       prefix = search.value;
       pages.splice(0, pages.length, "");
-      history.replaceState(null, "", link("users", { q: prefix })); // a way back, without mounting anew
+      history.replaceState(null, "", link("users", { q: prefix, app: context.app })); // a way back, without mounting anew
       again();
     }, TYPING_MS);
   }
