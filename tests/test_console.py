@@ -216,6 +216,56 @@ def test_an_operator_drains_a_node_after_a_second_thought_and_takes_it_back(oper
     operator.until(".badge.good", "Ready")
 
 
+def test_while_the_bus_is_down_the_other_nodes_are_of_the_past(operator):
+    operator.go("nodes")
+    operator.until(".badge.good", "Ready")
+    operator.alter(
+        "/v1/nodes",
+        """answer.complete = false;
+           Object.assign(answer.nodes[0], {state: "starting", started_at: 1});
+           const gone = {node: "gone-1", boot: "ffffffff", self: false, state: "ready"};
+           answer.nodes.push({...answer.nodes[0], ...gone})""",
+    )
+    operator.until(".notice.warn", "Nothing comes back from the bus")
+    operator.until(".badge.bad", "Bus down")
+    operator.until("tr.past td", "last seen")
+    assert not operator.find("[aria-label='Drain gone-1']").is_enabled()
+    assert operator.find("tr:not(.past) [data-act=drain]").is_enabled()
+    assert operator.barriers() == []
+
+
+def test_what_an_operator_needs_is_on_a_phones_screen(operator):
+    operator.browser.set_window_size(*SIZES["phone"])
+    operator.go("nodes")
+    button = operator.until("[data-act=drain]")
+    width = operator.browser.execute_script("return document.documentElement.clientWidth")
+    assert button.rect["x"] + button.rect["width"] <= width
+    operator.open("errors")
+    operator.until(".view[data-view=errors]")
+    link = operator.find("nav a[aria-current=page]")
+    assert operator.browser.execute_script("return arguments[0].getBoundingClientRect().right", link) <= width
+
+
+def test_an_address_that_no_view_has_leads_to_the_first(operator):
+    for odd in ("constructor", "__proto__", "nothing"):
+        operator.open(odd)
+        operator.until(".view[data-view=overview]")
+
+
+def test_a_browser_that_keeps_nothing_shows_the_console(console, gateway):
+    script = """Object.defineProperty(window, "localStorage",
+        {get() { throw new DOMException("no", "SecurityError") }})"""
+    added = console.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    console.browser.refresh()
+    console.sign_in(gateway.api_key)
+    console.until("nav.side")
+    console.find("button[aria-label='Use the dark theme']").click()
+    console.until("button[aria-label='Use the light theme']")
+    console.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    console.browser.refresh()
+    console.until("nav.side")
+
+
 def test_the_keyboard_is_enough(operator):
     operator.until("nav.side")
     wait_for(lambda: operator.focus() == "Overview", operator.patience, operator.focus)

@@ -123,6 +123,36 @@ def test_frames_come_live_and_are_filtered_and_paused(console, gateway):
         console.until("p.help", "by the gateway, 4000: kicked")
 
 
+def test_what_is_read_of_the_frames_stays_as_it_is(console, gateway):
+    with V1Client(gateway, "anna") as anna:
+        visit(console, f"#/users?sid={anna.sid}")
+        console.until(".badge", "Live")
+        gateway.push({"users": ["anna"]}, {"text": "the first"}, type="chat")
+        summary = console.until(".frame summary", "the first")
+        assert summary.text.startswith('chat {"text":"the first"}')
+        console.browser.execute_script("arguments[0].focus()", summary)
+        gateway.push({"users": ["anna"]}, {"text": "the second"}, type="chat")
+        console.until(".frame summary", "the second")
+        assert "the first" in console.focus()
+
+
+def test_an_address_names_the_app_that_was_chosen(request, browser, tmp_path):
+    gateway = Gateway(request.config.getoption("preset"), tmp_path, {})
+    gateway.config["apps"].append({"name": "other", "auth": {"anonymous": True}})
+    gateway.start()
+    console = sign_in(browser, gateway, gateway.api_key)
+    try:
+        Select(console.find("#app-choice")).select_by_value("other")
+        console.go("users")
+        wait_for(lambda: "app=other" in browser.current_url, console.patience, lambda: browser.current_url)
+        browser.refresh()
+        console.until("p.help", "in other")
+        assert console.find("#app-choice").get_attribute("value") == "other"
+    finally:
+        leave(browser)
+        gateway.stop()
+
+
 def test_a_test_push_shows_what_became_of_it(console, gateway):
     with V1Client(gateway, "anna") as anna:
         visit(console, "#/send?to=users&name=anna")
@@ -211,6 +241,7 @@ def test_rules_of_alerts_and_recent_errors_are_shown(console, gateway):
     console.until(".badge", "0 firing")
     console.until("summary", "Rules").click()
     console.until("tbody .soft", "TidegateBusDown")
+    console.until("tbody a[href='runbooks/bus-down.md']")
     assert console.barriers() == []
     console.go("errors")
     console.until("tbody code", "api.unauthorized")

@@ -25,11 +25,19 @@ function isDark() {
   return chosen ? chosen === "dark" : prefersDark.matches;
 }
 
+function keepTheme(theme) {
+  try {
+    localStorage.setItem("tidegate.theme", theme);
+  } catch {
+    // A browser that keeps nothing: it holds for this page.
+  }
+}
+
 function themeButton() {
   const button = h("button", { class: "button quiet", type: "button", onclick: () => {
     const next = isDark() ? "light" : "dark";
     document.documentElement.dataset.theme = next;
-    localStorage.setItem("tidegate.theme", next);
+    keepTheme(next);
     paint();
     document.dispatchEvent(new Event("theme-changed"));
   } });
@@ -51,7 +59,7 @@ function themeButton() {
 
 function readAddress() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  return { name: path in views ? path : FIRST, params: new URLSearchParams(query) };
+  return { name: Object.hasOwn(views, path) ? path : FIRST, params: new URLSearchParams(query) };
 }
 
 export function addressOf(name, params = {}) {
@@ -108,7 +116,7 @@ async function signOut() {
 function makeFrame() {
   const links = Object.entries(views).map(([name, view]) =>
     h("a", { href: `#/${name}`, "data-view": name }, icon(view.icon), h("span", {}, view.title)));
-  const chosen = h("select", { id: "app-choice", onchange: () => mount() },
+  const chosen = h("select", { id: "app-choice", onchange: chooseApp },
     h("option", { value: "" }, "All apps"), who.apps.map((name) => h("option", { value: name }, name)));
   const role = who.role === "operate" ? "Operator" : "Read only";
   const main = h("main", { id: "main", tabindex: "-1" });
@@ -132,11 +140,31 @@ function showFrame({ isFirst }) {
   mount({ isFirst });
 }
 
+function chooseApp() {
+  const { name, params } = readAddress();
+  writeAddress(name, params, frame.chosen.value);
+  mount();
+}
+
+function writeAddress(name, params, app) {
+  history.replaceState(null, "", addressOf(name, { ...Object.fromEntries(params), app }));
+}
+
+// An address says which app it is about, so that it means the same to whom it is given.
+function agreeOnApp(name, params) {
+  if (who.apps.includes(params.get("app"))) {
+    frame.chosen.value = params.get("app");
+  } else if (frame.chosen.value) {
+    writeAddress(name, params, frame.chosen.value);
+  }
+}
+
 // Mounts the view of the address; its heading gets the focus, so that a screen reader begins there.
 function mount({ isFirst = false } = {}) {
   leave?.();
   const { name, params } = readAddress();
   const view = views[name];
+  agreeOnApp(name, params);
   const over = new AbortController();
   const heading = h("h1", { tabindex: "-1" }, view.title);
   const trouble = h("div", { class: "trouble" });
@@ -146,6 +174,7 @@ function mount({ isFirst = false } = {}) {
     link.toggleAttribute("aria-current", link.dataset.view === name);
     if (link.dataset.view === name) {
       link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ inline: "center", block: "nearest" });
     }
   }
   show(frame.main, heading, trouble, root);

@@ -68,7 +68,7 @@ export function chart({ title, series, format, signal }) {
         responsive: true,
         maintainAspectRatio: false,
         interaction: { mode: "index", intersect: false },
-        elements: { point: { radius: 0, hoverRadius: 4 }, line: { borderWidth: 2, tension: 0.25 } },
+        elements: { point: { radius: 0, hoverRadius: 4 }, line: { borderWidth: 2, cubicInterpolationMode: "monotone" } },
         plugins: {
           legend: { display: false },
           tooltip: { callbacks: { title: (items) => time(items[0].label * 1), label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}` } },

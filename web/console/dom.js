@@ -43,16 +43,16 @@ export function announce(text) {
 }
 
 /**
- * A table: columns are {title, cell: (row) => text or element, number: true, hide: "narrow"}; the first
+ * A table: columns are {title, cell: (row) => text or element, number: true, nowrap: true, hide: "narrow"}; the first
  * cell of a row is its header. update(rows) shows other rows; rows of the same key keep their place in the
  * document, and a cell whose content looks the same keeps its elements, with the handlers of the first row
- * that looked so.
+ * that looked so. looks(row), if given, is the class of its row. On narrow screens each row is a card.
  */
-export function table({ caption, columns, key, empty = "Nothing here." }) {
+export function table({ caption, columns, key, looks, empty = "Nothing here." }) {
   const body = h("tbody");
   const head = h("tr", {}, columns.map((column) => h("th", { scope: "col", class: classOf(column) }, column.title)));
   const element = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, head), body));
+    h("table", { class: "cards" }, h("caption", { class: "unseen" }, caption), h("thead", {}, head), body));
   let known = new Map();
 
   function fillRow(tr, row) {
@@ -75,6 +75,7 @@ export function table({ caption, columns, key, empty = "Nothing here." }) {
       const id = key(row);
       const tr = known.get(id) ?? h("tr");
       fillRow(tr, row);
+      tr.className = looks?.(row) ?? "";
       next.set(id, tr);
       return tr;
     });
@@ -106,7 +107,7 @@ function replace(cell, content) {
 }
 
 function classOf(column) {
-  return [column.number && "number", column.hide && `hide-${column.hide}`].filter(Boolean).join(" ") || null;
+  return [column.number && "number", column.nowrap && "nowrap", column.hide && `hide-${column.hide}`].filter(Boolean).join(" ") || null;
 }
 
 /** kind: "good", "warn", "bad", "calm" */

@@ -1,7 +1,7 @@
 // The nodes of the cluster: who is there, what each has, and sending its sessions away before a restart.
 
 import { call, get, name, poll } from "../api.js";
-import { announce, badge, confirm, h, show, table } from "../dom.js";
+import { announce, badge, confirm, h, notice, show, table } from "../dom.js";
 import { count, duration, latency, time } from "../format.js";
 
 export const title = "Nodes";
@@ -13,14 +13,16 @@ const STATES = {
   starting: ["Starting", "calm"],
 };
 const EVERY_MS = 2000;
+const STARTS_MS = 30000; // a node that is not ready for longer, and hears nothing, has no bus
 
 export function mount(root, context) {
   const nodes = table({
     caption: "Nodes of the cluster",
     key: (node) => node.boot,
+    looks: (node) => (isHeard(node) ? "" : "past"),
     columns: [
-      { title: "Node", cell: (node) => [node.node, node.self && h("span", { class: "soft" }, " · answers here")] },
-      { title: "State", cell: (node) => badge(...STATES[node.state] ?? [node.state, "calm"]) },
+      { title: "Node", cell: (node) => [h("span", { class: "nowrap" }, node.node), node.self && h("span", { class: "soft" }, " · answers here")] },
+      { title: "State", nowrap: true, cell: stateOf },
       { title: "Sessions", number: true, cell: (node) => count(node.sessions) },
       { title: "Users", number: true, cell: (node) => count(node.users) },
       { title: "Bus lag", number: true, cell: (node) => latency(node.bus_lag_ms) },
@@ -31,9 +33,21 @@ export function mount(root, context) {
     ],
     empty: "No node is known right now.",
   });
-  const remark = h("p", { class: "help" });
-
+  const lack = h("div", { class: "lack", role: "status" });
   let known = [];
+  let isComplete = true;
+  let wholeAt = null; // when all were heard of last
+
+  // Of the others nothing comes without the bus: what is shown of them is what was.
+  const isHeard = (node) => isComplete || node.self;
+
+  function stateOf(node) {
+    if (!isHeard(node)) {
+      return h("span", { class: "soft" }, wholeAt ? `last seen ${time(wholeAt)}` : "not heard of");
+    }
+    const isCutOff = !isComplete && node.state === "starting" && Date.now() - node.started_at > STARTS_MS;
+    return badge(...isCutOff ? ["Bus down", "bad"] : STATES[node.state] ?? [node.state, "calm"]);
+  }
 
   // The button may be older than what is known of its node by now.
   const latest = (node) => known.find((one) => one.boot === node.boot) ?? node;
@@ -41,6 +55,7 @@ export function mount(root, context) {
   function button(node) {
     const drains = node.state === "draining";
     return h("button", { class: "button small", type: "button", "data-act": drains ? "resume" : "drain",
+      disabled: !isHeard(node), title: isHeard(node) ? null : "Nothing reaches it while the bus is down",
       "aria-label": `${drains ? "Resume" : "Drain"} ${node.node}`,
       onclick: () => (drains ? resume(node) : drain(latest(node))) }, drains ? "Resume" : "Drain…");
   }
@@ -73,11 +88,15 @@ export function mount(root, context) {
 
   function update(answer) {
     known = answer.nodes;
+    isComplete = answer.complete;
+    wholeAt = isComplete ? answer.as_of : wholeAt;
     nodes.update(answer.nodes);
-    remark.textContent = answer.complete ? "" : "Nothing comes back from the bus: who else is there is not known.";
+    if (isComplete !== (lack.childElementCount === 0)) {
+      show(lack, !isComplete && notice("Nothing comes back from the bus: who else is there now is not known.", "warn"));
+    }
   }
 
-  show(root, nodes.element, remark);
+  show(root, lack, nodes.element);
   poll({ load, every: EVERY_MS, signal: context.signal, onError: context.fail,
     onData: (answer) => { context.ok(); update(answer); } });
 }

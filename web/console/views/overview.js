@@ -133,7 +133,7 @@ export function mount(root, context) {
     key: (row) => row.boot,
     columns: [
       { title: "Node", cell: (row) => h("a", { href: "#/nodes" }, row.node) },
-      { title: "State", cell: (row) => badge(row.state, row.state === "ready" ? "good" : "warn") },
+      { title: "State", cell: (row) => badge(row.state, row.answered ? (row.state === "ready" ? "good" : "warn") : "calm") },
       { title: "Bus", cell: (row) => (row.answered ? badge(row.bus_up ? "up" : "down", row.bus_up ? "good" : "bad") : badge("no answer", "bad")) },
       { title: "Connections", number: true, cell: (row) => count(row.now?.connections.total) },
       { title: "Memory", number: true, hide: "narrow", cell: (row) => bytes(row.memory_bytes) },
@@ -162,11 +162,11 @@ export function mount(root, context) {
     const whole = measured.find((one) => one.stage === "total") ?? measured.at(-1);
     const firing = answer.nodes.reduce((sum, one) => sum + (one.alerts_firing ?? 0), 0);
     const sockets = total.connections.v1 + total.connections.raw;
-    figures.users.set(count(total.users), total.users ? `${rate(total.connections.total / total.users)} connections each` : "");
+    figures.users.set(count(total.users), total.users ? `${rate(total.connections.total / total.users)} sessions each` : "");
     figures.connections.set(count(total.connections.total), `${count(total.connections.total - sockets)} by event stream`);
     figures.accepted.set(rate(total.rates.accepted), "accepted by the bus");
     figures.written.set(rate(total.rates.written), `${rate(total.rates.dropped)} dropped`);
-    figures.latency.set(latency(whole?.p99_ms), whole ? `p50 ${latency(whole.p50_ms)}` : "nothing lately");
+    figures.latency.set(latency(whole?.p99_ms), whole ? `over a minute; p50 ${latency(whole.p50_ms)}` : "nothing lately");
     figures.alerts.set(count(firing), `${ready} of ${answer.nodes.length} nodes ready`);
   }
 

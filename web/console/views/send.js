@@ -9,6 +9,7 @@ export const title = "Send";
 export const icon = "M3 10 17 4l-4.5 13-3-5.5zM9.500 11.500 17 4";
 
 const TARGETS = [["users", "A user"], ["groups", "A group"], ["sessions", "A session"], ["tickets", "A ticket"], ["all", "Everybody"]];
+const NAMED = { users: "User's id", groups: "Group's name", sessions: "Session's id", tickets: "Ticket's id" };
 const WAITS = [["written", "Written to sockets"], ["acked", "Confirmed by clients"], ["routed", "Sessions found"], ["none", "The bus alone"]];
 const EXAMPLE = '{\n  "text": "hello from the console"\n}';
 const AFTER_MS = [500, 1000, 2000, 4000, 8000];
@@ -35,12 +36,13 @@ export function mount(root, context) {
   const wrong = h("p", { id: "send-data-wrong", class: "wrong", role: "status" });
   const button = h("button", { class: "button primary", type: "submit" }, "Send");
   const result = h("div", { class: "stack", "aria-live": "polite" });
-  const whoField = field("Its id", who);
+  const whoField = field(NAMED.users, who);
   const finalField = h("label", { class: "row", for: "send-final" }, final, "The ticket's last message");
 
   function adapt() {
     const isAll = to.value === "all";
     whoField.hidden = isAll;
+    whoField.querySelector("label").textContent = NAMED[to.value] ?? "";
     who.required = !isAll;
     finalField.hidden = to.value !== "tickets";
   }
