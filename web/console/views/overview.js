@@ -166,7 +166,7 @@ export function mount(root, context) {
     figures.connections.set(count(total.connections.total), `${count(total.connections.total - sockets)} by event stream`);
     figures.accepted.set(rate(total.rates.accepted), "accepted by the bus");
     figures.written.set(rate(total.rates.written), `${rate(total.rates.dropped)} dropped`);
-    figures.latency.set(latency(whole?.p99_ms), whole ? `over a minute; p50 ${latency(whole.p50_ms)}` : "nothing lately");
+    figures.latency.set(latency(whole?.p99_ms), whole ? "over a minute" : "nothing lately");
     figures.alerts.set(count(firing), `${ready} of ${answer.nodes.length} nodes ready`);
   }
 
