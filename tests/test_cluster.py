@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import time
 
@@ -241,13 +242,19 @@ def test_kicks_joins_and_pushes_to_a_session_reach_every_node(cluster):
         assert closed_with(other) == 4000
 
 
+def is_stopped(node):
+    tasks = pathlib.Path(f"/proc/{node.process.pid}/task").iterdir()
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+
 def test_a_session_of_a_node_that_is_gone_is_404_and_of_one_that_is_silent_503(make_cluster):
     cluster = make_cluster()
     first, second, _ = cluster.nodes
     client = V1Client(second, "42")
     os.kill(second.process.pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(second), 5, "all of its threads stand")
     status, headers, answer = first.api("GET", f"/v1/sessions/{client.sid}")
-    assert (status, answer["code"]) == (503, "node_silent")
+    assert (status, answer.get("code")) == (503, "node_silent"), answer
     assert headers["retry-after"] == "1"
     wait_for(lambda: sees(first)[0] == 2, 20, "two nodes")
     assert first.api("GET", f"/v1/sessions/{client.sid}")[0] == 404

@@ -284,8 +284,8 @@ def test_every_reference_and_component_is_used():
             assert f'"#/components/{kind}/{name}"' in text, f"nothing refers to {kind}/{name}"
 
 
-# Not of the API listener: other pages describe these.
-ELSEWHERE = {"admin", "console", "demo", "up"}
+# Not of the API listener: other pages describe these (bridge: what the console answers itself).
+ELSEWHERE = {"admin", "bridge", "console", "demo", "up"}
 
 
 def codes_of(path):

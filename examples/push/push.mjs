@@ -1,8 +1,10 @@
 /* node push.mjs USER TEXT: one push from Node.js, with nothing but its own fetch(). */
 
+import { randomUUID } from "node:crypto"; // Node 18 has no global one
+
 /* Resolves when the gateway has it. The id makes a second try harmless: the message is delivered once. */
 export async function push(user, data, tries = 5) {
-  const message = { to: { users: [user] }, type: "note", id: crypto.randomUUID(), data };
+  const message = { to: { users: [user] }, type: "note", id: randomUUID(), data };
   for (;;) {
     const answer = await fetch(`${process.env.TIDEGATE_API}/v1/messages`, {
       method: "POST",
