@@ -282,6 +282,12 @@ def test_a4_a_right_token_of_each_kind_passes(strict_gateway, make):
     assert hello_close_code(strict_gateway, make()) is None
 
 
+def told_by(answer):
+    """All that an answer says but the id of its request."""
+    body = {name: value for name, value in json.loads(answer.body).items() if name != "request_id"}
+    return body, [(name, value) for name, value in answer.headers if name.lower() != "x-request-id"]
+
+
 @pytest.mark.parametrize("make", BAD_TOKENS.values(), ids=BAD_TOKENS)
 def test_a4_a_wrong_token_is_401_or_4004_and_nothing_is_told(strict_gateway, make):
     plain = upgrade_status(strict_gateway, [("Authorization", "Bearer rubbish")])
@@ -289,7 +295,8 @@ def test_a4_a_wrong_token_is_401_or_4004_and_nothing_is_told(strict_gateway, mak
     token = make()
     answer = upgrade_status(strict_gateway, [("Authorization", f"Bearer {token}")])
     if len(token) < 8000:  # a longer one has no place in a header line
-        assert (answer.status, answer.body, answer.headers) == (401, plain.body, plain.headers)
+        assert answer.status == 401
+        assert told_by(answer) == told_by(plain)
     assert hello_close_code(strict_gateway, token) == 4004
     moved = strict_gateway.metrics().moved(before)
     assert [labels for name, labels, _ in moved if name == "tidegate_auth_results_total"], moved
@@ -634,7 +641,7 @@ def test_a13_what_peers_choose_makes_no_series(gateway):
 # A15
 
 
-CLOSED_DOORS = ["/console/", "/v1/nodes", "/nothing/at/all"]
+CLOSED_DOORS = ["/v1/nodes", "/nothing/at/all"]
 
 
 def admin(gateway, path, *, method="GET", host=None, headers=(), body=b""):
