@@ -66,16 +66,18 @@ def start_nginx(front):
     text = text.replace("/etc/ssl/push.example.com.key", str(front.certificate.key_file))
     text = text.replace("/var/log/nginx", str(front.folder))
     (front.folder / "tidegate.conf").write_text(text)
-    (front.folder / "nginx.conf").write_text(
-        f"daemon off; pid {front.folder}/nginx.pid; error_log stderr; worker_processes 1;\n"
-        f"events {{ worker_connections 500; }}\nhttp {{ include tidegate.conf; access_log off;\n"
-        + "".join(
-            f"{kind}_temp_path {front.folder}/{kind};\n"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        + "}\n"
+    return front.start(nginx(front.folder, "include tidegate.conf;"))
+
+
+def nginx(folder, parts):
+    """The command that runs one with these parts of its http section."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/nginx.pid; error_log stderr; worker_processes 1;\n"
+        f"events {{ worker_connections 500; }}\nhttp {{ {parts} access_log off;\n{paths}}}\n"
     )
-    return front.start(["/usr/sbin/nginx", "-p", str(front.folder), "-c", str(front.folder / "nginx.conf")])
+    return ["/usr/sbin/nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
 def start_haproxy(front):
@@ -218,3 +220,21 @@ def test_the_unit_lets_the_audit_log_be_written_where_its_page_puts_it():
     unit = (ROOT / "deploy/systemd/tidegate.service").read_text()
     assert "ProtectSystem=strict" in unit
     assert f"LogsDirectory={folder.removeprefix('/var/log/')}\n" in unit
+
+
+def test_the_proxy_that_the_consoles_page_shows_leads_to_it(gateway, tmp_path):
+    page = (ROOT / "docs/how-to/console.md").read_text()
+    part = re.search(r"^```nginx\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
+    port = free_ports(1)[0]
+    part = part.replace("127.0.0.1:8082", f"127.0.0.1:{gateway.admin_port}")
+    command = nginx(tmp_path, f"server {{ listen 127.0.0.1:{port}; {part} }}")
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+
+        def title():
+            with contextlib.suppress(OSError):
+                text = urllib.request.urlopen(f"http://127.0.0.1:{port}/console/").read().decode()
+                return re.findall(r"<title>(.*)</title>", text)
+            return None
+
+        assert "tidegate" in wait_for(title, 10, "the console")[0]
+        process.terminate()

@@ -1,17 +1,21 @@
 """Webhooks: the app is told what happens, signed, until it has taken it, and led nowhere that it must not."""
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import json
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 from harness.clients import V1Client, connect_raw
 from harness.cluster import clusters
 from harness.gateway import ROOT, Gateway, wait_for
 from harness.sse import open_stream
-from harness.webhooks import SECRET, Receiver
+from harness.webhooks import SECRET, Receiver, signature
 
 SESSIONS = ["session.opened", "session.closed"]
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
@@ -420,3 +424,20 @@ def test_a_cluster_tells_once_who_comes_and_who_goes(cluster, receiver):
         receiver.wait_for("user.offline", seconds=20, user="moves")
         assert told("moves") == ["online", "offline"] and told("lost")[-1] == "offline"
         assert "offline" not in told("back")
+
+
+def test_the_check_that_the_page_shows_takes_what_is_signed_now_and_nothing_else():
+    page = (ROOT / "docs/how-to/webhooks.md").read_text()
+    names = {"base64": base64, "hashlib": hashlib, "hmac": hmac, "time": time}
+    exec(re.search(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1], names)  # noqa: S102
+    is_ours = names["is_ours"]
+
+    def signed(at, body):
+        headers = {"webhook-id": "e1", "webhook-timestamp": str(int(at))}
+        return {**headers, "webhook-signature": "v1,b3RoZXI= " + signature(SECRET, headers, body)}
+
+    now = time.time()
+    assert is_ours(SECRET.encode(), signed(now, b"{}"), b"{}")
+    assert not is_ours(SECRET.encode(), signed(now, b"{}"), b"[]")
+    assert not is_ours(b"another", signed(now, b"{}"), b"{}")
+    assert not is_ours(SECRET.encode(), signed(now - 400, b"{}"), b"{}")
