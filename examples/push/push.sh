@@ -9,7 +9,7 @@ percent() {
     printf %s "$1" | od -An -v -tx1 | tr ' ' '\n' | while read -r byte; do
         case $byte in
         '') ;;
-        2d | 2e | 3[0-9] | 4[1-9a-f] | 5[0-9af] | 6[1-9a-f] | 7[0-9ae]) printf "\\x$byte" ;;
+        2d | 2e | 3[0-9] | 4[1-9a-f] | 5[0-9af] | 6[1-9a-f] | 7[0-9ae]) printf '%b' "\\x$byte" ;;
         *) printf '%%%s' "${byte^^}" ;;
         esac
     done

@@ -43,7 +43,7 @@ function axis(format, text, grid) {
  * with as many numbers a series as there are times (ms since 1970); null is a hole.
  */
 export function chart({ title, series, format, signal }) {
-  const canvas = h("canvas", { role: "img" });
+  const canvas = h("canvas", { role: "img", "aria-label": title }); // more than that once there is something to tell
   const values = series.map(() => h("strong"));
   const legend = h("ul", { class: "legend" }, series.map((one, index) =>
     h("li", {}, h("span", { class: `swatch series-${index + 1}`, "aria-hidden": "true" }), one.label, values[index])));
