@@ -19,7 +19,7 @@ from pathlib import Path
 import servers
 
 # What only counts or observes, with all that it calls. Scrapes are not in it: under callgrind a second holds
-# some thirtieth of the work, so each would weigh thirty times. One takes 0.2 ms: 0.02 % of a core each second.
+# some thirtieth of the work, so each would weigh thirty times. One takes 0.2 ms: 0.02 % of a core a second.
 ROOTS = re.compile(
     r"^(?!metrics_(render|visit))(stats_|metrics?_|meter_|custom_|families_|count_reason|find_route|series_of|"
     r"status_class|user_tally_|hll_|count_slots|users_t|tell_fan_out|push_spans_|span_|otlp_|statsd)"
