@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "cli/api_request.h"
+#include "cli/http_call.h"
 #include "cli/interrupt.h"
 #include "proto/http_response.h"
 #include "proto/ws_client.h"
@@ -43,22 +44,6 @@ void doctor_front_target(const struct doctor_front *front, const char *path, str
     }
 }
 
-static int receive_head(struct conn *conn, struct http_reply *reply, uint64_t deadline_ms)
-{
-    while (!reply->has_head) {
-        uint8_t data[4096];
-        ssize_t got = conn_read(conn, data, sizeof(data), deadline_ms);
-        if (got <= 0) {
-            return got < 0 ? (int)got : ERR_CLOSED;
-        }
-        int err = http_reply_feed(reply, data, (size_t)got);
-        if (err && !reply->has_head) {
-            return err;
-        }
-    }
-    return 0;
-}
-
 /* Best effort: the head is what counts, the body says who it is. */
 static void receive_body(struct conn *conn, struct http_reply *reply, uint64_t deadline_ms)
 {
@@ -92,7 +77,7 @@ int doctor_front_get(const struct doctor_front *front, const char *path, const c
         return err;
     }
     err = conn_write(conn, request.data, request.len, until_ms);
-    int read_err = err == ERR_TIMEOUT ? err : receive_head(conn, reply, until_ms);
+    int read_err = err == ERR_TIMEOUT ? err : http_call_read_head(conn, reply, until_ms);
     if (!read_err) {
         receive_body(conn, reply, until_ms);
     }
@@ -295,7 +280,7 @@ static int ask_upgrade(struct doctor_front *front, struct upgrade *upgrade,
     if (!err) {
         err = conn_write(*out_conn, out.data, out.len, until_ms);
     }
-    err = err ? err : receive_head(*out_conn, reply, until_ms);
+    err = err ? err : http_call_read_head(*out_conn, reply, until_ms);
     if (!err && reply->answer.status != 101) {
         receive_body(*out_conn, reply, until_ms);
     }

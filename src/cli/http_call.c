@@ -46,3 +46,19 @@ int http_call(struct http_reply *reply, const struct url *url, const char *ca_fi
     conn_close(conn);
     return err;
 }
+
+int http_call_read_head(struct conn *conn, struct http_reply *reply, uint64_t deadline_ms)
+{
+    while (!reply->has_head) {
+        uint8_t data[4096];
+        ssize_t got = conn_read(conn, data, sizeof(data), deadline_ms);
+        if (got <= 0) {
+            return got < 0 ? (int)got : ERR_CLOSED;
+        }
+        int err = http_reply_feed(reply, data, (size_t)got);
+        if (err && !reply->has_head) {
+            return err;
+        }
+    }
+    return 0;
+}

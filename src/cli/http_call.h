@@ -14,4 +14,9 @@
 int http_call(struct http_reply *reply, const struct url *url, const char *ca_file,
               struct buf *request, uint64_t deadline_ms, bool *out_connected);
 
+/* Reads until the reply's head is complete, and maybe some of what is behind it; a body that breaks
+ * its announcement does not matter then. 0, or an error of conn_read (ERR_CLOSED: the peer has
+ * ended) or of http_reply_feed. */
+int http_call_read_head(struct conn *conn, struct http_reply *reply, uint64_t deadline_ms);
+
 #endif

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "cli/http_reply.h"
+#include "cli/http_call.h"
 
 enum {
     LINK_BLOCK = 64 * 1024,
@@ -30,23 +30,6 @@ struct ws_link {
 
 /* --- Opening --- */
 
-static int receive_head(struct conn *conn, struct http_reply *reply, uint64_t deadline_ms)
-{
-    while (!reply->has_head) {
-        uint8_t data[4096];
-        ssize_t got = conn_read(conn, data, sizeof(data), deadline_ms);
-        if (got <= 0) {
-            return got < 0 ? (int)got : ERR_CLOSED;
-        }
-        int err = http_reply_feed(reply, data, (size_t)got);
-        /* A body that breaks its announcement does not matter once the status is known. */
-        if (err && !reply->has_head) {
-            return err;
-        }
-    }
-    return 0;
-}
-
 static int write_upgrade(struct conn *conn, const struct ws_client_request *upgrade,
                          uint64_t deadline_ms)
 {
@@ -68,7 +51,7 @@ static int upgrade_connection(struct ws_link *link, const struct ws_client_reque
     struct http_reply reply = {0};
     int err = write_upgrade(link->conn, upgrade, deadline_ms);
     if (!err) {
-        err = receive_head(link->conn, &reply, deadline_ms);
+        err = http_call_read_head(link->conn, &reply, deadline_ms);
     }
     if (!err) {
         err = ws_client_check_answer(&reply.answer, upgrade);
