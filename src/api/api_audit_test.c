@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/admin_test_help.h"
 #include "base/audit.h"
+#include "base/text_test_help.h"
 
 static char path[] = "/tmp/api_audit_test.XXXXXX";
 static char text[100000];
@@ -48,22 +49,7 @@ static int end_admin(void **state)
 static const char *told(void)
 {
     audit_close();
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
-    ssize_t len = read(fd, text, sizeof(text) - 1);
-    assert_true(len >= 0);
-    text[len] = '\0';
-    close(fd);
-    return text;
-}
-
-static size_t count(const char *haystack, const char *needle)
-{
-    size_t found = 0;
-    for (; (haystack = strstr(haystack, needle)); haystack += strlen(needle)) {
-        found++;
-    }
-    return found;
+    return text_of_file(path, text, sizeof(text));
 }
 
 static void assert_told(const char *event, const char *target, const char *result)
@@ -106,7 +92,7 @@ static void acts_of_administration_are_told_with_their_end(void **state)
     assert_non_null(strstr(text, "\"target\":\"tokens/jti-7\"}"));
     assert_non_null(strstr(text, "\"target\":\"revocations\"}"));
     assert_told("node.drain", "nodes/nowhere", "\"key\":\"tg_admin\",\"role\":\"admin\"");
-    assert_int_equal(count(text, "\n"), 9);
+    assert_int_equal(text_count(text, "\n"), 9);
 }
 
 static void looking_at_frames_is_when_it_begins(void **state)
@@ -122,7 +108,7 @@ static void looking_at_frames_is_when_it_begins(void **state)
     assert_int_equal(gateway_test_ask(*state, KEY_READ, line, NULL), 410);
     told();
     assert_told("session.watch", target, "\"result\":\"done\"");
-    assert_int_equal(count(text, "\n"), 1);
+    assert_int_equal(text_count(text, "\n"), 1);
     gateway_test_close(&client);
 }
 
@@ -145,7 +131,7 @@ static void reading_messages_is_when_it_begins(void **state)
     assert_non_null(strstr(text, "\"target\":\"groups/room:1/messages\"}"));
     assert_non_null(strstr(text, "\"code\":\"ticket_not_found\""));
     assert_null(strstr(text, "secret"));
-    assert_int_equal(count(text, "\n"), 3);
+    assert_int_equal(text_count(text, "\n"), 3);
 }
 
 #define OWN "Host: localhost\r\nOrigin: http://localhost\r\nX-Tidegate-Console: 1\r\n"
@@ -176,8 +162,8 @@ static void what_a_person_pushes_is(void **state)
                                  "\",\"role\":\"admin\",\"via\":\"console\""));
     assert_non_null(strstr(text, "\"target\":\"broadcast\"}"));
     assert_non_null(strstr(text, "\"target\":\"users/42/messages\"}"));
-    assert_int_equal(count(text, "\"event\":\"message.push\""), 3);
-    assert_int_equal(count(text, "\"event\":\"messages.read\""), 1);
+    assert_int_equal(text_count(text, "\"event\":\"message.push\""), 3);
+    assert_int_equal(text_count(text, "\"event\":\"messages.read\""), 1);
     assert_null(strstr(text, "secret"));
 }
 
@@ -199,7 +185,7 @@ static void a_key_that_is_refused_is_told_but_not_shown(void **state)
     assert_non_null(strstr(text, "\"code\":\"scope_missing\",\"status\":403"));
     assert_null(strstr(text, "tg_guessed"));
     assert_null(strstr(text, "tg_hidden"));
-    assert_int_equal(count(text, "\n"), 2);
+    assert_int_equal(text_count(text, "\n"), 2);
 }
 
 static void an_id_of_the_caller_is_in_the_answer_the_problem_and_the_audit(void **state)
@@ -208,7 +194,7 @@ static void an_id_of_the_caller_is_in_the_answer_the_problem_and_the_audit(void 
     gateway_test_ask_with(*state, NULL, "DELETE /v1/messages/nothing", lines, NULL);
     gateway_test_has_header(*state, "X-Request-Id: trace-me-1");
     gateway_test_says(*state, "\"request_id\":\"trace-me-1\"}");
-    assert_int_equal(count(told(), "\"request_id\":\"trace-me-1\""), 1);
+    assert_int_equal(text_count(told(), "\"request_id\":\"trace-me-1\""), 1);
 }
 
 static void who_brings_no_id_gets_one(void **state)

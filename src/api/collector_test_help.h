@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "base/text_test_help.h"
 #include "core/settings.h"
 
 enum { COLLECTOR_BYTES = 1024 * 1024, COLLECTOR_ANSWERS = 8 };
@@ -32,15 +33,6 @@ static struct {
         *answers[COLLECTOR_ANSWERS]; /* of the next requests, status line and headers; NULL: 200 */
     char last[COLLECTOR_BYTES];
 } collector;
-
-static inline size_t collector_count(const char *text, const char *word)
-{
-    size_t count = 0;
-    for (; (text = strstr(text, word)); text++) {
-        count++;
-    }
-    return count;
-}
 
 /* Without gzip; whole once the length that it names is there. */
 static inline bool collector_is_whole(const char *text, size_t len)
@@ -73,7 +65,7 @@ static inline void collector_answer(int fd)
                        "HTTP/1.1 %s\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
                        said ? said : "200 OK");
     if (!said) {
-        atomic_fetch_add(&collector.spans, (int)collector_count(collector.last, "\"spanId\""));
+        atomic_fetch_add(&collector.spans, (int)text_count(collector.last, "\"spanId\""));
     }
     atomic_fetch_add(&collector.requests, 1);
     (void)!send(fd, answer, (size_t)len, MSG_NOSIGNAL);

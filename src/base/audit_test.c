@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text_test_help.h"
 
 static char folder[] = "/tmp/audit_test.XXXXXX";
 static char path[64];
@@ -39,22 +40,7 @@ static int end(void **state)
 
 static const char *content(const char *file)
 {
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
-    ssize_t len = read(fd, text, sizeof(text) - 1);
-    assert_true(len >= 0);
-    text[len] = '\0';
-    close(fd);
-    return text;
-}
-
-static size_t count(const char *haystack, const char *needle)
-{
-    size_t found = 0;
-    for (; (haystack = strstr(haystack, needle)); haystack += strlen(needle)) {
-        found++;
-    }
-    return found;
+    return text_of_file(file, text, sizeof(text));
 }
 
 static const struct audit_act kick = {.action = "session.kick",
@@ -112,8 +98,8 @@ static void an_act_that_takes_its_time_is_told_with_its_end(void **state)
         assert_non_null(at);
         assert_non_null(strstr(at, expected));
     }
-    assert_int_equal(count(text, "\"target\":\"sessions/s_1\"}\n"), 3);
-    assert_int_equal(count(text, "\"code\":\"why\""), 2);
+    assert_int_equal(text_count(text, "\"target\":\"sessions/s_1\"}\n"), 3);
+    assert_int_equal(text_count(text, "\"code\":\"why\""), 2);
     mem_fail_nth(1);
     assert_null(audit_begin(&kick));
 }
@@ -128,7 +114,7 @@ static void the_file_is_for_its_owner_alone_and_is_appended_to(void **state)
     struct stat status;
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
-    assert_int_equal(count(content(path), "\n"), 2);
+    assert_int_equal(text_count(content(path), "\n"), 2);
 }
 
 static void no_level_silences_it(void **state)
@@ -138,7 +124,7 @@ static void no_level_silences_it(void **state)
     audit(&kick);
     audit_close();
     log_set_level(LOG_LEVEL_INFO);
-    assert_int_equal(count(content(path), "session.kick\",\"msg"), 1);
+    assert_int_equal(text_count(content(path), "session.kick\",\"msg"), 1);
 }
 
 static void acts_of_known_callers_all_get_a_line(void **state)
@@ -148,7 +134,7 @@ static void acts_of_known_callers_all_get_a_line(void **state)
         audit(&kick);
     }
     audit_close();
-    assert_int_equal(count(content(path), "\n"), 400);
+    assert_int_equal(text_count(content(path), "\n"), 400);
 }
 
 static void strangers_can_not_fill_the_disk(void **state)
@@ -159,8 +145,8 @@ static void strangers_can_not_fill_the_disk(void **state)
     }
     audit(&kick); /* and silence nobody else */
     audit_close();
-    assert_in_range(count(content(path), "key.refused\",\"msg"), 1, 40);
-    assert_int_equal(count(text, "session.kick\",\"msg"), 1);
+    assert_in_range(text_count(content(path), "key.refused\",\"msg"), 1, 40);
+    assert_int_equal(text_count(text, "session.kick\",\"msg"), 1);
 }
 
 static void a_file_that_was_moved_away_is_made_anew(void **state)
@@ -173,8 +159,8 @@ static void a_file_that_was_moved_away_is_made_anew(void **state)
     assert_int_equal(audit_open(str_of(path)), 0);
     audit(&kick);
     audit_close();
-    assert_int_equal(count(content(moved), "\n"), 1);
-    assert_int_equal(count(content(path), "\n"), 1);
+    assert_int_equal(text_count(content(moved), "\n"), 1);
+    assert_int_equal(text_count(content(path), "\n"), 1);
 }
 
 static void a_file_that_can_not_be_opened_changes_nothing(void **state)
@@ -183,7 +169,7 @@ static void a_file_that_can_not_be_opened_changes_nothing(void **state)
     assert_int_equal(audit_open(STR("/nowhere/audit.log")), -ENOENT);
     audit(&kick);
     audit_close();
-    assert_int_equal(count(content(path), "\n"), 1);
+    assert_int_equal(text_count(content(path), "\n"), 1);
 }
 
 /* BAD-INPUT R5 */
@@ -203,8 +189,8 @@ static void a_full_disk_costs_lines_that_are_counted_and_told(void **state)
     close(fds[1]);
     ssize_t len = read(fds[0], text, sizeof(text) - 1);
     text[len > 0 ? len : 0] = '\0';
-    assert_in_range(count(text, "\"event\":\"audit.lost\""), 1, 20);
-    assert_int_equal(count(text, "\"target\":\"sessions/s_1\"}\n"), 30); /* nothing is gone */
+    assert_in_range(text_count(text, "\"event\":\"audit.lost\""), 1, 20);
+    assert_int_equal(text_count(text, "\"target\":\"sessions/s_1\"}\n"), 30); /* nothing is gone */
     close(fds[0]);
 }
 

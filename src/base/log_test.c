@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/text_test_help.h"
 
 static int fds[2];
 static char text[60000]; /* under the 64 KiB that a pipe holds */
@@ -41,15 +42,6 @@ static const char *logged(void)
     return text;
 }
 
-static size_t count(const char *haystack, const char *needle)
-{
-    size_t found = 0;
-    for (; (haystack = strstr(haystack, needle)); haystack += strlen(needle)) {
-        found++;
-    }
-    return found;
-}
-
 static void a_line_carries_time_level_event_and_message(void **state)
 {
     uint64_t before_ms = clock_wall_ms();
@@ -72,7 +64,7 @@ static void what_a_peer_sends_stays_inside_its_line(void **state)
 {
     log_info("test.forged", "agent %s", "x\r\n{\"level\":\"error\"}\x1b[2J\xe2\x80\xa8\xff\"");
     const char *line = logged();
-    assert_int_equal(count(line, "\n"), 1);
+    assert_int_equal(text_count(line, "\n"), 1);
     assert_non_null(strstr(line, "agent x\\u000d\\u000a{\\\"level\\\":\\\"error\\\"}"
                                  "\\u001b[2J\\u2028\\ufffd\\\"\"}\n"));
 }
@@ -87,10 +79,10 @@ static void levels_below_the_set_one_are_silent(void **state)
     log_debug("test.level", "debug 2");
     log_info("test.level", "info 2");
     const char *lines = logged();
-    assert_int_equal(count(lines, "\n"), 3);
-    assert_int_equal(count(lines, "error 1"), 1);
-    assert_int_equal(count(lines, "debug 2"), 1);
-    assert_int_equal(count(lines, "info 2"), 1);
+    assert_int_equal(text_count(lines, "\n"), 3);
+    assert_int_equal(text_count(lines, "error 1"), 1);
+    assert_int_equal(text_count(lines, "debug 2"), 1);
+    assert_int_equal(text_count(lines, "info 2"), 1);
 }
 
 static void level_names_are_parsed_exactly(void **state)
@@ -120,8 +112,8 @@ static void a_chatty_event_is_held_back_and_counted(void **state)
     log_warn("test.calm", "still heard");
     suppressed = log_lines_suppressed() - suppressed;
     const char *lines = logged();
-    assert_int_equal(count(lines, "test.calm"), 1);
-    assert_int_equal(count(lines, "\"event\":\"test.chatty\"") + suppressed, 500);
+    assert_int_equal(text_count(lines, "test.calm"), 1);
+    assert_int_equal(text_count(lines, "\"event\":\"test.chatty\"") + suppressed, 500);
     assert_true(suppressed > 0);
 }
 
@@ -136,8 +128,8 @@ static void what_was_held_back_is_told_at_the_end_when_nothing_follows(void **st
     snprintf(expected, sizeof(expected), "\"code\":\"test.burst\",\"suppressed\":%llu}",
              (unsigned long long)suppressed);
     const char *lines = logged();
-    assert_int_equal(count(lines, "\"level\":\"warn\",\"event\":\"log.suppressed\""), 1);
-    assert_int_equal(count(lines, expected), 1);
+    assert_int_equal(text_count(lines, "\"level\":\"warn\",\"event\":\"log.suppressed\""), 1);
+    assert_int_equal(text_count(lines, expected), 1);
 }
 
 static void what_was_held_back_is_told_by_itself_when_its_second_is_over(void **state)
@@ -185,11 +177,12 @@ static void fields_are_keys_and_the_innermost_wins(void **state)
     log_scope_leave(&outer.scope);
     log_info("test.none", "m");
     const char *lines = logged();
-    assert_int_equal(count(lines, "\"msg\":\"m\",\"app\":\"b\",\"sid\":\"s_2\",\"code\":\"slow\","
-                                  "\"request_id\":\"r-1\"}"),
+    assert_int_equal(text_count(lines,
+                                "\"msg\":\"m\",\"app\":\"b\",\"sid\":\"s_2\",\"code\":\"slow\","
+                                "\"request_id\":\"r-1\"}"),
                      1);
-    assert_int_equal(count(lines, "\"msg\":\"m\",\"app\":\"a\",\"request_id\":\"r-1\"}"), 1);
-    assert_int_equal(count(lines, "\"event\":\"test.none\",\"msg\":\"m\"}"), 1);
+    assert_int_equal(text_count(lines, "\"msg\":\"m\",\"app\":\"a\",\"request_id\":\"r-1\"}"), 1);
+    assert_int_equal(text_count(lines, "\"event\":\"test.none\",\"msg\":\"m\"}"), 1);
 }
 
 static void the_node_stands_in_every_line(void **state)
@@ -197,7 +190,7 @@ static void the_node_stands_in_every_line(void **state)
     log_set_node("eu-1");
     log_info("test.node", "m");
     log_set_node("");
-    assert_int_equal(count(logged(), "\"msg\":\"m\",\"node\":\"eu-1\"}"), 1);
+    assert_int_equal(text_count(logged(), "\"msg\":\"m\",\"node\":\"eu-1\"}"), 1);
 }
 
 static void the_last_warnings_and_errors_are_remembered(void **state)
@@ -236,9 +229,9 @@ static void a_long_message_is_cut_and_shows_it(void **state)
     log_info("test.long", "%s", message);
     free(message);
     const char *lines = logged();
-    assert_int_equal(count(lines, "\n"), 2);
-    assert_int_equal(count(lines, "x\xe2\x80\xa6\"}\n"), 1);
-    assert_int_equal(count(lines, "x"), 2 * 2048);
+    assert_int_equal(text_count(lines, "\n"), 2);
+    assert_int_equal(text_count(lines, "x\xe2\x80\xa6\"}\n"), 1);
+    assert_int_equal(text_count(lines, "x"), 2 * 2048);
 }
 
 static void errno_survives_a_line(void **state)
@@ -261,8 +254,8 @@ static void a_forked_child_may_log(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     const char *lines = logged();
-    assert_int_equal(count(lines, "\n"), 2);
-    assert_int_equal(count(lines, "\"msg\":\"child\"}"), 1);
+    assert_int_equal(text_count(lines, "\n"), 2);
+    assert_int_equal(text_count(lines, "\"msg\":\"child\"}"), 1);
 }
 
 static void lost_lines_are_counted(void **state)
